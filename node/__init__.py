@@ -1,0 +1,1 @@
+"""The daemon. Read daemon.py first; this package imports nothing by itself."""

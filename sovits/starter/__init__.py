@@ -1,0 +1,1 @@
+"""How the bundled bootstrap voice was made, as a program."""

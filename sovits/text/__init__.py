@@ -1,0 +1,1 @@
+"""Text to phonemes for Cantonese, Mandarin and English."""
