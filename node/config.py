@@ -1,0 +1,68 @@
+"""What a user may set: config.toml in the home, and the few things the command line overrides.
+
+Not for state: nothing in here is ever written by the daemon. Follows specs/home.md.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from p2pvoice.node.paths import Home
+from p2pvoice.protocol.errors import UsageError
+
+#: Largest config.toml that is read, in bytes.
+CONFIG_LIMIT = 64 * 1024
+
+Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The inference worker's process."""
+
+    #: Seconds without a job after which the worker process ends and gives its memory back.
+    idle_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    #: Voices kept loaded at the same time.
+    voices: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    #: Threads of one synthesis; 0 lets torch decide.
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node's settings."""
+
+    #: Multiaddresses to listen on; port 0 picks a free one.
+    listen: Addresses = ("/ip4/0.0.0.0/tcp/0",)
+    #: Multiaddresses (ending in /p2p/<peer id>) of nodes to meet first.
+    bootstrap: Addresses = ()
+    #: Most bytes the store may occupy on disk; 0 means no quota.
+    quota_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    worker: WorkerConfig = WorkerConfig()
+
+
+def load_config(home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> Config:
+    """Read the home's config.toml, if there is one, and lay the given overrides over it.
+
+    Raises UsageError naming the file and the field when the file makes no sense.
+    """
+    config = _read(home.config)
+    if listen:
+        config = msgspec.structs.replace(config, listen=tuple(listen))
+    if bootstrap:
+        config = msgspec.structs.replace(config, bootstrap=tuple(bootstrap))
+    return config
+
+
+def _read(path: Path) -> Config:
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_LIMIT + 1)
+    except FileNotFoundError:
+        return Config()
+    if len(data) > CONFIG_LIMIT:
+        raise UsageError(f"{path} is larger than {CONFIG_LIMIT} bytes")
+    try:
+        return msgspec.toml.decode(data, type=Config)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}", hint="specs/home.md lists the settings") from error
