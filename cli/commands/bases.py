@@ -1,0 +1,72 @@
+"""`base add` and `base list`: the pretrained networks that import and Mandarin need. Follows specs/cli.md."""
+
+from pathlib import Path
+
+import click
+
+from p2pvoice.cli.commands.voices import follow
+from p2pvoice.cli.output import Output, json_option, size
+from p2pvoice.cli.progress import Progress
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import UsageError
+
+WANTED = {".json", ".safetensors", ".bin", ".txt"}
+"""File types of a base that are sent: its config, weights and vocabulary, never scripts."""
+
+
+@click.group()
+def base() -> None:
+    """Add or list base models (HuBERT, the Chinese BERT)."""
+
+
+@base.command("add")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="What to call it; default: the folder's name.")
+@json_option
+@click.pass_obj
+def add(output: Output, folder: Path, name: str | None) -> None:
+    """Install a base model from a local FOLDER.
+
+    GPT-SoVITS' chinese-hubert-base is needed to import voices trained on it; chinese-roberta-wwm-ext-large
+    makes Mandarin sound better.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in WANTED)
+    if not files:
+        raise UsageError(
+            f"{folder} holds no model files", hint="name the folder that holds config.json and the weights"
+        )
+    client = Client()
+    with Progress(output) as progress:
+        uploads = {path.name: client.upload(path, progress=progress.sending(path)) for path in files}
+    result = follow(output, client.add_base(name or folder.resolve().name, uploads))
+    if output.as_json:
+        return
+    output.line(str(result.get("base") or result.get("name") or name or folder.resolve().name))
+    output.hint("p2pvoice base list")
+
+
+@base.command("list")
+@json_option
+@click.pass_obj
+def list_bases(output: Output) -> None:
+    """List the installed base models."""
+    rows = Client().bases()
+    if output.as_json:
+        output.document({"bases": rows})
+        return
+    if not rows:
+        output.note("no base models; voices that bring their own need none")
+        output.hint("p2pvoice base add DIR")
+        return
+    output.table(
+        ["NAME", "KIND", ">SIZE", "ID"],
+        [
+            [
+                str(row.get("name", "")),
+                str(row.get("kind", "")),
+                size(row.get("size") or row.get("bytes") or 0),
+                str(row.get("id", "")),
+            ]
+            for row in rows
+        ],
+    )

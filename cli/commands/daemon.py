@@ -1,0 +1,106 @@
+"""`daemon run|start|stop|status`: this node's daemon, in front or behind. Follows specs/cli.md."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from p2pvoice.cli import daemon as process
+from p2pvoice.cli.commands.network import show_status
+from p2pvoice.cli.output import Output, json_option
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError
+
+
+@click.group()
+def daemon() -> None:
+    """Run, start, stop or ask about this node's daemon."""
+
+
+def addresses(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where a daemon listens and whom it meets first."""
+    function = click.option(
+        "--bootstrap",
+        multiple=True,
+        metavar="MULTIADDR",
+        help="A node to meet first, ending in /p2p/PEER; repeatable.",
+    )(function)
+    return click.option(
+        "--listen",
+        multiple=True,
+        metavar="MULTIADDR",
+        help="Where to listen, such as /ip4/0.0.0.0/tcp/4001; repeatable.",
+    )(function)
+
+
+@daemon.command("run")
+@addresses
+@json_option
+@click.pass_obj
+def run(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+    """Run the daemon in the foreground until Ctrl-C."""
+    line = process.command(listen, bootstrap)
+    if output.as_json:
+        line.append("--json")
+    sys.stdout.flush()
+    # The daemon takes this process's place: its signals, its exit code and its log are the terminal's own.
+    os.execv(line[0], line)
+
+
+@daemon.command("start")
+@addresses
+@json_option
+@click.pass_obj
+def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+    """Start the daemon in the background and wait until it answers."""
+    client = Client()
+    try:
+        state = client.status()
+    except DaemonUnavailableError:
+        pass
+    else:
+        raise ConflictError(f"a daemon already runs on {client.home.root}", hint="p2pvoice daemon status")
+    child = process.spawn(client, listen, bootstrap)
+    try:
+        state = process.wait_ready(client, child)
+    except BaseException:
+        process.end(child)
+        raise
+    state.setdefault("pid", child.pid)
+    if output.as_json:
+        output.document(
+            {key: state.get(key) for key in ("pid", "peer_id", "author", "addresses", "version")}
+            | {"home": str(client.home.root), "log": str(client.home.log)}
+        )
+        return
+    output.pairs(
+        [("process", state["pid"]), ("peer id", state.get("peer_id")), ("addresses", state.get("addresses"))]
+    )
+    output.note(f"log: {client.home.log}")
+    output.hint("p2pvoice find --tag cantonese")
+
+
+@daemon.command("stop")
+@json_option
+@click.pass_obj
+def stop(output: Output) -> None:
+    """Stop the daemon and wait until it is gone."""
+    pid = process.stop(Client())
+    if output.as_json:
+        output.document({"stopped": True, "pid": pid})
+    else:
+        output.line(f"stopped{f' (process {pid})' if pid else ''}")
+
+
+@daemon.command("status")
+@json_option
+@click.pass_obj
+def status(output: Output) -> None:
+    """Show what the running daemon is doing."""
+    state = Client().status()
+    if output.as_json:
+        output.document(state)
+    else:
+        show_status(output, state)

@@ -1,0 +1,91 @@
+"""What this node is doing and whom it talks to: `status`, `peers`, `connect`. Follows specs/cli.md."""
+
+from typing import Any
+
+import click
+
+from p2pvoice.cli.output import Output, json_option, seconds, size
+from p2pvoice.node.rpc.client import Client
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def status(output: Output) -> None:
+    """Show what the running daemon is doing."""
+    state = Client().status()
+    if output.as_json:
+        output.document(state)
+    else:
+        show_status(output, state)
+
+
+def show_status(output: Output, state: dict[str, Any]) -> None:
+    """The status for a person; `daemon start` and `daemon status` end with it too."""
+    disk, worker, dht = (state.get(name) or {} for name in ("disk", "worker", "dht"))
+    peers = state.get("peers", 0)
+    memory = f", {size(worker['rss'])} of memory" if worker.get("rss") else ""
+    output.pairs(
+        [
+            ("version", state.get("version")),
+            ("running for", seconds(float(state.get("uptime", 0)))),
+            ("process", state.get("pid")),
+            ("home", state.get("home")),
+            ("peer id", state.get("peer_id")),
+            ("author", state.get("author")),
+            ("addresses", state.get("addresses")),
+            ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
+            ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
+            ("voices", state.get("voices", 0)),
+            ("serving", str(state["serving"]) if "serving" in state else None),
+            ("disk", f"{size(disk.get('bytes', 0))} in {disk.get('files', 0)} files"),
+            ("worker", f"{worker.get('state', 'not started')}{memory}"),
+        ]
+    )
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def peers(output: Output) -> None:
+    """List the peers this node knows, and why any was dropped."""
+    rows = Client().peers()
+    if output.as_json:
+        output.document({"peers": rows})
+        return
+    if not rows:
+        output.note("no peers yet")
+        output.hint("p2pvoice connect /ip4/…/tcp/…/p2p/…   (an address that the other node's status shows)")
+        return
+    output.table(
+        ["PEER", "STATE", "VIA", ">RECEIVED", ">SENT", ">SCORE", "DROPPED BECAUSE"],
+        [
+            [
+                str(peer.get("id", "")),
+                "connected" if peer.get("connected") else "away",
+                str(peer.get("direction") or ""),
+                size(peer.get("bytes_in", 0)),
+                size(peer.get("bytes_out", 0)),
+                _score(peer.get("score")),
+                str((peer.get("dropped") or {}).get("reason", "")),
+            ]
+            for peer in rows
+        ],
+    )
+
+
+def _score(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else ""
+
+
+@click.command()
+@click.argument("multiaddr")
+@json_option
+@click.pass_obj
+def connect(output: Output, multiaddr: str) -> None:
+    """Connect to a peer by its multiaddress, such as /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…"""
+    answer = Client().connect(multiaddr)
+    if output.as_json:
+        output.document(answer)
+    else:
+        output.line(f"connected to {answer.get('peer') or answer.get('id') or multiaddr}")

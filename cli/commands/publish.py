@@ -1,0 +1,170 @@
+"""From your own files to a published voice: `import` makes a draft, `publish` signs and announces it.
+
+The weight files are sent to the daemon as bytes: it opens no path that a caller names. Follows specs/cli.md
+and specs/consent.md.
+"""
+
+from pathlib import Path
+
+import click
+
+from p2pvoice.cli.commands.voices import follow, short_id
+from p2pvoice.cli.output import Output, json_option, size
+from p2pvoice.cli.progress import Progress
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import UsageError
+
+LICENCE = "CC-BY-4.0"
+"""The licence that examples show."""
+
+SUBJECTS = ["self", "named", "synthetic", "public-domain-corpus", "deceased-estate"]
+"""Whose voice it is; the manifest knows no other answers."""
+
+PERMISSION_IMPLIED = {"self", "synthetic"}
+"""Subjects for whom saying so is the permission: nobody else's voice is spoken with."""
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("import")
+@click.option(
+    "--sovits", type=FILE, help="The SoVITS weights (.pth), from GPT-SoVITS' SoVITS_weights folder."
+)
+@click.option("--gpt", type=FILE, help="The GPT weights (.ckpt), from its GPT_weights folder.")
+@click.option("--ref", "clip", type=FILE, help="A clean clip of the voice, 3 to 10 seconds.")
+@click.option("--ref-text", help="What is said in the clip.")
+@click.option("--ref-lang", help="The clip's language: yue, zh or en.")
+@click.option("--name", required=True, help="A name for the draft and the voice.")
+@click.option("--slug", help="The voice's name in references; made from the name when left out.")
+@click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
+@json_option
+@click.pass_obj
+def import_voice(
+    output: Output,
+    sovits: Path | None,
+    gpt: Path | None,
+    clip: Path | None,
+    ref_text: str | None,
+    ref_lang: str | None,
+    name: str,
+    slug: str | None,
+    bundled: bool,
+) -> None:
+    """Turn your GPT-SoVITS files into a local draft.
+
+    The files are read without running anything in them and stored as safetensors. A draft stays on this
+    machine until it is published.
+    """
+    given = {"--sovits": sovits, "--gpt": gpt, "--ref": clip, "--ref-text": ref_text, "--ref-lang": ref_lang}
+    client = Client()
+    if bundled:
+        if any(given.values()):
+            raise UsageError(
+                "--bundled brings its own files", hint="p2pvoice import --bundled --name " + name
+            )
+        result = follow(output, client.import_bundled(name))
+    else:
+        missing = [option for option, value in given.items() if not value]
+        if sovits is None or gpt is None or clip is None or not ref_text or not ref_lang:
+            raise UsageError(
+                f"missing {', '.join(missing)}",
+                hint=f"p2pvoice import --help; or: p2pvoice import --bundled --name {name}",
+            )
+        with Progress(output) as progress:
+            uploads = [client.upload(path, progress=progress.sending(path)) for path in (sovits, gpt, clip)]
+        result = follow(
+            output,
+            client.import_voice(
+                name=name,
+                slug=slug or "",
+                sovits=uploads[0],
+                gpt=uploads[1],
+                clip=uploads[2],
+                clip_name=clip.name,
+                text=ref_text,
+                lang=ref_lang,
+            ),
+        )
+    if output.as_json:
+        return
+    draft = str(result.get("draft", name))
+    output.line(draft)
+    if result.get("bytes"):
+        output.note(f"draft of {size(result['bytes'])}")
+    output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
+
+
+@click.command()
+@click.argument("draft")
+@click.option("--tag", "tags", multiple=True, help="A tag, in Chinese or English; repeat for more.")
+@click.option("--license", "licence", help="An SPDX licence id, such as CC-BY-4.0.")
+@click.option("--consent", "consent", type=click.Choice(SUBJECTS), help="Whose voice it is.")
+@click.option(
+    "--permission",
+    is_flag=True,
+    help="State that the speaker permits an AI voice of theirs (self and synthetic imply it).",
+)
+@click.option("--subject", help="Who the speaker is, with --consent named.")
+@click.option("--description", help="What others read about the voice.")
+@json_option
+@click.pass_obj
+def publish(
+    output: Output,
+    draft: str,
+    tags: tuple[str, ...],
+    licence: str | None,
+    consent: str | None,
+    permission: bool,
+    subject: str | None,
+    description: str | None,
+) -> None:
+    """Sign a draft and announce it to the network.
+
+    Owning a recording is not permission to make an AI voice of its speaker: --consent says whose voice it
+    is, and for anyone but yourself --permission says that they agreed. Publishing without a licence and
+    consent is refused. What others have fetched cannot be called back.
+    """
+    result = follow(
+        output,
+        Client().publish(
+            request(
+                draft,
+                tags,
+                licence=licence,
+                consent=consent,
+                permission=permission,
+                subject=subject,
+                description=description,
+            )
+        ),
+    )
+    if output.as_json:
+        return
+    output.line(str(result.get("release", "")))
+    output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
+    if result.get("announced") is False:
+        output.note("no peer has heard of it yet: it is announced again as soon as one connects")
+    query = f"--tag {tags[0]}" if tags else f'"{result.get("slug", draft)}"'
+    output.hint(
+        f"p2pvoice find {query}   (on any node; or: p2pvoice show {short_id(str(result.get('release', '')))})"
+    )
+
+
+def request(
+    draft: str,
+    tags: tuple[str, ...],
+    *,
+    licence: str | None,
+    consent: str | None,
+    permission: bool = False,
+    subject: str | None = None,
+    description: str | None = None,
+) -> dict[str, object]:
+    """The RPC's request to publish. What was not said is left out: the daemon says what is missing."""
+    body: dict[str, object] = {
+        "draft": draft,
+        "tags": list(tags),
+        "ai_voice_permission": permission or consent in PERMISSION_IMPLIED,
+    }
+    optional = {"license": licence, "consent": consent, "subject": subject, "description": description}
+    return body | {name: value for name, value in optional.items() if value is not None}

@@ -1,0 +1,106 @@
+"""`speak`: a text in, a labelled audio file out. Follows specs/cli.md and specs/label.md."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from p2pvoice.cli.files import write_output
+from p2pvoice.cli.output import Output, json_option, seconds, size
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import UsageError
+
+TEXT_LIMIT = 64 * 1024
+"""Bytes of text taken from stdin: about an hour of speech, and the daemon's own limit is lower."""
+
+
+@click.command()
+@click.argument("voice")
+@click.argument("text")
+@click.option(
+    "--lang", default="auto", show_default=True, help="yue, zh, en, or auto / auto_yue for mixed text."
+)
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=Path("out.wav"),
+    show_default=True,
+    help="Where to write the audio; - for stdout.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The same seed speaks the same way again.")
+@click.option("--speed", type=click.FloatRange(0.25, 4.0), default=1.0, show_default=True)
+@click.option(
+    "--format",
+    "audio_format",
+    type=click.Choice(["wav", "flac"]),
+    help="Default: what the output's name ends with, else wav.",
+)
+@json_option
+@click.pass_obj
+def speak(
+    output: Output,
+    voice: str,
+    text: str,
+    lang: str,
+    target: Path,
+    seed: int | None,
+    speed: float,
+    audio_format: str | None,
+) -> None:
+    """Speak TEXT with an installed voice (- reads the text from stdin).
+
+    The audio file says in its own metadata that it is synthetic, and with which release it was made.
+    """
+    if text == "-":
+        raw = sys.stdin.buffer.read(TEXT_LIMIT + 1)
+        if len(raw) > TEXT_LIMIT:
+            raise UsageError(
+                f"the text on stdin is longer than {TEXT_LIMIT} bytes", hint="speak it chapter by chapter"
+            )
+        text = raw.decode("utf-8", "replace").strip()
+    if str(target) == "-" and sys.stdout.isatty():
+        raise UsageError("audio would go to the terminal", hint="p2pvoice speak … -o out.wav")
+    chosen = audio_format or ("flac" if target.suffix.lower() == ".flac" else "wav")
+    started = time.monotonic()
+    spoken = Client().speak(request(voice, text, lang, seed=seed, speed=speed, audio_format=chosen))
+    took = time.monotonic() - started
+    write_output(target, spoken.data)
+    if str(target) == "-":
+        return
+    if output.as_json:
+        output.document(
+            {
+                "file": str(target),
+                "bytes": len(spoken.data),
+                "release": spoken.release,
+                "audio_seconds": spoken.seconds,
+                "seconds": round(took, 3),
+            }
+        )
+        return
+    output.line(str(target))
+    output.note(f"{seconds(spoken.seconds)} of speech ({size(len(spoken.data))}) in {seconds(took)}")
+    output.hint(f"p2pvoice inspect {target}")
+
+
+def request(
+    voice: str,
+    text: str,
+    lang: str,
+    *,
+    seed: int | None = None,
+    speed: float = 1.0,
+    audio_format: str = "wav",
+) -> dict[str, object]:
+    """The RPC's request to speak; without a seed the daemon draws one."""
+    body: dict[str, object] = {
+        "voice": voice,
+        "text": text,
+        "lang": lang,
+        "speed": speed,
+        "format": audio_format,
+    }
+    return body if seed is None else {**body, "seed": seed}

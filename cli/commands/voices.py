@@ -1,0 +1,306 @@
+"""Voices, from finding one to removing it: `find`, `show`, `listen`, `fetch`, `update`, `list`, `rm`.
+
+The commands only ask and print; what a reference means and what may be fetched is the daemon's to say.
+Follows specs/cli.md.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pvoice.cli.files import write_output
+from p2pvoice.cli.output import Output, json_option, seconds, short_author, short_id, size
+from p2pvoice.cli.progress import Progress
+from p2pvoice.node.rpc.client import Client, Event
+
+Summary = dict[str, Any]
+
+VOICE = click.argument("voice")
+
+
+def handle(voice: Summary) -> str:
+    """The shortest thing to type that names this voice here: its slug beside the beginning of its author."""
+    return short_id(str(voice.get("release", "")))
+
+
+def byline(voice: Summary) -> str:
+    """Who published it: *you*, or a key's fingerprint marked unknown until its owner is followed."""
+    fingerprint = short_author(str(voice.get("author", "")))
+    if voice.get("source") == "own" or voice.get("own"):
+        return f"{fingerprint} (you)"
+    name = voice.get("author_name")
+    # A name is a claim: it never stands without the key, nor without the word for a key nobody vouched for.
+    return f"{name} {fingerprint} (unknown)" if name else f"{fingerprint} (unknown)"
+
+
+def bare_tags(tags: Iterable[str]) -> str:
+    """Tags as people say them: `language/yue` becomes `yue`."""
+    return " ".join(tag.split("/", 1)[-1] for tag in tags)
+
+
+def voice_table(output: Output, voices: list[Summary]) -> None:
+    """The table of `find` and `list`."""
+    output.table(
+        ["RELEASE", "NAME", "AUTHOR", "LANGUAGES", "TAGS", ">SIZE", "LICENCE", "HERE"],
+        [
+            [
+                handle(voice),
+                str(voice.get("name") or voice.get("slug", "")),
+                byline(voice),
+                " ".join(voice.get("languages", [])),
+                bare_tags(voice.get("tags", [])),
+                size(voice.get("size", 0)),
+                str(voice.get("license", "")),
+                "yes" if voice.get("installed") else "no",
+            ]
+            for voice in voices
+        ],
+    )
+
+
+@click.command()
+@click.argument("text", required=False, default="")
+@click.option("--tag", "tags", multiple=True, help="A tag, in Chinese or English; repeat to narrow.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Most voices to show."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 300),
+    default=10.0,
+    show_default=True,
+    help="Seconds to ask the network for.",
+)
+@json_option
+@click.pass_obj
+def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: float) -> None:
+    """Find voices by tag or free text.
+
+    What this node already knows is shown first; then peers are asked. `--tag cantonese`, `--tag 粤语` and
+    `--tag yue` are one question.
+    """
+    found: dict[str, Summary] = {}
+    with Progress(output) as progress:
+        for event in progress.follow(Client().find(tags=tags, text=text, limit=limit, timeout=timeout)):
+            if output.as_json:
+                output.document(event)
+            elif event.get("event") == "voice":
+                voice = voice_of(event)
+                found[str(voice.get("release"))] = voice
+            elif event.get("event") == "warning":
+                output.note(str(event.get("message", "")))
+    if output.as_json:
+        return
+    if not found:
+        output.note("nothing found")
+        output.hint("p2pvoice peers   (a search reaches only peers that this node is connected to)")
+        return
+    voices = list(found.values())
+    voice_table(output, voices)
+    away = next((voice for voice in voices if not voice.get("installed")), None)
+    output.hint(f"p2pvoice listen {handle(away)}" if away else f'p2pvoice speak {handle(voices[0])} "…"')
+
+
+def voice_of(event: Event) -> Summary:
+    """The summary that a `voice` event carries, however it is wrapped."""
+    inner = event.get("voice")
+    return (
+        dict(inner)
+        if isinstance(inner, dict)
+        else {key: value for key, value in event.items() if key != "event"}
+    )
+
+
+@click.command()
+@VOICE
+@json_option
+@click.pass_obj
+def show(output: Output, voice: str) -> None:
+    """Show everything a release says about itself."""
+    found = Client().show(voice)
+    if output.as_json:
+        output.document(found)
+        return
+    show_voice(output, found)
+    if found.get("installed"):
+        output.hint(f'p2pvoice speak {handle(found)} "…" --lang yue -o out.wav')
+    else:
+        output.hint(f"p2pvoice fetch {handle(found)}")
+
+
+def show_voice(output: Output, voice: Summary) -> None:
+    """One voice as aligned lines."""
+    consent = voice.get("consent") or {}
+    files = voice.get("files") or []
+    output.pairs(
+        [
+            ("name", voice.get("name")),
+            ("release", voice.get("release")),
+            ("author", f"{voice.get('author')}{' (you)' if voice.get('own') else ' (unknown)'}"),
+            ("slug", voice.get("slug")),
+            ("sequence", voice.get("sequence")),
+            ("created", _date(voice.get("created"))),
+            ("description", voice.get("description")),
+            ("languages", " ".join(voice.get("languages", []))),
+            ("tags", " ".join(voice.get("tags", []))),
+            ("licence", voice.get("license")),
+            (
+                "consent",
+                f"{consent.get('subject')} ({'signed' if consent.get('signed') else 'claimed, not signed'})"
+                if consent
+                else None,
+            ),
+            ("engine", f"{voice.get('family', 'gpt-sovits')} {voice.get('version', '')}".strip()),
+            ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
+            ("size", size(voice.get("size", 0))),
+            (
+                "files",
+                [
+                    f"{file.get('path')}  {size(file.get('size', 0))}"
+                    for file in files
+                    if isinstance(file, dict)
+                ],
+            ),
+            ("installed", "yes" if voice.get("installed") else "no"),
+            ("holders", voice.get("holders")),
+        ]
+    )
+
+
+def _date(created: Any) -> str | None:
+    if not isinstance(created, (int, float)):
+        return None
+    import datetime
+
+    return datetime.datetime.fromtimestamp(created, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@click.command()
+@VOICE
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=Path("preview.wav"),
+    show_default=True,
+    help="Where to write the clip; - for stdout.",
+)
+@json_option
+@click.pass_obj
+def listen(output: Output, voice: str, target: Path) -> None:
+    """Get a voice's preview clip before fetching the voice."""
+    clip = Client().preview(voice).data
+    write_output(target, clip)
+    if output.as_json and str(target) != "-":
+        output.document({"voice": voice, "file": str(target), "bytes": len(clip)})
+    elif str(target) != "-":
+        output.line(str(target))
+        output.note(f"wrote {size(len(clip))}")
+        output.hint(f"p2pvoice fetch {voice}")
+
+
+@click.command()
+@VOICE
+@click.option(
+    "--seed/--no-seed", default=True, show_default=True, help="Offer the voice to others once it is here."
+)
+@json_option
+@click.pass_obj
+def fetch(output: Output, voice: str, seed: bool) -> None:
+    """Fetch a voice from the peers that hold it.
+
+    An interrupted fetch resumes where it stopped when the command is repeated.
+    """
+    result = follow(output, Client().fetch(voice, seed=seed))
+    if output.as_json:
+        return
+    output.line(str(result.get("release", voice)))
+    output.note(describe_transfer(result))
+    output.hint(f'p2pvoice speak {handle(result) or voice} "今日天氣好好" --lang yue -o out.wav')
+
+
+def follow(output: Output, events: Iterable[Event]) -> Summary:
+    """Show a stream's progress (or print it, with `--json`) and return its result."""
+    result: Summary = {}
+    with Progress(output) as progress:
+        for event in progress.follow(events):
+            if output.as_json:
+                output.document(event)
+            if event.get("event") == "result":
+                result = dict(event)
+            elif event.get("event") == "warning" and not output.as_json:
+                output.note(f"note: {event.get('message', '')}")
+    return result
+
+
+def describe_transfer(result: Summary) -> str:
+    """How much came from where, in one sentence."""
+    fetched, reused = result.get("bytes_fetched", 0), result.get("bytes_reused", 0)
+    peers = result.get("peers", [])
+    count = len(peers) if isinstance(peers, list) else int(peers)
+    text = f"fetched {size(fetched)} in {seconds(float(result.get('seconds', 0)))}"
+    if count:
+        text += f" from {count} peer{'s' if count != 1 else ''}"
+    if reused:
+        text += f"; {size(reused)} were already here"
+    return text
+
+
+@click.command()
+@click.argument("voice", required=False)
+@json_option
+@click.pass_obj
+def update(output: Output, voice: str | None) -> None:
+    """Fetch the latest release of VOICE, or of every installed voice.
+
+    Only what changed travels.
+    """
+    result = follow(output, Client().update(voice or ""))
+    if output.as_json:
+        return
+    updated = result.get("updated")
+    rows = updated if isinstance(updated, list) else [result] if result.get("release") else []
+    for row in rows:
+        row = row if isinstance(row, dict) else {"release": row}
+        output.line(str(row.get("release", "")))
+        if "bytes_fetched" in row:
+            output.note(describe_transfer(row))
+    if not rows:
+        output.note("everything is up to date")
+
+
+@click.command("list")
+@json_option
+@click.pass_obj
+def list_voices(output: Output) -> None:
+    """List installed voices and your own."""
+    voices = Client().voices()
+    if output.as_json:
+        output.document({"voices": voices})
+        return
+    if voices:
+        voice_table(output, voices)
+        return
+    output.note("no voices yet")
+    output.hint("p2pvoice find --tag cantonese")
+
+
+@click.command()
+@VOICE
+@json_option
+@click.pass_obj
+def rm(output: Output, voice: str) -> None:
+    """Remove a voice from this node.
+
+    What others already hold cannot be called back.
+    """
+    answer = Client().remove(voice)
+    if output.as_json:
+        output.document(answer)
+        return
+    output.line(str(answer.get("release") or answer.get("removed") or voice))
+    if answer.get("bytes_freed") is not None:
+        output.note(f"freed {size(answer['bytes_freed'])}")

@@ -1,0 +1,166 @@
+"""Starting and stopping a daemon process from the outside: used by `daemon start|stop` and by the demo.
+
+It knows the daemon as a program (`python -m p2pvoice.node.daemon`) and as a socket, never as code to import.
+Ready means that the socket answers `/v1/status`; gone means that the process has ended. Both waits are
+bounded. Follows specs/cli.md and specs/home.md.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, P2PVoiceError
+
+MODULE = "p2pvoice.node.daemon"
+"""What `python -m` runs."""
+
+START_TIMEOUT = 60.0
+"""Seconds a daemon may take until its socket answers; a busy small machine needs about five."""
+
+STOP_TIMEOUT = 30.0
+"""Seconds a daemon may take to end after it was asked to; then it is told by signal."""
+
+POLL = 0.05
+"""Seconds between two looks at a process that is starting or ending."""
+
+LOG_TAIL = 4096
+"""Bytes of the log's end that are searched for the reason of a failed start."""
+
+
+def command(listen: Sequence[str], bootstrap: Sequence[str]) -> list[str]:
+    """The daemon's command line."""
+    line = [sys.executable, "-m", MODULE]
+    for address in listen:
+        line += ["--listen", address]
+    for address in bootstrap:
+        line += ["--bootstrap", address]
+    return line
+
+
+def spawn(
+    client: Client,
+    listen: Sequence[str],
+    bootstrap: Sequence[str],
+    *,
+    detached: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a daemon on the client's home, its words going to the home's log.
+
+    `detached` gives it a session of its own, so that it outlives the terminal and its Ctrl-C.
+    """
+    home = client.home
+    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with home.log.open("ab") as log:
+        return subprocess.Popen(
+            command(listen, bootstrap),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=detached,
+            cwd="/",
+            env={
+                **os.environ,
+                "P2PVOICE_HOME": str(home.root),
+                "PYTHONUNBUFFERED": "1",
+                **(environment or {}),
+            },
+        )
+
+
+def wait_ready(
+    client: Client, process: subprocess.Popen[bytes], timeout: float = START_TIMEOUT
+) -> dict[str, Any]:
+    """The first status the daemon answers with.
+
+    Raises what the log says when the process ends first, DaemonUnavailableError when the time is over.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return client.status()
+        except DaemonUnavailableError:
+            ended = process.poll()
+        if ended is not None:
+            raise failure(client.home.log, ended)
+        if time.monotonic() > deadline:
+            raise DaemonUnavailableError(
+                f"the daemon did not answer within {timeout:.0f} s", hint=f"its log: {client.home.log}"
+            )
+        time.sleep(POLL)
+
+
+def failure(log: Path, code: int) -> P2PVoiceError:
+    """Why a daemon ended at its start, from its own last `error:` and `hint:` lines."""
+    with log.open("rb") as opened:
+        opened.seek(max(0, log.stat().st_size - LOG_TAIL))
+        lines = opened.read().decode("utf-8", "replace").splitlines()
+    message = next((line.split("error:", 1)[1].strip() for line in reversed(lines) if "error:" in line), "")
+    hint = next(
+        (line.split("hint:", 1)[1].strip() for line in reversed(lines) if line.startswith("hint:")), ""
+    )
+    kind = ConflictError if code == ConflictError.exit_code else P2PVoiceError
+    return kind(message or f"the daemon ended at once with exit code {code}", hint=hint or f"its log: {log}")
+
+
+def stop(client: Client, timeout: float = STOP_TIMEOUT) -> int | None:
+    """Ask the daemon to stop and wait until its process is gone; returns its process id.
+
+    Raises DaemonUnavailableError when none runs.
+    """
+    pid = _pid(client, client.status())
+    client.shutdown()
+    deadline = time.monotonic() + timeout
+    while _alive(client, pid):
+        if time.monotonic() > deadline:
+            raise P2PVoiceError(
+                f"the daemon (process {pid}) was asked to stop and still runs",
+                hint=f"kill {pid}" if pid else f"its log: {client.home.log}",
+            )
+        time.sleep(POLL)
+    return pid
+
+
+def end(process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOUT) -> None:
+    """End a daemon that we started ourselves, politely first; returns when it is gone."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _pid(client: Client, status: dict[str, Any]) -> int | None:
+    try:
+        return int(status.get("pid") or client.home.pid.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _alive(client: Client, pid: int | None) -> bool:
+    if pid is None:
+        try:
+            client.status()
+        except DaemonUnavailableError:
+            return False
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # A child of ours stays a zombie until it is waited for; it runs no more.
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state != "Z"

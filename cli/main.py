@@ -1,0 +1,133 @@
+"""The entry point: finds the command, runs it, and turns whatever happens into an exit code.
+
+Commands are imported when they are typed, not before: `p2pvoice --help` reads its one-line texts from the
+table below, so it costs little more than Python's own start. This file holds no behaviour of any command.
+Follows specs/cli.md.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from p2pvoice.cli.errors import exit_code_of, report
+from p2pvoice.cli.output import Output, json_option
+
+# name -> (module, attribute, one line for --help), in the order in which a newcomer meets them.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("p2pvoice.cli.commands.demo", "demo", "Run the whole path between three nodes on this machine."),
+    "daemon": ("p2pvoice.cli.commands.daemon", "daemon", "Run, start, stop or ask about this node's daemon."),
+    "status": ("p2pvoice.cli.commands.network", "status", "Show what the running daemon is doing."),
+    "import": (
+        "p2pvoice.cli.commands.publish",
+        "import_voice",
+        "Turn your GPT-SoVITS files into a local draft.",
+    ),
+    "publish": ("p2pvoice.cli.commands.publish", "publish", "Sign a draft and announce it to the network."),
+    "find": ("p2pvoice.cli.commands.voices", "find", "Find voices by tag or free text."),
+    "show": ("p2pvoice.cli.commands.voices", "show", "Show everything a release says about itself."),
+    "listen": (
+        "p2pvoice.cli.commands.voices",
+        "listen",
+        "Get a voice's preview clip before fetching the voice.",
+    ),
+    "fetch": ("p2pvoice.cli.commands.voices", "fetch", "Fetch a voice from the peers that hold it."),
+    "update": ("p2pvoice.cli.commands.voices", "update", "Fetch the latest release of installed voices."),
+    "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
+    "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
+    "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
+    "peers": (
+        "p2pvoice.cli.commands.network",
+        "peers",
+        "List the peers this node knows, and why any was dropped.",
+    ),
+    "connect": ("p2pvoice.cli.commands.network", "connect", "Connect to a peer by its multiaddress."),
+    "base": ("p2pvoice.cli.commands.bases", "base", "Add or list base models (HuBERT, the Chinese BERT)."),
+    "inspect": (
+        "p2pvoice.cli.commands.inspect",
+        "inspect",
+        "Read a file's AIGC label or safetensors header.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        # importlib.metadata costs 30 ms: it is paid by those who ask.
+        from importlib.metadata import version
+
+        click.echo(f"p2pvoice {version('p2pvoice')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+@click.option("--home", type=click.Path(file_okay=False), help="The node's home (default: $P2PVOICE_HOME).")
+@click.option("-q", "--quiet", is_flag=True, help="No notes, hints or progress on stderr; errors stay.")
+@json_option
+@click.pass_obj
+def cli(output: Output, home: str | None, quiet: bool) -> None:
+    """Publish, find, fetch and speak with GPT-SoVITS voices, from peer to peer, without a server.
+
+    Start here: `p2pvoice demo`. VOICE is a release id, AUTHOR/SLUG, or an unambiguous beginning of either.
+    """
+    output.quiet = output.quiet or quiet
+    if home:
+        os.environ["P2PVOICE_HOME"] = os.path.abspath(home)
+
+
+def run(args: Sequence[str], output: Output) -> int:
+    """Run one command line and return its exit code; every error has been reported by then."""
+    try:
+        result: Any = cli.main(args=list(args), prog_name="p2pvoice", standalone_mode=False, obj=output)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`p2pvoice list | head`): there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BaseException as error:
+        report(error, output)
+        return exit_code_of(error)
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    args = sys.argv[1:]
+    # A mistake in the command line itself must be told in the form that was asked for, so `--json` is seen
+    # before anything is parsed.
+    sys.exit(run(args, Output(as_json="--json" in args)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""How far a long operation has come: a bar on a terminal, a few milestone lines anywhere else.
+
+The daemon's streams say `{"event": "progress", …}`; this turns them into something to look at, on stderr.
+It never writes data. With `--json` or `--quiet` it shows nothing. Follows specs/cli.md.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+from p2pvoice.cli.output import Output, size
+
+Event = Mapping[str, Any]
+
+MILESTONES = 4
+"""Lines that one file or step may take where there is no terminal: every 25 %, and the end."""
+
+
+class Progress:
+    """Shows progress events until it is closed; a context manager, so that a bar never stays behind."""
+
+    def __init__(self, output: Output) -> None:
+        self._silent = output.as_json or output.quiet
+        self._terminal = sys.stderr.isatty() and not self._silent
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._told: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def follow(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Pass the events on, showing those that are progress."""
+        for event in events:
+            if event.get("event") == "progress":
+                self.show(event)
+            yield event
+
+    def show(self, event: Event) -> None:
+        """Show one progress event: a step, and how much of how much if it says so."""
+        if self._silent:
+            return
+        label = str(
+            event.get("step") or event.get("file") or event.get("stage") or event.get("message") or "working"
+        )
+        have, total = event.get("have", event.get("done")), event.get("total")
+        counted = isinstance(have, (int, float)) and isinstance(total, (int, float)) and total > 0
+        if self._terminal:
+            self._bar(label, have if counted else None, total if counted else None)
+        else:
+            self._milestone(label, have if counted else None, total if counted else None)
+
+    def sending(self, path: Path) -> Callable[[int], None]:
+        """A callback for an upload of this file: it is told how many bytes went."""
+        total = path.stat().st_size
+        return lambda sent: self.show({"step": f"sending {path.name}", "have": sent, "total": total})
+
+    def _bar(self, label: str, have: Any, total: Any) -> None:
+        if self._bars is None:
+            from rich import progress
+            from rich.console import Console
+
+            self._bars = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(bar_width=24),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bars.start()
+        if label not in self._tasks:
+            self._tasks[label] = self._bars.add_task(label, total=total)
+        self._bars.update(self._tasks[label], completed=have or 0, total=total)
+
+    def _milestone(self, label: str, have: Any, total: Any) -> None:
+        if total is None:
+            if label not in self._told:
+                self._told[label] = MILESTONES
+                click.echo(label, err=True)
+            return
+        reached = int(have * MILESTONES // total)
+        if reached > self._told.get(label, -1) and (reached > 0 or label not in self._told):
+            self._told[label] = reached
+            # Below a hundred it counts steps, above it counts bytes: no step is made of more than that.
+            amount = f"{have} of {total}" if total <= 100 else f"{size(have)} of {size(total)}"
+            click.echo(f"{label}: {amount}", err=True)
