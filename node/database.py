@@ -42,7 +42,8 @@ class Database:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version > len(steps):
                 raise StorageError(
-                    f"{self._path} was written by a newer p2pvoice (schema {version}, this one knows {len(steps)})",
+                    f"{self._path} was written by a newer p2pvoice: "
+                    f"its schema is {version}, this one knows {len(steps)}",
                     hint="upgrade p2pvoice",
                 )
             for number, step in enumerate(steps[version:], start=version + 1):

@@ -135,7 +135,9 @@ class Home:
         # In a shared folder somebody else may have made this name before us, and would then own our socket.
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise PolicyError(f"{folder} belongs to someone else", hint="set XDG_RUNTIME_DIR or a shorter P2PVOICE_HOME")
+            raise PolicyError(
+                f"{folder} belongs to someone else", hint="set XDG_RUNTIME_DIR or a shorter P2PVOICE_HOME"
+            )
         folder.chmod(0o700)
         chosen = folder / "rpc.sock"
         self.socket_pointer.write_text(str(chosen))

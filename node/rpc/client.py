@@ -7,6 +7,7 @@ call opens its own connection, so an iterator that is dropped half-way cancels t
 Follows specs/rpc.md.
 """
 
+import contextlib
 import http.client
 import json
 import socket
@@ -158,7 +159,16 @@ class Client:
         return list(self.json("GET", "/v1/drafts")["drafts"])
 
     def import_voice(
-        self, *, name: str, sovits: str, gpt: str, clip: str, clip_name: str, text: str, lang: str, slug: str = ""
+        self,
+        *,
+        name: str,
+        sovits: str,
+        gpt: str,
+        clip: str,
+        clip_name: str,
+        text: str,
+        lang: str,
+        slug: str = "",
     ) -> Iterator[Event]:
         """Make a draft of three uploads (their ids)."""
         body = {
@@ -275,11 +285,9 @@ def _exchange(
     headers: Mapping[str, str],
 ) -> http.client.HTTPResponse:
     connection.connect()
-    try:
+    # The daemon refuses a body that is too large before it has read all of it; its answer says why.
+    with contextlib.suppress(BrokenPipeError):
         connection.request(method, path, body=body, headers=dict(headers))
-    except BrokenPipeError:
-        # The daemon refuses a body that is too large before it has read all of it; its answer says why.
-        pass
     return connection.getresponse()
 
 

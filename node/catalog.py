@@ -1,0 +1,364 @@
+"""What this node knows about voices: releases, heads, tags, and which voices are installed here.
+
+Signed bytes go in and come out unchanged; the columns beside them are only for searching. A release
+gets in after its signature was verified, a head when it is newer than the one we hold: the catalog never
+goes back in sequence. Not for files, which are the store's. All methods block; the daemon calls them
+from threads. Follows specs/catalog.md.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from p2pvoice.node.database import Database
+from p2pvoice.node.search import index_text, match_expression
+from p2pvoice.protocol.errors import ConflictError, NotFoundError, UsageError
+from p2pvoice.protocol.head import Head, newer, verify_head
+from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.manifest import Manifest, Release, verify_release
+from p2pvoice.protocol.tags import tag_names
+
+#: Most releases of strangers that are remembered; the ones seen longest ago go first.
+RELEASES_LIMIT = 20_000
+
+#: Shortest beginning of a release id or author id that is looked up.
+BEGINNING_MINIMUM = 4
+
+#: Candidates an ambiguous name lists.
+CANDIDATES_LIMIT = 8
+
+_DID = "did:key:"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A voice whose files are all here and admitted."""
+
+    release: str
+    author: str
+    slug: str
+    at: int
+    seed: bool
+
+
+class Catalog:
+    """The catalog in one SQLite file."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = Database(path, [_first_schema])
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # -- releases --------------------------------------------------------------------------------------
+
+    def add_release(self, data: bytes) -> Release:
+        """Verify a signed release and remember it. Raises what ``verify_release`` raises."""
+        release = verify_release(data)
+        manifest = release.manifest
+        now = int(self._clock())
+        with self._database.write() as connection:
+            known = connection.execute("SELECT 1 FROM releases WHERE id=?", (release.id,)).fetchone()
+            connection.execute(
+                "INSERT INTO releases(id, author, slug, created, seen, data) VALUES (?,?,?,?,?,?)"
+                " ON CONFLICT(id) DO UPDATE SET seen=excluded.seen",
+                (release.id, author_id(manifest.author), manifest.slug, manifest.created, now, data),
+            )
+            if known is None:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO tags(tag, release) VALUES (?,?)",
+                    [(tag, release.id) for tag in manifest.tags],
+                )
+                connection.execute(
+                    "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
+                )
+                self._evict(connection)
+        return release
+
+    def release(self, identifier: str) -> Release | None:
+        """A remembered release, or None."""
+        data = self.release_bytes(identifier)
+        return _open_release(data) if data is not None else None
+
+    def release_bytes(self, identifier: str) -> bytes | None:
+        """The signed bytes of a remembered release."""
+        row = self._database.row("SELECT data FROM releases WHERE id=?", (identifier,))
+        return bytes(row["data"]) if row is not None else None
+
+    def forget(self, identifier: str) -> None:
+        """Forget a release altogether."""
+        with self._database.write() as connection:
+            _delete(connection, identifier)
+
+    # -- heads -----------------------------------------------------------------------------------------
+
+    def add_head(self, data: bytes) -> Head:
+        """Verify a head and remember it when it is newer; returns it.
+
+        Raises ConflictError for a head older than the one we hold: somebody replays an old record.
+        """
+        head = verify_head(data, self._clock())
+        author = author_id(head.author)
+        with self._database.write() as connection:
+            row = connection.execute(
+                "SELECT data FROM heads WHERE author=? AND slug=?", (author, head.slug)
+            ).fetchone()
+            if row is not None:
+                held = _open_head(bytes(row["data"]))
+                if head.sequence < held.sequence:
+                    raise ConflictError(
+                        f"an old head of {head.slug}: sequence {head.sequence}, "
+                        f"and {held.sequence} is known already"
+                    )
+                if not newer(head, held):
+                    return held
+            connection.execute(
+                "INSERT OR REPLACE INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)",
+                (author, head.slug, head.sequence, head.release, data),
+            )
+        return head
+
+    def head(self, author: str, slug: str) -> Head | None:
+        """The newest head we hold of a voice."""
+        data = self.head_bytes(author, slug)
+        return _open_head(data) if data is not None else None
+
+    def head_bytes(self, author: str, slug: str) -> bytes | None:
+        """The signed bytes of the newest head we hold of a voice."""
+        row = self._database.row("SELECT data FROM heads WHERE author=? AND slug=?", (author, slug))
+        return bytes(row["data"]) if row is not None else None
+
+    # -- installed voices --------------------------------------------------------------------------------
+
+    def install(self, release: Release, *, seed: bool) -> None:
+        """Mark a release usable, after admission; an older release of the same voice stops being so."""
+        author = author_id(release.manifest.author)
+        with self._database.write() as connection:
+            connection.execute(
+                "DELETE FROM installed WHERE author=? AND slug=?", (author, release.manifest.slug)
+            )
+            connection.execute(
+                "INSERT INTO installed(release, author, slug, at, seed) VALUES (?,?,?,?,?)",
+                (release.id, author, release.manifest.slug, int(self._clock()), int(seed)),
+            )
+
+    def uninstall(self, identifier: str) -> bool:
+        """Take a release out of use; True when it was installed."""
+        with self._database.write() as connection:
+            return connection.execute("DELETE FROM installed WHERE release=?", (identifier,)).rowcount > 0
+
+    def installed(self) -> list[Installed]:
+        """Every installed voice, oldest first."""
+        rows = self._database.rows("SELECT * FROM installed ORDER BY at, release")
+        return [_installed(row) for row in rows]
+
+    def installed_release(self, author: str, slug: str) -> Installed | None:
+        """The installed release of a voice."""
+        row = self._database.row("SELECT * FROM installed WHERE author=? AND slug=?", (author, slug))
+        return _installed(row) if row is not None else None
+
+    def is_installed(self, identifier: str) -> bool:
+        """Whether a release is usable here."""
+        return self._database.row("SELECT 1 FROM installed WHERE release=?", (identifier,)) is not None
+
+    # -- searching -----------------------------------------------------------------------------------------
+
+    def search(self, tags: Sequence[str], text: str, limit: int) -> list[Release]:
+        """Remembered releases that carry all tags and all words; of each voice the newest, newest first."""
+        query, values = _filter(tags, text)
+        rows = self._database.rows(
+            f"SELECT r.data, r.author, r.slug, r.id FROM releases r WHERE {query}"
+            " ORDER BY r.created DESC, r.id",
+            values,
+        )
+        found: list[Release] = []
+        voices: set[tuple[str, str]] = set()
+        for row in rows:
+            voice = (row["author"], row["slug"])
+            if voice in voices:
+                continue
+            head = self.head(*voice)
+            # A known head decides which release stands for the voice; without one the newest does.
+            newest = head.release if head is not None else row["id"]
+            if newest != row["id"] and self.release_bytes(newest) is not None:
+                continue
+            voices.add(voice)
+            found.append(_open_release(bytes(row["data"])))
+            if len(found) >= limit:
+                break
+        return found
+
+    def offered(self, tags: Sequence[str], limit: int, after: str) -> list[str]:
+        """Ids of installed, seeded releases with all tags, in order, beginning after a given id."""
+        query, values = _filter(tags, "")
+        rows = self._database.rows(
+            "SELECT r.id FROM releases r JOIN installed i ON i.release = r.id"
+            f" WHERE i.seed = 1 AND r.id > ? AND {query} ORDER BY r.id LIMIT ?",
+            [after, *values, limit],
+        )
+        return [str(row["id"]) for row in rows]
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    def resolve(self, ref: str, *, prefer_installed: bool = False) -> Release:
+        """The release that VOICE names: a release id, ``author/slug``, or an unambiguous beginning of either.
+
+        A bare slug, and an author without ``did:key:``, are taken too when only one voice fits. A name
+        of a voice means its newest release, or the installed one when that is preferred and there is one.
+        Raises UsageError listing the candidates when several fit, NotFoundError when none does.
+        """
+        exact = self.release(ref)
+        if exact is not None:
+            return exact
+        if len(ref) >= BEGINNING_MINIMUM and "/" not in ref:
+            rows = self._database.rows(
+                "SELECT id FROM releases WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+                (ref, ref + "\x7f", CANDIDATES_LIMIT + 1),
+            )
+            if len(rows) > 1:
+                raise _ambiguous(ref, [str(row["id"]) for row in rows])
+            if rows:
+                return self._known(str(rows[0]["id"]))
+        voices = self._voices_named(ref)
+        if len(voices) > 1:
+            raise _ambiguous(ref, [f"{author}/{slug}" for author, slug in voices])
+        if not voices:
+            raise NotFoundError(f"no voice by the name {ref!r} is known here", hint="p2pvoice find --tag …")
+        return self._known(self._newest(*voices[0], prefer_installed=prefer_installed))
+
+    def _voices_named(self, ref: str) -> list[tuple[str, str]]:
+        author, slash, slug = ref.rpartition("/")
+        if not slash:
+            rows = self._database.rows("SELECT DISTINCT author, slug FROM releases WHERE slug=?", (ref,))
+            if rows:
+                return [(row["author"], row["slug"]) for row in rows]
+            author, slug = ref, ""
+        if author and not author.startswith(_DID):
+            author = _DID + author
+        if len(author) < len(_DID) + BEGINNING_MINIMUM:
+            return []
+        rows = self._database.rows(
+            "SELECT DISTINCT author, slug FROM releases"
+            " WHERE author >= ? AND author < ? AND slug >= ? AND slug < ? ORDER BY author, slug",
+            (author, author + "\x7f", slug, slug + "\x7f"),
+        )
+        voices = [(str(row["author"]), str(row["slug"])) for row in rows]
+        whole = [voice for voice in voices if voice == (author, slug)]
+        same_slug = [voice for voice in voices if voice[1] == slug]
+        return whole or (same_slug if len(same_slug) == 1 else voices)
+
+    def _newest(self, author: str, slug: str, *, prefer_installed: bool) -> str:
+        if prefer_installed:
+            installed = self.installed_release(author, slug)
+            if installed is not None:
+                return installed.release
+        head = self.head(author, slug)
+        if head is not None and self.release_bytes(head.release) is not None:
+            return head.release
+        row = self._database.row(
+            "SELECT id FROM releases WHERE author=? AND slug=? ORDER BY created DESC, id LIMIT 1",
+            (author, slug),
+        )
+        assert row is not None
+        return str(row["id"])
+
+    def _known(self, identifier: str) -> Release:
+        release = self.release(identifier)
+        if release is None:
+            raise NotFoundError(f"release {identifier} is not known here")
+        return release
+
+    def counts(self) -> tuple[int, int]:
+        """Number of remembered releases, and of installed ones."""
+        row = self._database.row(
+            "SELECT (SELECT count(*) FROM releases) AS releases,"
+            " (SELECT count(*) FROM installed) AS installed"
+        )
+        assert row is not None
+        return int(row["releases"]), int(row["installed"])
+
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        surplus = connection.execute("SELECT count(*) FROM releases").fetchone()[0] - RELEASES_LIMIT
+        if surplus <= 0:
+            return
+        rows = connection.execute(
+            "SELECT id FROM releases WHERE id NOT IN (SELECT release FROM installed)"
+            " ORDER BY seen, id LIMIT ?",
+            (surplus,),
+        ).fetchall()
+        for row in rows:
+            _delete(connection, row["id"])
+
+
+def _first_schema(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "CREATE TABLE releases(id TEXT PRIMARY KEY, author TEXT NOT NULL, slug TEXT NOT NULL,"
+        " created INTEGER NOT NULL, seen INTEGER NOT NULL, data BLOB NOT NULL)",
+        "CREATE INDEX releases_by_voice ON releases(author, slug, created)",
+        "CREATE INDEX releases_by_seen ON releases(seen)",
+        "CREATE TABLE heads(author TEXT NOT NULL, slug TEXT NOT NULL, sequence INTEGER NOT NULL,"
+        " release TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY(author, slug))",
+        "CREATE TABLE tags(tag TEXT NOT NULL, release TEXT NOT NULL, PRIMARY KEY(tag, release))"
+        " WITHOUT ROWID",
+        "CREATE INDEX tags_by_release ON tags(release)",
+        "CREATE TABLE installed(release TEXT PRIMARY KEY, author TEXT NOT NULL, slug TEXT NOT NULL,"
+        " at INTEGER NOT NULL, seed INTEGER NOT NULL, UNIQUE(author, slug))",
+        "CREATE VIRTUAL TABLE words USING"
+        " fts5(release UNINDEXED, text, tokenize='unicode61 remove_diacritics 2')",
+    ):
+        connection.execute(statement)
+
+
+def _delete(connection: sqlite3.Connection, identifier: str) -> None:
+    connection.execute("DELETE FROM releases WHERE id=?", (identifier,))
+    connection.execute("DELETE FROM tags WHERE release=?", (identifier,))
+    connection.execute("DELETE FROM words WHERE release=?", (identifier,))
+
+
+def _filter(tags: Sequence[str], text: str) -> tuple[str, list[object]]:
+    parts, values = ["1"], list[object]()
+    for tag in tags:
+        parts.append("EXISTS (SELECT 1 FROM tags t WHERE t.tag=? AND t.release=r.id)")
+        values.append(tag)
+    if text.strip():
+        expression = match_expression(text)
+        if not expression:
+            return "0", []
+        parts.append("r.id IN (SELECT release FROM words WHERE words MATCH ?)")
+        values.append(expression)
+    return " AND ".join(parts), values
+
+
+def _words_of(manifest: Manifest) -> str:
+    names = [name for tag in manifest.tags for lang in ("zh", "en") for name in _names(tag, lang)]
+    return index_text(" ".join([manifest.name, manifest.slug, manifest.description, *names]))
+
+
+def _names(tag: str, lang: str) -> list[str]:
+    named = tag_names(tag, lang)
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _installed(row: sqlite3.Row) -> Installed:
+    return Installed(row["release"], row["author"], row["slug"], int(row["at"]), bool(row["seed"]))
+
+
+def _ambiguous(ref: str, candidates: list[str]) -> UsageError:
+    listed = ", ".join(candidates[:CANDIDATES_LIMIT])
+    more = " …" if len(candidates) > CANDIDATES_LIMIT else ""
+    return UsageError(f"{ref!r} could mean several voices: {listed}{more}", hint="give more of the name")
+
+
+@lru_cache(maxsize=512)
+def _open_release(data: bytes) -> Release:
+    return verify_release(data)
+
+
+def _open_head(data: bytes) -> Head:
+    # What is in the catalog was verified when it came in; an expired head still orders what follows it.
+    return verify_head(data, 0)

@@ -1,0 +1,279 @@
+"""The daemon's side of the worker process: starts it when first needed, one request at a time.
+
+The worker is the only process of a node that loads torch. It starts on first use, ends after some idle
+time, and when it dies only the request it was working on fails: the next one starts a new worker. A
+cancelled request is cancelled in the worker, and a worker that does not let go in time is killed. Not
+for what the requests mean: see worker.py. Follows specs/worker.md.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from p2pvoice.node import jobs
+from p2pvoice.node.config import WorkerConfig
+from p2pvoice.protocol.errors import SynthesisError, from_dict
+
+log = logging.getLogger("p2pvoice.engine")
+
+#: Seconds a cancelled request gets to end in the worker before the worker is killed.
+CANCEL_GRACE = 10.0
+
+#: Seconds the worker gets to leave when its stdin was closed.
+EXIT_GRACE = 5.0
+
+#: Bytes read from the worker at a time.
+READ_SIZE = 256 * 1024
+
+#: Requests that may wait for the worker; more are turned away.
+WAITING_LIMIT = 64
+
+#: OpenMP threads that spin between two operators would burn a core while the worker has nothing to do.
+WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "PYTHONUNBUFFERED": "1"}
+
+PIPE_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+OnProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
+OnPiece = Callable[[bytes], Awaitable[None]]
+
+
+class WorkerGone(Exception):
+    """The worker's end of the pipe closed, or it said something that makes no sense."""
+
+
+class Engine:
+    """The worker process, when there is one."""
+
+    def __init__(self, config: WorkerConfig, log_path: Path) -> None:
+        self._config = config
+        self._log_path = log_path
+        self._process: trio.Process | None = None
+        self._turn = trio.Lock()
+        self._waiting = 0
+        self._next_id = 1
+        self._buffer = bytearray()
+        self._last_used = trio.current_time()
+        self._used = trio.Event()
+        self.starts = 0
+
+    @property
+    def state(self) -> str:
+        """``stopped``, ``idle`` or ``busy``."""
+        if self._process is None or self._process.poll() is not None:
+            return "stopped"
+        return "busy" if self._turn.locked() else "idle"
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def rss(self) -> int:
+        """The worker's resident memory in bytes; 0 when it does not run."""
+        return resident_bytes(self.pid) if self.pid is not None else 0
+
+    async def call(
+        self,
+        operation: str,
+        arguments: Mapping[str, Any],
+        *,
+        on_progress: OnProgress | None = None,
+        on_piece: OnPiece | None = None,
+    ) -> dict[str, Any]:
+        """Have the worker do something and return its result.
+
+        Raises what the worker raised, or SynthesisError when it died over this request. Cancelling the
+        call cancels the work.
+        """
+        if self._waiting >= WAITING_LIMIT:
+            raise SynthesisError("too many requests are waiting for the worker", hint="try again later")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                try:
+                    return await self._work(operation, arguments, on_progress, on_piece)
+                finally:
+                    self._last_used = trio.current_time()
+                    self._used.set()
+        finally:
+            self._waiting -= 1
+
+    async def _work(
+        self,
+        operation: str,
+        arguments: Mapping[str, Any],
+        on_progress: OnProgress | None,
+        on_piece: OnPiece | None,
+    ) -> dict[str, Any]:
+        process = await self._ready()
+        request = jobs.Request(self._next_id, operation, dict(arguments))
+        self._next_id += 1
+        answered = False
+        try:
+            await self._send(process, request)
+            while True:
+                answer = await self._receive(process)
+                if answer.id != request.id:
+                    raise WorkerGone
+                match answer:
+                    case jobs.Result(data=data):
+                        answered = True
+                        return data
+                    case jobs.Failure(error=error):
+                        answered = True
+                        raise from_dict(error)
+                    case jobs.Progress(data=data):
+                        if on_progress is not None:
+                            await on_progress(data)
+                    case jobs.Piece(data=piece):
+                        if on_piece is not None:
+                            await on_piece(piece)
+        except WorkerGone:
+            answered = True
+            await self._kill(process)
+            code = process.returncode
+            log.error("the worker died", extra={"operation": operation, "returncode": code})
+            raise SynthesisError(
+                f"the worker process died while it worked on this ({_how(code)})",
+                hint="try again; a new worker starts by itself. The end of daemon.log says more",
+            ) from None
+        finally:
+            # Cancelled, or a callback failed: the pipe still holds the rest of this request's answers.
+            if not answered:
+                await self._let_go(process, request)
+
+    async def _ready(self) -> trio.Process:
+        process = self._process
+        if process is not None and process.poll() is None:
+            return process
+        self.starts += 1
+        self._buffer.clear()
+        environment = {**os.environ, **WORKER_ENVIRONMENT}
+        if self._config.threads:
+            environment["OMP_NUM_THREADS"] = str(self._config.threads)
+        command = [sys.executable, "-m", "p2pvoice.node.worker", "--voices", str(self._config.voices)]
+        with self._log_path.open("ab") as errors:
+            # Its own session: Ctrl-C reaches the daemon alone, which then stops the worker in order.
+            self._process = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                env=environment,
+                cwd="/",
+            )
+        log.info("the worker started", extra={"pid": self._process.pid})
+        return self._process
+
+    async def _let_go(self, process: trio.Process, request: jobs.Request) -> None:
+        """End a request that nobody waits for any more, kindly if the worker lets us."""
+        with trio.CancelScope(deadline=trio.current_time() + CANCEL_GRACE, shield=True):
+            try:
+                await self._send(process, jobs.Cancel(request.id))
+                while not isinstance(await self._receive(process), jobs.Result | jobs.Failure):
+                    pass
+                return
+            except WorkerGone:
+                pass
+        with trio.CancelScope(shield=True):
+            await self._kill(process)
+
+    async def _kill(self, process: trio.Process) -> None:
+        if process.poll() is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        if self._process is process:
+            self._process = None
+
+    async def run(self) -> None:
+        """Watch over the worker until cancelled: end it when it was idle long enough, and at the end."""
+        try:
+            while True:
+                await self._used.wait()
+                due = self._last_used + self._config.idle_seconds
+                if trio.current_time() < due:
+                    await trio.sleep_until(due)
+                    continue
+                if self._turn.locked():
+                    self._used = trio.Event()
+                    continue
+                self._used = trio.Event()
+                await self.unload()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end()
+
+    async def unload(self) -> None:
+        """End the worker, once the requests before this one are done; the next request starts another."""
+        async with self._turn:
+            await self._end()
+
+    async def _end(self) -> None:
+        process = self._process
+        self._process = None
+        if process is None or process.poll() is not None:
+            return
+        assert process.stdin is not None
+        await process.stdin.aclose()
+        with trio.move_on_after(EXIT_GRACE):
+            await process.wait()
+        if process.poll() is None:
+            process.kill()
+            await process.wait()
+        log.info("the worker ended", extra={"pid": process.pid})
+
+    async def _send(self, process: trio.Process, message: jobs.ToWorker) -> None:
+        assert process.stdin is not None
+        # Half a frame would put the two sides out of step, so a cancellation waits until it is whole.
+        with trio.CancelScope(shield=True):
+            try:
+                await process.stdin.send_all(jobs.frame(message))
+            except PIPE_ERRORS as error:
+                raise WorkerGone from error
+
+    async def _receive(self, process: trio.Process) -> jobs.FromWorker:
+        try:
+            await self._fill(process, jobs.LENGTH.size)
+            end = jobs.LENGTH.size + jobs.body_length(bytes(self._buffer[: jobs.LENGTH.size]))
+            await self._fill(process, end)
+            answer = jobs.read_answer(bytes(self._buffer[jobs.LENGTH.size : end]))
+        except (ValueError, msgspec.MsgspecError, *PIPE_ERRORS) as error:
+            raise WorkerGone from error
+        del self._buffer[:end]
+        return answer
+
+    async def _fill(self, process: trio.Process, count: int) -> None:
+        """Read until the buffer holds ``count`` bytes. What was read stays there when this is cancelled."""
+        assert process.stdout is not None
+        while len(self._buffer) < count:
+            piece = await process.stdout.receive_some(READ_SIZE)
+            if not piece:
+                raise WorkerGone
+            self._buffer += piece
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it vanished"
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process in bytes; 0 when it cannot be told."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

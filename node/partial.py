@@ -1,0 +1,133 @@
+"""One file that is still being fetched: its bytes in place, and a bitmap of the chunks that are there.
+
+A chunk is written at its final offset and synced to disk before its bit is set, so a bit never promises
+bytes that a crash could take back; whatever was written without its bit is simply fetched again. The
+bitmap is bound to the chunk list, because bits of another list would mean other bytes. Not for the
+network, nor for whole files: see fetch.py and store.py. Follows specs/store.md.
+"""
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2pvoice.protocol.chunks import Bitmap, Chunk
+from p2pvoice.protocol.errors import ChunkMismatchError, DiskFullError, ManifestError, StorageError
+
+#: Errors of the system that mean "no more room": the disk, the user's quota, the process's file limit.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """An error of the system as one of ours."""
+    if error.errno in FULL:
+        return DiskFullError(f"the disk is full: {path.name} could not be written")
+    return StorageError(f"{path}: {error.strerror or error}")
+
+
+class Partial:
+    """A file in the making. Safe to use from several threads; writes to one file are one after another."""
+
+    def __init__(self, part: Path, bits: Path, chunks: Sequence[Chunk]) -> None:
+        self.chunks = tuple(chunks)
+        self.size = sum(chunk.size for chunk in self.chunks)
+        self.offsets = offsets_of(self.chunks)
+        self._part, self._bits = part, bits
+        self._lock = threading.Lock()
+        self._stamp = hashlib.sha256(
+            b"".join(chunk.size.to_bytes(8, "big") + chunk.digest for chunk in self.chunks)
+        ).digest()
+        self._bitmap = self._read_bits()
+        try:
+            self._file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.ftruncate(self._file, self.size)
+            self._bits_file = os.open(bits, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise storage_error(error, part) from error
+
+    def _read_bits(self) -> Bitmap:
+        try:
+            data = self._bits.read_bytes()
+            if not self._part.exists() or data[:32] != self._stamp:
+                raise ValueError
+            return Bitmap.from_bytes(data[32:], len(self.chunks))
+        except (OSError, ValueError, ManifestError):
+            # No file, another chunk list, or half a bitmap: start over. Every chunk is checked anyway.
+            return Bitmap(len(self.chunks))
+
+    def bitmap(self) -> bytes:
+        """The bitmap's bytes, for peers that ask what we have."""
+        with self._lock:
+            return self._bitmap.to_bytes()
+
+    def has(self, index: int) -> bool:
+        """Whether chunk ``index`` is here."""
+        with self._lock:
+            return index in self._bitmap
+
+    def missing(self) -> list[int]:
+        """Indexes of the chunks that are not here yet."""
+        with self._lock:
+            return self._bitmap.missing()
+
+    def have_bytes(self) -> int:
+        """Bytes of the file that are here."""
+        with self._lock:
+            return sum(chunk.size for index, chunk in enumerate(self.chunks) if index in self._bitmap)
+
+    def write(self, index: int, data: bytes) -> bool:
+        """Check, write and sync one chunk, then set its bit; False when it was here already.
+
+        Raises ChunkMismatchError when the bytes are not those the chunk list names, and DiskFullError
+        when there is no room; in both cases what was here stays.
+        """
+        chunk = self.chunks[index]
+        if len(data) != chunk.size or hashlib.sha256(data).digest() != chunk.digest:
+            raise ChunkMismatchError(f"chunk {index} does not have the hash its manifest names")
+        with self._lock:
+            if index in self._bitmap:
+                return False
+            try:
+                write_all(self._file, data, self.offsets[index])
+                os.fdatasync(self._file)
+                self._bitmap.set(index)
+                try:
+                    write_all(self._bits_file, self._stamp + self._bitmap.to_bytes(), 0)
+                except OSError:
+                    self._bitmap.clear(index)
+                    raise
+            except OSError as error:
+                raise storage_error(error, self._part) from error
+            return True
+
+    def read(self, index: int) -> bytes | None:
+        """The bytes of chunk ``index``, or None when it is not here."""
+        with self._lock:
+            if not 0 <= index < len(self.chunks) or index not in self._bitmap:
+                return None
+            return os.pread(self._file, self.chunks[index].size, self.offsets[index])
+
+    def close(self) -> None:
+        """Close the files; what is on disk stays for the next time."""
+        with self._lock:
+            os.close(self._file)
+            os.close(self._bits_file)
+
+
+def offsets_of(chunks: Sequence[Chunk]) -> tuple[int, ...]:
+    """Where each chunk starts in its file."""
+    offsets, position = [], 0
+    for chunk in chunks:
+        offsets.append(position)
+        position += chunk.size
+    return tuple(offsets)
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of ``data`` at ``offset``: the kernel may take only a part when the disk fills up."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count

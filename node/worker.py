@@ -1,0 +1,261 @@
+"""The inference worker: ``python -m p2pvoice.node.worker``, the only part of a node that loads torch.
+
+It reads requests from stdin and answers on what was its stdout (libraries that print are sent to stderr
+instead), one request at a time, and leaves when stdin ends, so it never outlives its daemon. Each
+operation is one function below; none of them knows the network, the store or a key. Voices stay loaded,
+the least recently used one leaves first. Follows specs/worker.md.
+"""
+
+import argparse
+import io
+import os
+import queue
+import resource
+import sys
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from p2pvoice.node import jobs
+from p2pvoice.protocol.errors import (
+    BugError,
+    OutOfMemoryError,
+    P2PVoiceError,
+    SynthesisError,
+    UsageError,
+    VoiceNotLoadableError,
+)
+
+#: Longest text of one request, in characters.
+TEXT_LIMIT = 20_000
+
+
+class Cancelled(Exception):
+    """The daemon no longer wants the answer."""
+
+
+class Worker:
+    """The request being worked on, the voices that are loaded, and the way back to the daemon."""
+
+    def __init__(self, out: BinaryIO, voices: int) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._limit = voices
+        self._voices: OrderedDict[str, Any] = OrderedDict()
+        self._cancelled: set[int] = set()
+        self._current = 0
+
+    def send(self, message: jobs.FromWorker) -> None:
+        """Tell the daemon something."""
+        data = jobs.frame(message)
+        with self._lock:
+            self._out.write(data)
+            self._out.flush()
+
+    def cancel(self, request: int) -> None:
+        """Note that nobody waits for a request; called from the reading thread."""
+        self._cancelled.add(request)
+
+    def check(self) -> None:
+        """Raise Cancelled when nobody waits for the current request any more."""
+        if self._current in self._cancelled:
+            raise Cancelled
+
+    def progress(self, stage: str, done: float = 0.0) -> None:
+        """Report how far the current request has come (0 to 1 within its stage)."""
+        self.check()
+        self.send(jobs.Progress(self._current, {"stage": stage, "done": float(done)}))
+
+    def piece(self, pcm: bytes) -> None:
+        """Hand over some audio of the current request."""
+        self.check()
+        self.send(jobs.Piece(self._current, pcm))
+
+    def handle(self, request: jobs.Request) -> None:
+        """Work on one request and answer it, whatever happens."""
+        self._current = request.id
+        try:
+            operation = OPERATIONS.get(request.operation)
+            if operation is None:
+                raise UsageError(f"the worker knows no operation {request.operation!r}")
+            self.check()
+            self.send(jobs.Result(request.id, operation(self, request.arguments)))
+        except Exception as error:
+            self.send(jobs.Failure(request.id, _to_error(error).to_dict()))
+        finally:
+            self._cancelled.discard(request.id)
+
+    def voice(self, key: str, folder: Path, bases: list[str]) -> Any:
+        """The loaded voice of a folder, loaded now if it was not."""
+        if key in self._voices:
+            self._voices.move_to_end(key)
+            return self._voices[key]
+        from p2pvoice.sovits.synthesize import Voice
+
+        while len(self._voices) >= self._limit:
+            self._voices.popitem(last=False)
+        self.progress("load")
+        voice = Voice.load(folder, _bases(bases))
+        self._voices[key] = voice
+        return voice
+
+    def forget(self, key: str) -> None:
+        """Drop a loaded voice."""
+        self._voices.pop(key, None)
+
+
+def _bases(folders: list[str]) -> Any:
+    from p2pvoice.sovits.bases import Bases
+
+    return Bases([Path(folder) for folder in folders])
+
+
+def ping(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Answer, so that the daemon knows the worker lives; says which voices are loaded."""
+    return {"voices": list(worker._voices), "torch": "torch" in sys.modules}
+
+
+def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Convert a pair of upstream checkpoints and a reference clip into a bundle folder."""
+    from p2pvoice.sovits.convert import import_voice as convert
+
+    convert(
+        Path(arguments["sovits"]),
+        Path(arguments["gpt"]),
+        Path(arguments["clip"]),
+        str(arguments["text"]),
+        str(arguments["lang"]),
+        Path(arguments["out"]),
+        _bases(arguments["bases"]),
+        worker.progress,
+    )
+    return inspect(worker, {"folder": arguments["out"], "bases": arguments["bases"]})
+
+
+def import_bundled(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Make a bundle folder of the voice that comes with the package."""
+    from p2pvoice.sovits.bundled import import_bundled as convert
+
+    convert(Path(arguments["out"]), _bases(arguments["bases"]), worker.progress)
+    return inspect(worker, {"folder": arguments["out"], "bases": arguments["bases"]})
+
+
+def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Check a bundle folder the way admission needs it, and describe it for a manifest.
+
+    voice.json is read with its bounds, every tensor is compared with the architecture it declares and
+    must be finite. Raises what the checks raise; then the files must not be used.
+    """
+    from p2pvoice.sovits.voicefile import check_bundle
+
+    return dict(check_bundle(Path(arguments["folder"]), worker.progress))
+
+
+def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Install a helper network (HuBERT, BERT) from a folder of its published files."""
+    from p2pvoice.sovits import bases
+
+    installed = bases.install(str(arguments["kind"]), Path(arguments["source"]), Path(arguments["into"]))
+    return {"installed": str(installed)}
+
+
+def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Speak a text; the audio goes out as pieces while it is made, or as one FLAC file at the end."""
+    import numpy
+
+    from p2pvoice.sovits.synthesize import SpeakText
+
+    text = str(arguments["text"])
+    if not text.strip():
+        raise UsageError("there is nothing to speak")
+    if len(text) > TEXT_LIMIT:
+        raise UsageError(f"the text has {len(text)} characters; at most {TEXT_LIMIT} are spoken at once")
+    voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"])
+    wanted = SpeakText(text=text, lang=str(arguments["lang"]), **arguments["options"])
+    rate = int(voice.sample_rate)
+    whole: list[Any] = []
+    samples = 0
+    for part in voice.speak(wanted):
+        worker.check()
+        pcm = (numpy.clip(part, -1.0, 1.0) * 32767.0).astype("<i2")
+        samples += len(pcm)
+        if arguments.get("format") == "flac":
+            whole.append(pcm)
+        else:
+            worker.piece(pcm.tobytes())
+    result: dict[str, Any] = {"sample_rate": rate, "samples": samples}
+    if arguments.get("format") == "flac":
+        import soundfile
+
+        buffer = io.BytesIO()
+        joined = numpy.concatenate(whole) if whole else numpy.zeros(0, dtype="<i2")
+        soundfile.write(buffer, joined, rate, format="FLAC", subtype="PCM_16")
+        result["audio"] = buffer.getvalue()
+    return result
+
+
+OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
+    "ping": ping,
+    "import": import_voice,
+    "import_bundled": import_bundled,
+    "inspect": inspect,
+    "base_add": base_add,
+    "speak": speak,
+}
+
+
+def _to_error(error: Exception) -> P2PVoiceError:
+    if isinstance(error, P2PVoiceError):
+        return error
+    if isinstance(error, Cancelled):
+        return SynthesisError("cancelled")
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return OutOfMemoryError()
+    traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, KeyError | FileNotFoundError):
+        return VoiceNotLoadableError(f"the voice's files do not fit together: {error}")
+    return BugError(f"the worker failed: {type(error).__name__}")
+
+
+def _requests(source: BinaryIO) -> Iterator[jobs.ToWorker]:
+    while head := source.read(jobs.LENGTH.size):
+        if len(head) < jobs.LENGTH.size:
+            return
+        body = source.read(jobs.body_length(head))
+        yield jobs.read_request(body)
+
+
+def _read(source: BinaryIO, worker: Worker, pending: "queue.SimpleQueue[jobs.Request]") -> None:
+    """The reading thread: hears a cancellation while the main thread computes."""
+    try:
+        for message in _requests(source):
+            if isinstance(message, jobs.Cancel):
+                worker.cancel(message.id)
+            else:
+                pending.put(message)
+    finally:
+        # The daemon is gone or does not want us any more. Nothing here needs an orderly end.
+        os._exit(0)
+
+
+def main() -> None:
+    """Work until stdin ends."""
+    parser = argparse.ArgumentParser(prog="p2pvoice-worker")
+    parser.add_argument("--voices", type=int, default=2)
+    options = parser.parse_args()
+    # A core dump would hold somebody's voice and text.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    worker = Worker(io.BufferedWriter(out), options.voices)
+    pending: queue.SimpleQueue[jobs.Request] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, worker, pending), daemon=True).start()
+    while True:
+        worker.handle(pending.get())
+
+
+if __name__ == "__main__":
+    main()
