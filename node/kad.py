@@ -1,0 +1,273 @@
+"""The DHT: libp2p's Kademlia under our own protocol id, and lookups that ask the network every time.
+
+Everything that touches libp2p's private parts is in this one file, with the reason beside it; the
+version is pinned and :func:`assert_installed` refuses to start when a part is no longer where it was.
+Not for deciding what to announce or when: see discovery.py. Follows specs/discovery.md.
+"""
+
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+import trio
+from libp2p.abc import IHost
+from libp2p.custom_types import TProtocol
+from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
+from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
+from libp2p.kad_dht.utils import sort_peer_ids_by_distance
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+from libp2p.records.validator import NamespacedValidator, Validator
+from multiaddr import Multiaddr
+
+from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError
+from p2pvoice.protocol.head import HEAD_LIMIT, Head, head_key, verify_head
+
+KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
+"""The DHT's protocol id: a network of its own, apart from IPFS."""
+
+QUERY_TIMEOUT = 2
+"""Seconds one peer may take to answer one DHT query (libp2p's own default is 10)."""
+
+LOOKUP_WIDTH = 10
+"""Queries of one lookup under way at once."""
+
+LOOKUP_QUERIES = 40
+"""Peers asked in one provider lookup, at most."""
+
+LOOKUP_TIMEOUT = 20.0
+"""Seconds one whole lookup may take; what was found by then counts."""
+
+PROVIDER_LIMIT = 100
+"""Different providers one lookup returns, at most."""
+
+_MODULES: tuple[ModuleType, ...] = (common, kad_dht, peer_routing, provider_store, value_store)
+_STOCK_PROTOCOL = common.PROTOCOL_ID
+
+
+def install() -> None:
+    """Put our protocol id and query time-out in force.
+
+    ``KadDHT(protocol_prefix=…)`` is ignored by libp2p, and every module holds its own copy of the
+    constant, so each copy is replaced. Process-wide, and harmless to repeat.
+    """
+    for module in _MODULES:
+        for name, value in (("PROTOCOL_ID", TProtocol(KAD_PROTOCOL)), ("QUERY_TIMEOUT", QUERY_TIMEOUT)):
+            if hasattr(module, name):
+                setattr(module, name, value)
+
+
+def assert_installed(host: IHost, dht: KadDHT) -> None:
+    """Raise :class:`BugError` unless the DHT of ``host`` really speaks our protocol, strictly."""
+    kad_modules = [m for name, m in list(sys.modules.items()) if name.startswith("libp2p.kad_dht")]
+    for module in kad_modules:
+        if getattr(module, "PROTOCOL_ID", KAD_PROTOCOL) != KAD_PROTOCOL:
+            raise BugError(f"{module.__name__} still speaks {module.PROTOCOL_ID}")
+        if getattr(module, "QUERY_TIMEOUT", QUERY_TIMEOUT) != QUERY_TIMEOUT:
+            raise BugError(f"{module.__name__} still waits {module.QUERY_TIMEOUT} s for a query")
+    if not {m.__name__ for m in _MODULES if hasattr(m, "PROTOCOL_ID")} >= {m.__name__ for m in _MODULES}:
+        raise BugError("libp2p's DHT modules no longer hold the protocol id where it was patched")
+    handlers = host.get_mux().handlers
+    if TProtocol(KAD_PROTOCOL) not in handlers or TProtocol("/ipfs/kad/1.0.0") in handlers:
+        raise BugError(f"the host does not serve {KAD_PROTOCOL}")
+    if not dht.strict_validation:
+        raise BugError("the DHT would store records that nobody validated")
+
+
+class HeadValidator(Validator):
+    """Lets a record into ``/p2pvoice/head/<author>/<slug>`` only with the author's own, fresh signature."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    def validate(self, key: str, value: bytes) -> None:
+        """Raise when the value may not stand under the key; libp2p refuses the record then."""
+        self._open(key, value)
+
+    def select(self, key: str, values: list[bytes]) -> int:
+        """The index of the best value: highest sequence, then latest expiry, then the LAST of equals.
+
+        The last must win ties, or libp2p refuses to refresh a record with an equal one.
+        """
+        best, best_rank = -1, (-1, -1)
+        for index, value in enumerate(values):
+            try:
+                head = self._open(key, value)
+            except P2PVoiceError:
+                continue
+            rank = (head.sequence, head.expires)
+            if rank >= best_rank:
+                best, best_rank = index, rank
+        if best < 0:
+            raise RefusedError("none of the records is a valid head")
+        return best
+
+    def _open(self, key: str, value: bytes) -> Head:
+        if len(value) > HEAD_LIMIT:
+            raise RefusedError(f"a head record of {len(value)} bytes, the limit is {HEAD_LIMIT}")
+        head = verify_head(value, int(self._clock()))
+        if head_key(head.author, head.slug) != key.encode():
+            raise RefusedError("a head record under somebody else's key")
+        return head
+
+
+class Kad:
+    """The DHT of one host. Keys of providers are 32 bytes; keys of values are text under ``/p2pvoice``."""
+
+    def __init__(
+        self, host: IHost, dial: Callable[[ID], Awaitable[None]], clock: Callable[[], float] = time.time
+    ) -> None:
+        install()
+        self._host = host
+        self._dial = dial
+        self._validator = HeadValidator(clock)
+        namespaces = NamespacedValidator({"p2pvoice": self._validator}, strict_validation=True)
+        # ``validator_changed`` keeps libp2p from adding its own namespaces (pk, ipns), which we do not serve.
+        self.dht = KadDHT(
+            host, DHTMode.SERVER, validator=namespaces, validator_changed=True, strict_validation=True
+        )
+        assert_installed(host, self.dht)
+
+    async def join(self, peer: ID) -> None:
+        """Put a connected peer into the routing table."""
+        await self.dht.add_peer(peer)
+
+    async def refresh(self) -> None:
+        """Look up our own id, so that the peers near us and we learn of each other."""
+        with trio.move_on_after(LOOKUP_TIMEOUT):
+            await self.dht.peer_routing.find_closest_peers_network(self._host.get_id().to_bytes())
+
+    def table_size(self) -> int:
+        """Peers in the routing table."""
+        return int(self.dht.get_routing_table_size())
+
+    async def provide(self, key: bytes) -> bool:
+        """Tell the peers nearest to ``key`` that we provide it; ``False`` when nobody could be told.
+
+        Success means sent, not stored: a receiver drops more than 10 announcements in 10 s from one
+        sender without a word, so the caller must keep the pace (discovery.py does).
+        """
+        store = self.dht.provider_store
+        told = False
+        with trio.move_on_after(LOOKUP_TIMEOUT):
+            told = await store.provide(key)
+        # libp2p would republish all keys in one burst ten minutes after the start, far above that pace.
+        store.providing_keys.discard(key)
+        return told
+
+    def stop_providing(self, key: bytes) -> None:
+        """Stop answering for ``key``. What other peers hold about us runs out after 48 h at the latest."""
+        store = self.dht.provider_store
+        store.providing_keys.discard(key)
+        mine = store.providers.get(key)
+        if mine is not None:
+            mine.pop(str(self._host.get_id()), None)
+            if not mine:
+                del store.providers[key]
+
+    async def find_providers(self, key: bytes) -> list[PeerInfo]:
+        """Everybody known to provide ``key``, ourselves excepted, each once with all addresses.
+
+        libp2p's own lookup answers from a cache up to 48 h old and counts duplicates. This one asks the
+        network every time and leaves no hearsay in the store that we would later serve as fresh.
+        """
+        store = self.dht.provider_store
+        found: dict[ID, list[Multiaddr]] = {}
+
+        def add(info: PeerInfo) -> None:
+            if info.peer_id == self._host.get_id():
+                return
+            if info.peer_id not in found and len(found) >= PROVIDER_LIMIT:
+                return
+            addresses = found.setdefault(info.peer_id, [])
+            addresses.extend(a for a in info.addrs if a not in addresses)
+
+        for info in store.get_providers(key):
+            add(info)
+        with trio.move_on_after(LOOKUP_TIMEOUT):
+            waiting = list(await self.dht.peer_routing.find_closest_peers_network(key))
+            asked: set[ID] = {self._host.get_id()}
+            while len(asked) <= LOOKUP_QUERIES:
+                batch = [p for p in waiting if p not in asked][:LOOKUP_WIDTH]
+                if not batch:
+                    break
+                asked.update(batch)
+                heard: list[ID] = []
+
+                async def ask(peer: ID, heard: list[ID] = heard) -> None:
+                    with trio.move_on_after(QUERY_TIMEOUT):
+                        infos, closer = await store._get_providers_from_peer_with_closers(peer, key)
+                        for info in infos:
+                            add(info)
+                        heard.extend(closer)
+
+                async with trio.open_nursery() as nursery:
+                    for peer in batch:
+                        nursery.start_soon(ask, peer)
+                fresh = [p for p in dict.fromkeys(heard) if p not in asked and p not in waiting]
+                waiting = sort_peer_ids_by_distance(key, [p for p in waiting if p not in asked] + fresh)
+        return [PeerInfo(peer, addresses) for peer, addresses in found.items()]
+
+    async def put(self, key: bytes, value: bytes) -> int:
+        """Store a record with ourselves and with the peers nearest to its key; how many peers took it.
+
+        libp2p's ``put_value`` never tells how many did. Raises when the record is not valid or when we
+        hold a better one.
+        """
+        text = key.decode()
+        self._validator.validate(text, value)
+        values = self.dht.value_store
+        present = values.get(key)
+        if present is not None and self._select(text, [present.value, value]) == 0:
+            raise RefusedError("a newer record stands in the DHT already")
+        values.put(key, value)
+        values.local_keys.discard(key)  # Our own loop republishes; libp2p's would not retry.
+        taken = 0
+
+        async def give(peer: ID) -> None:
+            nonlocal taken
+            with trio.move_on_after(QUERY_TIMEOUT):
+                if await values._store_at_peer(peer, key, value):
+                    taken += 1
+
+        with trio.move_on_after(LOOKUP_TIMEOUT):
+            nearest = await self.dht.peer_routing.find_closest_peers_network(key)
+            async with trio.open_nursery() as nursery:
+                for peer in nearest:
+                    if peer != self._host.get_id():
+                        nursery.start_soon(give, peer)
+        return taken
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The best valid record that we or the network hold under ``key``.
+
+        libp2p answers from its own copy when it has one; that copy is taken out while the network is
+        asked, and the better of both is kept.
+        """
+        text = key.decode()
+        values = self.dht.value_store
+        held: Any = values.store.pop(key, None)
+        found: bytes | None = None
+        try:
+            with trio.move_on_after(LOOKUP_TIMEOUT):
+                found = await self.dht.get_value(text)
+        finally:
+            if held is not None and (
+                found is None or self._select(text, [found, held[0].value]) == 1
+            ):
+                values.store[key] = held
+        candidates = [v for v in (held[0].value if held is not None else None, found) if v is not None]
+        best = self._select(text, candidates)
+        return None if best is None else candidates[best]
+
+    def forget(self, key: bytes) -> None:
+        """Stop holding the record under ``key``."""
+        self.dht.value_store.remove(key)
+
+    def _select(self, key: str, values: list[bytes]) -> int | None:
+        try:
+            return self._validator.select(key, values)
+        except P2PVoiceError:
+            return None

@@ -1,0 +1,196 @@
+"""One stream to one peer: whole frames in and out, every wait bounded, every byte counted.
+
+The transport below never gives up by itself: a frozen peer stalls a read for ever and a cancelled write
+leaves half a Noise message on the connection. So reads here carry their own time limits, and writes are
+made whole below (see :class:`WholeWrites`). This file knows no message of the protocol. Follows
+specs/network.md, "Streams".
+"""
+
+import struct
+from collections.abc import Callable
+from types import TracebackType
+
+import trio
+from libp2p.abc import INetStream, IRawConnection, ISecureConn
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair as create_x25519_key_pair
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.id import ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.secure_session import SecureSession
+
+from p2pvoice.protocol.errors import ManifestError, NetworkError, PeerTimeoutError
+
+READ_SIZE = 64 * 1024
+"""Bytes asked of the stream at once; also about the most that one read adds to memory."""
+
+STALL_TIMEOUT = 15.0
+"""Seconds a read waits for the next byte before the peer counts as hung."""
+
+SEND_TIMEOUT = 60.0
+"""Seconds one message may take to leave. 1 MiB in this time is about 17 KiB/s: slower readers are cut."""
+
+WRITE_BUDGET = 20.0
+"""Seconds one write to the socket may block, cancelled or not, before its connection is closed."""
+
+CLOSE_BUDGET = 2.0
+"""Seconds spent on closing a stream politely."""
+
+_LENGTH = struct.Struct("!I")
+
+STREAM_ERRORS = (
+    BaseLibp2pError,
+    EOFError,
+    OSError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.BusyResourceError,
+)
+"""What a libp2p stream may raise when the other side or the connection is gone."""
+
+
+class Channel:
+    """A stream with length-prefixed frames (u32, big-endian) and time limits.
+
+    Used by one reading and one writing task at most. After any error the stream is useless and must be
+    left through ``async with``, which resets it.
+    """
+
+    def __init__(self, stream: INetStream, count: Callable[[int, int], None] | None = None) -> None:
+        self.stream = stream
+        self.peer = str(stream.muxed_conn.peer_id)
+        self.received = 0
+        self.sent = 0
+        self._count = count
+        self._buffer = bytearray()
+        self._failed = False
+
+    async def __aenter__(self) -> "Channel":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(reset=error is not None or self._failed)
+
+    async def close(self, *, reset: bool = False) -> None:
+        """Close or reset the stream within ``CLOSE_BUDGET``, even when the task is being cancelled."""
+        with trio.move_on_after(CLOSE_BUDGET, shield=True):
+            try:
+                await (self.stream.reset() if reset else self.stream.close())
+            except STREAM_ERRORS:
+                pass  # The stream is gone already, which is what closing wants.
+
+    async def finish_sending(self) -> None:
+        """Tell the peer that no more frames come; reading goes on."""
+        try:
+            await self.stream.close_write()
+        except STREAM_ERRORS as error:
+            raise NetworkError(f"peer {self.peer} closed the connection") from error
+
+    async def send(self, payload: bytes, *, timeout: float = SEND_TIMEOUT) -> None:
+        """Send one frame. Raises :class:`PeerTimeoutError` when the peer does not take it in time."""
+        try:
+            with trio.fail_after(timeout):
+                await self.stream.write(_LENGTH.pack(len(payload)) + payload)
+        except trio.TooSlowError as error:
+            self._failed = True
+            raise PeerTimeoutError(f"peer {self.peer} took no data for {timeout:g} s") from error
+        except STREAM_ERRORS as error:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection") from error
+        self.sent += len(payload)
+        if self._count is not None:
+            self._count(0, len(payload))
+
+    async def receive(self, limit: int, *, stall: float = STALL_TIMEOUT) -> bytes | None:
+        """The next frame, or ``None`` when the peer ended the stream between frames.
+
+        The announced length is checked against ``limit`` before anything is kept. Raises
+        :class:`ManifestError` for a longer frame, :class:`PeerTimeoutError` when no byte arrives for
+        ``stall`` seconds and :class:`NetworkError` when the stream breaks.
+        """
+        if not await self._fill(_LENGTH.size, stall):
+            return None
+        (size,) = _LENGTH.unpack_from(self._buffer)
+        if size > limit:
+            self._failed = True
+            raise ManifestError(f"peer {self.peer} announced a frame of {size} bytes, the limit is {limit}")
+        del self._buffer[: _LENGTH.size]
+        if not await self._fill(size, stall) and size:
+            raise NetworkError(f"peer {self.peer} closed the connection")
+        payload = bytes(memoryview(self._buffer)[:size])
+        del self._buffer[:size]
+        return payload
+
+    async def _fill(self, size: int, stall: float) -> bool:
+        """Buffer at least ``size`` bytes; ``False`` at a clean end before the first of them."""
+        while len(self._buffer) < size:
+            try:
+                with trio.fail_after(stall):
+                    # Never ask for more than is missing plus one read, so that the buffer stays bounded.
+                    data = await self.stream.read(READ_SIZE)
+            except trio.TooSlowError as error:
+                self._failed = True
+                raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
+            except StreamEOF as error:
+                if not self._buffer:
+                    return False
+                self._failed = True
+                raise NetworkError(f"peer {self.peer} closed the connection in the middle") from error
+            except STREAM_ERRORS as error:
+                self._failed = True
+                raise NetworkError(f"peer {self.peer} closed the connection") from error
+            if not data:
+                self._failed = True
+                raise NetworkError(f"peer {self.peer} closed the connection")
+            self._buffer += data
+            self.received += len(data)
+            if self._count is not None:
+                self._count(len(data), 0)
+        return True
+
+
+class WholeWrites(SecureSession):
+    """A Noise session whose writes are never cut in half.
+
+    libp2p cancels its own DHT queries after a few seconds. Were such a cancellation to land inside a
+    write, half a Noise message would stay on the wire and every stream of the connection would die with
+    it. A write therefore runs shielded; if it blocks longer than ``WRITE_BUDGET`` the connection itself
+    is closed, which is honest to both sides.
+    """
+
+    async def write(self, data: bytes) -> None:
+        with trio.move_on_after(WRITE_BUDGET, shield=True):
+            await super().write(data)
+            return
+        await self.close()
+        raise ConnectionClosedError("the peer took no data in time", transport="tcp")
+
+
+class Noise(NoiseTransport):
+    """The stock Noise handshake, handing out sessions with :class:`WholeWrites`."""
+
+    def __init__(self, key_pair: KeyPair) -> None:
+        super().__init__(key_pair, noise_privkey=create_x25519_key_pair().private_key)
+
+    async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
+        return _whole(await super().secure_inbound(conn))
+
+    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
+        return _whole(await super().secure_outbound(conn, peer_id))
+
+
+def _whole(session: ISecureConn) -> ISecureConn:
+    if not isinstance(session, SecureSession):
+        raise TypeError(f"expected a Noise session, got {type(session).__name__}")
+    return WholeWrites(
+        local_peer=session.local_peer,
+        local_private_key=session.local_private_key,
+        remote_peer=session.remote_peer,
+        remote_permanent_pubkey=session.remote_permanent_pubkey,
+        is_initiator=session.is_initiator,
+        conn=session.conn,
+    )
