@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.layers import Attention, ChannelNorm, WeightNormConv, fold_weight_norm, sequence_mask
-from p2pvoice.sovits.settings import Config, SoVitsSettings, Tensors
+from p2pvoice.sovits.sizes import Config, SoVitsSettings, Tensors
 
 LEAK = 0.1
 """Slope of the generator's leaky rectifiers but the last, which has torch's default 0.01."""
