@@ -29,6 +29,9 @@ STOP_TIMEOUT = 30.0
 POLL = 0.05
 """Seconds between two looks at a process that is starting or ending."""
 
+PR_SET_PDEATHSIG = 1
+"""Linux's prctl number for the signal that a process gets when its parent dies."""
+
 LOG_TAIL = 4096
 """Bytes of the log's end that are searched for the reason of a failed start."""
 
@@ -48,30 +51,35 @@ def spawn(
     listen: Sequence[str],
     bootstrap: Sequence[str],
     *,
-    detached: bool = True,
     environment: Mapping[str, str] | None = None,
+    tied: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a daemon on the client's home, its words going to the home's log.
 
-    `detached` gives it a session of its own, so that it outlives the terminal and its Ctrl-C.
+    It gets a session of its own, so that it outlives the terminal and its Ctrl-C. A `tied` one ends with the
+    calling process, however that ends (Linux only; elsewhere it is ended by whoever started it).
     """
     home = client.home
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    named = {"P2PVOICE_HOME": str(home.root), "PYTHONUNBUFFERED": "1"}
     with home.log.open("ab") as log:
         return subprocess.Popen(
             command(listen, bootstrap),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=detached,
+            start_new_session=True,
             cwd="/",
-            env={
-                **os.environ,
-                "P2PVOICE_HOME": str(home.root),
-                "PYTHONUNBUFFERED": "1",
-                **(environment or {}),
-            },
+            env={**os.environ, **(environment or {}), **named},
+            preexec_fn=_end_with_parent if tied and sys.platform == "linux" else None,
         )
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the parent dies. Runs in the child, before the daemon does."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def wait_ready(
