@@ -1,0 +1,131 @@
+"""Mandarin phonemes of normalised text: words by jieba, readings by pypinyin, tone sandhi, erhua.
+
+Readings can also be given from outside, one a character (as a model that reads whole sentences would give
+them); then words in the phrase dictionary keep the dictionary's readings. Without them each word is read
+on its own. Not for other scripts or digits: :mod:`.chinese_normalize` comes first. Follows specs/text.md.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final
+
+from . import sandhi
+from .pinyin import opening_and_rhyme, spelling
+from .punctuation import MARKS
+from .sandhi import Rhymes, Word
+from .segment import cut_fine, tagged_words
+from .tables import load_json
+
+Readings = Callable[[str], Sequence[str]]
+"""From a clause to a reading a character: pinyin with its tone digit, or the mark itself."""
+
+_CLAUSE_END: Final = re.compile("(?<=[!?…,.-])")
+_NO_READING: Final = ("", "")
+
+
+@cache
+def _erhua(name: str) -> frozenset[str]:
+    return frozenset(load_json("mandarin.json")[name])
+
+
+def _read_apart(word: str) -> tuple[list[str], Rhymes]:
+    """Consonants and rhymes of a word as pypinyin reads it by itself; marks stand for themselves."""
+    from pypinyin import Style, lazy_pinyin
+
+    consonants: list[str] = lazy_pinyin(word, neutral_tone_with_five=True, style=Style.INITIALS)
+    rhymes: list[str] = lazy_pinyin(word, neutral_tone_with_five=True, style=Style.FINALS_TONE3)
+    return consonants, rhymes
+
+
+def _read_rhymes(word: str) -> Rhymes:
+    return _read_apart(word)[1] or ["0"]
+
+
+@cache
+def _phrases() -> dict[str, Any]:
+    from pypinyin.constants import PHRASES_DICT
+
+    return PHRASES_DICT  # type: ignore[no-any-return]
+
+
+def _read_given(word: str, readings: Sequence[str]) -> tuple[list[str], Rhymes]:
+    """Consonants and rhymes from readings given a character, unless the word is a known phrase."""
+    from pypinyin.contrib.tone_convert import to_finals_tone3, to_initials, to_tone3
+
+    phrase = _phrases().get(word)
+    if phrase is not None:
+        readings = [to_tone3(alternatives[0], neutral_tone_with_five=True) for alternatives in phrase]
+    consonants, rhymes = [], []
+    for reading in readings:
+        if reading[:1].isalpha():
+            consonants.append(to_initials(reading))
+            rhymes.append(to_finals_tone3(reading, neutral_tone_with_five=True))
+        else:
+            consonants.append(reading)
+            rhymes.append(reading)
+    return consonants, rhymes
+
+
+def _merge_er(word: Word, rhymes: Rhymes) -> Rhymes:
+    """A final 儿 that is part of the syllable before it takes over its tone."""
+    text = word.text
+    if not text.endswith("儿") or len(rhymes) != len(text):
+        return rhymes
+    if rhymes[-1] == "er1":
+        rhymes = [*rhymes[:-1], "er2"]
+    kept = text in _erhua("not_erhua") or word.tag in ("a", "j", "nr")
+    if (kept and text not in _erhua("erhua")) or text[-2:] in _erhua("not_erhua") or len(text) == 1:
+        return rhymes
+    if rhymes[-1] in ("er2", "er5"):
+        return [*rhymes[:-1], "er" + rhymes[-2][-1:]]
+    return rhymes
+
+
+def _phones_of(consonant: str, rhyme: str) -> list[str]:
+    if consonant == rhyme:
+        return [consonant] if consonant in MARKS else []
+    pair = opening_and_rhyme(spelling(consonant, rhyme[:-1]))
+    return [pair[0], pair[1] + rhyme[-1]] if pair and rhyme[-1:] in tuple("12345") else []
+
+
+def _clause(text: str, readings: Readings | None, with_erhua: bool) -> list[list[str]]:
+    """Phonemes of each character of a clause."""
+    words = sandhi.join_words(tagged_words(text), _read_rhymes)
+    given = readings(text) if readings else None
+    spoken: list[list[str]] = []
+    start = 0
+    for word in words:
+        end = start + len(word.text)
+        consonants, rhymes = _read_given(word.text, given[start:end]) if given else _read_apart(word.text)
+        start = end
+        if len(consonants) != len(word.text) or len(rhymes) != len(word.text):
+            # pypinyin reads characters without a reading in one piece; each of them stays silent.
+            consonants, rhymes = _one_by_one(word.text)
+        rhymes = sandhi.change_tones(word, rhymes, cut_fine)
+        if with_erhua:
+            rhymes = _merge_er(word, rhymes)
+        spoken += [_phones_of(*pair) for pair in zip(consonants, rhymes, strict=True)]
+    return spoken
+
+
+def _one_by_one(text: str) -> tuple[list[str], Rhymes]:
+    consonants, rhymes = [], []
+    for character in text:
+        consonant, rhyme = _read_apart(character)
+        consonants.append((consonant or [""])[0])
+        rhymes.append((rhyme or ["0"])[0] or "0")
+    return consonants, rhymes
+
+
+def to_phones(
+    text: str, readings: Readings | None = None, *, with_erhua: bool = True
+) -> tuple[list[str], list[int]]:
+    """Phonemes of normalised text, and how many of them each character has (2 a Hanzi, 1 a mark)."""
+    phones: list[str] = []
+    counts: list[int] = []
+    for clause in _CLAUSE_END.split(text):
+        for character in _clause(clause, readings, with_erhua) if clause else ():
+            phones += character
+            counts.append(len(character))
+    return phones, counts
