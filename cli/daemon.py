@@ -33,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 """Linux's prctl number for the signal that a process gets when its parent dies."""
 
 LOG_TAIL = 4096
-"""Bytes of the log's end that are searched for the reason of a failed start."""
+"""Bytes of its last words that are searched for the reason of a failed start."""
 
 
 def command(listen: Sequence[str], bootstrap: Sequence[str]) -> list[str]:
@@ -54,7 +54,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     tied: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a daemon on the client's home, its words going to the home's log.
+    """Start a daemon on the client's home; it writes its own log there.
 
     It gets a session of its own, so that it outlives the terminal and its Ctrl-C. A `tied` one ends with the
     calling process, however that ends (Linux only; elsewhere it is ended by whoever started it).
@@ -62,17 +62,23 @@ def spawn(
     home = client.home
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     named = {"P2PVOICE_HOME": str(home.root), "PYTHONUNBUFFERED": "1"}
-    with home.log.open("ab") as log:
+    # What it says before its log is open, and what a crashing interpreter says, lands beside the log.
+    with complaints(client).open("wb") as said:
         return subprocess.Popen(
             command(listen, bootstrap),
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=said,
+            stderr=said,
             start_new_session=True,
             cwd="/",
             env={**os.environ, **(environment or {}), **named},
             preexec_fn=_end_with_parent if tied and sys.platform == "linux" else None,
         )
+
+
+def complaints(client: Client) -> Path:
+    """The file beside the log that holds a background daemon's stdout and stderr."""
+    return client.home.root / "daemon.err"
 
 
 def _end_with_parent() -> None:
@@ -96,7 +102,7 @@ def wait_ready(
         except DaemonUnavailableError:
             ended = process.poll()
         if ended is not None:
-            raise failure(client.home.log, ended)
+            raise failure(complaints(client), ended)
         if time.monotonic() > deadline:
             raise DaemonUnavailableError(
                 f"the daemon did not answer within {timeout:.0f} s", hint=f"its log: {client.home.log}"
@@ -104,17 +110,19 @@ def wait_ready(
         time.sleep(POLL)
 
 
-def failure(log: Path, code: int) -> P2PVoiceError:
+def failure(said: Path, code: int) -> P2PVoiceError:
     """Why a daemon ended at its start, from its own last `error:` and `hint:` lines."""
-    with log.open("rb") as opened:
-        opened.seek(max(0, log.stat().st_size - LOG_TAIL))
+    with said.open("rb") as opened:
+        opened.seek(max(0, said.stat().st_size - LOG_TAIL))
         lines = opened.read().decode("utf-8", "replace").splitlines()
     message = next((line.split("error:", 1)[1].strip() for line in reversed(lines) if "error:" in line), "")
     hint = next(
         (line.split("hint:", 1)[1].strip() for line in reversed(lines) if line.startswith("hint:")), ""
     )
     kind = ConflictError if code == ConflictError.exit_code else P2PVoiceError
-    return kind(message or f"the daemon ended at once with exit code {code}", hint=hint or f"its log: {log}")
+    return kind(
+        message or f"the daemon ended at once with exit code {code}", hint=hint or f"what it said: {said}"
+    )
 
 
 def stop(client: Client, timeout: float = STOP_TIMEOUT) -> int | None:

@@ -15,6 +15,7 @@ import click
 
 from p2pvoice.cli.errors import exit_code_of, report
 from p2pvoice.cli.output import Output, json_option
+from p2pvoice.protocol.errors import UsageError
 
 # name -> (module, attribute, one line for --help), in the order in which a newcomer meets them.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -66,6 +67,18 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            raise UsageError(
+                f"no such command: {args[0]}", hint=f"p2pvoice {close[0] if close else '--help'}"
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -44,7 +44,9 @@ def inspect(output: Output, file: Path) -> None:
             hint="p2pvoice import reads it without running what is in it",
         )
     else:
-        raise UsageError(f"{file}: neither wav, flac nor safetensors")
+        raise UsageError(
+            f"{file}: neither wav, flac nor safetensors", hint="inspect reads wav, flac and safetensors files"
+        )
     if output.as_json:
         output.document(facts)
     else:

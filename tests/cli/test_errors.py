@@ -50,7 +50,7 @@ def test_json_errors_are_one_line_on_stderr(p2pvoice: Command, words: list[str])
 
 
 @pytest.mark.parametrize(
-    "words", [["nosuch"], ["fetch"], ["find", "--limit", "many"], ["publish", "x", "--consent", "perhaps"]]
+    "words", [["--nosuch"], ["fetch"], ["find", "--limit", "many"], ["publish", "x", "--consent", "perhaps"]]
 )
 def test_a_mistyped_command_is_exit_2_with_the_help_to_read(p2pvoice: Command, words: list[str]) -> None:
     ran = p2pvoice(*words)

@@ -1,0 +1,57 @@
+"""The console examples of README and of the pages beside this file, run for real."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pvoice.cli import daemon
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import DaemonUnavailableError
+
+from .transcript import Names, examples, matches, run_page
+
+HERE = Path(__file__).parent
+PAGES = [HERE.parent.parent / "README.md", *sorted(HERE.glob("*.md"))]
+
+
+@pytest.fixture
+def no_daemon_left(home: Path) -> Iterator[None]:
+    """A page that starts a daemon stops it; if it failed half-way, it is stopped here."""
+    yield
+    try:
+        daemon.stop(Client(home))
+    except DaemonUnavailableError:
+        return
+
+
+@pytest.mark.usefixtures("no_daemon_left")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page(page: Path, home: Path, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ran = run_page(page, tmp_path, {"P2PVOICE_HOME": str(home), "PATH": path})
+    assert ran > 0
+
+
+def test_every_command_of_the_help_is_shown_somewhere() -> None:
+    from p2pvoice.cli.main import COMMANDS
+
+    typed = [example.command.split() for page in PAGES for example in examples(page.read_text())]
+    shown = {words[1] for words in typed if words[0] == "p2pvoice" and len(words) > 1}
+    assert set(COMMANDS) - shown == set()
+
+
+def test_the_comparison_notices_differences() -> None:
+    short = "baaaaaaaaaaaaaaaa"
+    other = "bbaaaaaaaaaaaaaaa".replace("bb", "ba", 1)
+    assert matches(["took 1.2 s  from 3 MB"], ["took 90 ms from 12.5 kB"], Names())
+    assert matches(["a", "…", "z"], ["a", "b", "c", "z"], Names())
+    assert not matches(["a", "z"], ["a", "b", "z"], Names())
+    assert not matches(["found 3 voices"], ["found no voices"], Names())
+    names = Names()
+    assert matches([f"id {short}"], [f"id {other}x"], names)
+    assert names.translate(f"show {short}") == f"show {other}x"
+    with pytest.raises(AssertionError, match="was"):
+        matches([f"id {short}"], ["id baqqqqqqqqqqqqqqq"], names)

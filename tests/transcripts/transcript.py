@@ -1,0 +1,141 @@
+"""Runs the console examples of a Markdown page and compares what they print with what the page shows.
+
+In a ```console block a line that starts with `$ ` is typed into a shell; the lines up to the next one are
+what a person sees on the terminal (stdout and stderr together). What differs from run to run may differ:
+numbers, units, amounts of white space, and ids, but an id is the same id wherever the page repeats it, also
+in the commands that follow. A line `…` stands for any number of lines, `[exit N]` for the exit code (0 when left out).
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+COMMAND_TIMEOUT = 300
+"""Seconds one command of a page may take."""
+
+ID = r"(?:did:key:)?z6Mk[A-Za-z0-9]{6,}|12D3KooW[A-Za-z0-9]{6,}|ba[a-z2-7]{12,}"
+"""Author, peer and release ids, whole or as the beginnings that tables show."""
+
+VARYING = re.compile(
+    rf"(?P<id>{ID})|(?P<date>\d{{4}}-\d\d-\d\d \d\d:\d\d)|(?P<time>\d+ (?:min|h)(?: \d+ (?:s|min))?)"
+    r"|(?P<amount>\d+(?:\.\d+)? (?:B|kB|MB|GB|ms|s)(?:/s)?\b)|(?P<number>\d+(?:\.\d+)?)|(?P<space>\s+)"
+)
+
+PATTERNS = {
+    "date": r"\d{4}-\d\d-\d\d \d\d:\d\d",
+    "time": r"(?:\d+ (?:min|h)(?: \d+ (?:s|min))?|\d+(?:\.\d+)? m?s)",
+    "amount": r"\d+(?:\.\d+)? (?:B|kB|MB|GB|ms|s|min \d+ s)(?:/s)?",
+    "number": r"\d+(?:\.\d+)?",
+    "space": r"\s+",
+}
+
+
+@dataclass
+class Example:
+    """One typed command, what the page shows below it, and where."""
+
+    command: str
+    expected: list[str]
+    line: int
+    exit_code: int = 0
+
+
+@dataclass
+class Names:
+    """Which id of the page stands for which id of this run."""
+
+    actual: dict[str, str] = field(default_factory=dict)
+
+    def learn(self, shown: str, found: str) -> None:
+        known = self.actual.setdefault(shown, found)
+        assert known == found, f"the page's {shown} was {known} before and is {found} now"
+
+    def translate(self, command: str) -> str:
+        return re.sub(ID, lambda match: self._of(match.group()), command)
+
+    def _of(self, shown: str) -> str:
+        for known, found in self.actual.items():
+            if known == shown or known.startswith(shown):
+                return found[: len(shown)] if len(shown) < len(known) else found
+        return shown
+
+
+def examples(page: str) -> Iterator[Example]:
+    """The examples of a page, in order."""
+    inside, current = False, None
+    for number, line in enumerate(page.splitlines(), 1):
+        if line.startswith("```"):
+            if current:
+                yield current
+            inside, current = line.strip() == "```console", None
+        elif inside and line.startswith("$ "):
+            if current:
+                yield current
+            current = Example(line[2:], [], number)
+        elif inside and current and (code := re.fullmatch(r"\[exit (\d+)\]", line.strip())):
+            current.exit_code = int(code[1])
+        elif inside and current:
+            current.expected.append(line)
+
+
+def matches(expected: list[str], found: list[str], names: Names) -> bool:
+    """Whether the lines found are those expected; learns the ids on the way."""
+    if not expected:
+        return not found
+    if expected[0].strip() == "…":
+        return any(matches(expected[1:], found[skip:], names) for skip in range(len(found) + 1))
+    if not found:
+        return False
+    seen = _line(expected[0], found[0])
+    if seen is None or not matches(expected[1:], found[1:], names):
+        return False
+    for shown, actual in seen:
+        names.learn(shown, actual)
+    return True
+
+
+def _line(expected: str, found: str) -> list[tuple[str, str]] | None:
+    """The pairs of ids when the line fits, else None."""
+    pattern, ids, at = "", [], 0
+    expected = expected.rstrip()
+    for match in VARYING.finditer(expected):
+        pattern += re.escape(expected[at : match.start()])
+        if match.lastgroup == "id":
+            ids.append(match.group())
+            pattern += f"({ID})"
+        else:
+            pattern += PATTERNS[str(match.lastgroup)]
+        at = match.end()
+    pattern += re.escape(expected[at:])
+    # `…` inside a line stands for anything, such as a path of this machine.
+    hit = re.fullmatch(pattern.replace("…", ".*"), found.rstrip())
+    return list(zip(ids, hit.groups(), strict=True)) if hit else None
+
+
+def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> int:
+    """Run the page's examples in `folder` and return how many ran. AssertionError at the first that differs."""
+    names = Names()
+    count = 0
+    for example in examples(page.read_text()):
+        typed = names.translate(example.command)
+        done = subprocess.run(
+            ["/bin/sh", "-c", typed],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+        shown = done.stdout.decode()
+        where = f"{page.name}:{example.line}: $ {typed}\n"
+        assert done.returncode == example.exit_code, f"{where}exit code {done.returncode}\n{shown}"
+        expected = "\n".join(example.expected).strip("\n").splitlines()
+        told = f"{where}-- expected\n" + "\n".join(expected) + f"\n-- printed\n{shown}"
+        assert matches(expected, shown.strip("\n").splitlines(), names), told
+        count += 1
+    return count
