@@ -1,9 +1,9 @@
-"""The text-to-semantic decoder (GPT, s1): phones and their BERT features become semantic codes, one at a time.
+"""The text-to-semantic decoder (GPT, s1): phones and BERT features become semantic codes, one at a time.
 
-Training takes padded batches with lengths; inference fills a key/value cache once with the text and the prompt
-codes and then feeds one code a step. The draw itself is in sampling. State-dict keys are the published ones
-without their leading ``model.``. Shapes: B batch, L phones, N codes, W width, V codes plus the end token.
-Follows specs/models.md.
+Training takes padded batches with lengths; inference fills a key/value cache once with the text and the
+prompt codes and then feeds one code a step. The draw itself is in sampling. State-dict keys are the
+published ones without their leading ``model.``. Shapes: B batch, L phones, N codes, W width, V codes plus
+the end token. Follows specs/models.md.
 """
 
 from typing import Self
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2pvoice.protocol.errors import BadCheckpointError
+from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Config, GptSettings, Tensors
-from p2pvoice.sovits.vits import load_exactly
 
 PREFIX = "model."
 """What the published files put before every key."""
@@ -157,9 +157,9 @@ class Text2Semantic(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Training: phones [B, L] and codes [B, N], both padded on the right -> logits [B, N + 1, V].
 
-        ``logits[b, n]`` predicts code n of item b, and ``logits[b, number of its codes]`` its end; what stands
-        beyond is padding, which no earlier position sees. With ``attention_layer`` the second value is that
-        layer's attention of the N codes (and first, of the last phone) to the phones: [B, H, N + 1, L].
+        ``logits[b, n]`` predicts code n of item b, and ``logits[b, number of its codes]`` its end; what
+        stands beyond is padding, which no earlier position sees. With ``attention_layer`` the second value is
+        that layer's attention of the last phone and the N codes to the phones: [B, H, N + 1, L].
         """
         text, audio = self.embed_text(phones, bert), self.embed_codes(codes)
         x = torch.cat([text, audio], dim=1)  # [B, L + N, W]
@@ -198,7 +198,7 @@ class Text2Semantic(nn.Module):
     def prefill(
         self, phones: Tensor, bert: Tensor | None, prompt: Tensor | None, room: int
     ) -> tuple[Tensor, Cache]:
-        """Read one sentence: phones [1, L], features and prompt codes [1, N] -> logits [V] of the first new code.
+        """Read a sentence: phones [1, L], features, prompt codes [1, N] -> logits [V] of the first new code.
 
         ``room`` is how many new codes the cache must hold.
         """

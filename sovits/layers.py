@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from p2pvoice.protocol.errors import BadCheckpointError
+from p2pvoice.sovits.sizes import Tensors
+
 
 def sequence_mask(lengths: Tensor, size: int) -> Tensor:
     """[B] lengths -> [B, 1, size] float mask with ones before each length."""
@@ -101,7 +104,9 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, *, window: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.window, self.width = heads, window, channels // heads
-        self.conv_q, self.conv_k, self.conv_v, self.conv_o = (nn.Conv1d(channels, channels, 1) for _ in "qkvo")
+        self.conv_q, self.conv_k, self.conv_v, self.conv_o = (
+            nn.Conv1d(channels, channels, 1) for _ in range(4)
+        )
         for projection in (self.conv_q, self.conv_k, self.conv_v):
             nn.init.xavier_uniform_(projection.weight)
         if window:
@@ -134,3 +139,20 @@ class Attention(nn.Module):
         offsets = torch.arange(-self.window, self.window + 1, device=device)
         columns = torch.arange(size, device=device)[:, None] + offsets
         return columns.clamp(0, size - 1), ((columns >= 0) & (columns < size)).float()
+
+
+def load_exactly(model: nn.Module, tensors: Tensors) -> None:
+    """Give ``model``, built on the meta device, its weights in float32; refuse other keys and shapes."""
+    expected = model.state_dict()
+    for key, slot in expected.items():
+        if key not in tensors:
+            raise BadCheckpointError(f"the tensor {key} is missing")
+        if tensors[key].shape != slot.shape:
+            found, wanted = list(tensors[key].shape), list(slot.shape)
+            raise BadCheckpointError(f"the tensor {key} has the shape {found} where {wanted} was expected")
+    surplus = sorted(tensors.keys() - expected.keys())
+    if surplus:
+        raise BadCheckpointError(
+            f"{len(surplus)} tensors have no place here, the first is {surplus[0]}"[:300]
+        )
+    model.load_state_dict({k: tensors[k].to(slot.dtype) for k, slot in expected.items()}, assign=True)

@@ -92,7 +92,8 @@ def generate(
     while True:
         # Before the first so many draws the end has no column at all, so no rule below ever sees it.
         scores = logits.float().cpu()[: eos if len(drawn) < MIN_CODES else eos + 1]
-        scores = penalise(scores, torch.tensor(earlier + drawn, dtype=torch.long), sampling.repetition_penalty)
+        previous = torch.tensor(earlier + drawn, dtype=torch.long)
+        scores = penalise(scores, previous, sampling.repetition_penalty)
         share = probabilities(scores, sampling)
         code = int((share / noise(len(drawn), len(share))).argmax())
         if code == eos or int(scores.argmax()) == eos:

@@ -129,8 +129,8 @@ class SoVitsSettings:
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
         """Sizes of the network that ``tensors`` were saved from; ``config`` is upstream's (data, model)."""
-        size = _Sizes(tensors)
-        data, model = _section(config, "data"), _section(config, "model")
+        size = Sizes(tensors)
+        data, model = section(config, "data"), section(config, "model")
         stages = size.count("dec.ups.", STAGE_LIMIT)
         blocks = size.count("dec.resblocks.", BLOCK_LIMIT)
         if not stages or not blocks or blocks % stages:
@@ -146,7 +146,7 @@ class SoVitsSettings:
             inter_channels=size("dec.conv_pre.weight", 1),
             hidden_channels=size("enc_p.ssl_proj.weight", 0),
             filter_channels=size("enc_p.encoder_text.ffn_layers.0.conv_1.weight", 0),
-            heads=_integer(model, "n_heads", 2, range(1, HEAD_LIMIT + 1)),
+            heads=integer(model, "n_heads", 2, range(1, HEAD_LIMIT + 1)),
             audio_layers=size.count("enc_p.encoder_ssl.attn_layers."),
             text_layers=size.count("enc_p.encoder_text.attn_layers."),
             kernel=size("enc_p.encoder_text.ffn_layers.0.conv_1.weight", 2),
@@ -160,17 +160,19 @@ class SoVitsSettings:
             coupling_layers=size.count("flow.flows.0.enc.in_layers."),
             posterior_layers=size.count("enc_q.enc.in_layers.") or 16,
             wavenet_kernel=size("flow.flows.0.enc.in_layers.0.weight_v", 2),
-            upsample_rates=_integers(model, "upsample_rates", (10, 8, 2, 2, 2), stages),
+            upsample_rates=integers(model, "upsample_rates", (10, 8, 2, 2, 2), stages, RATE_LIMIT),
             upsample_kernels=tuple(size(f"dec.ups.{i}.weight_v", 2) for i in range(stages)),
             upsample_initial=size("dec.conv_pre.weight", 0),
             resblock_kernels=tuple(size(f"dec.resblocks.{i}.convs1.0.weight_v", 2) for i in range(kinds)),
             resblock_dilations=tuple(
-                _integers({"dilations": d}, "dilations", (), size.count(f"dec.resblocks.{i}.convs1."))
+                integers(
+                    {"dilations": d}, "dilations", (), size.count(f"dec.resblocks.{i}.convs1."), RATE_LIMIT
+                )
                 for i, d in enumerate(dilations)
             ),
-            sample_rate=_integer(data, "sampling_rate", 32000, SAMPLE_RATE_RANGE),
-            filter_length=_integer(data, "filter_length", 2048, range(2, FILTER_LIMIT + 1)),
-            hop_length=_integer(data, "hop_length", 640, range(1, FILTER_LIMIT + 1)),
+            sample_rate=integer(data, "sampling_rate", 32000, SAMPLE_RATE_RANGE),
+            filter_length=integer(data, "filter_length", 2048, range(2, FILTER_LIMIT + 1)),
+            hop_length=integer(data, "hop_length", 640, range(1, FILTER_LIMIT + 1)),
         )
 
 
@@ -215,7 +217,7 @@ class GptSettings:
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
         """Sizes of the decoder that ``tensors`` (keys without ``model.``) were saved from."""
-        size, model = _Sizes(tensors), _section(config, "model")
+        size, model = Sizes(tensors), section(config, "model")
         vocab = size("ar_predict_layer.weight", 0)
         if model.get("EOS", vocab - 1) != vocab - 1:
             raise BadCheckpointError(f"the end token is not the last of the {vocab} that the decoder knows")
@@ -223,14 +225,14 @@ class GptSettings:
             phone_vocab=size("ar_text_embedding.word_embeddings.weight", 0),
             vocab=vocab,
             width=size("ar_predict_layer.weight", 1),
-            heads=_integer(model, "head", 16, range(1, HEAD_LIMIT + 1)),
+            heads=integer(model, "head", 16, range(1, HEAD_LIMIT + 1)),
             layers=size.count("h.layers."),
             feed_forward=size("h.layers.0.linear1.weight", 0),
             bert_dim=size("bert_proj.weight", 1),
         )
 
 
-class _Sizes:
+class Sizes:
     """Sizes looked up by key, each checked against the limits before anything is built from it."""
 
     def __init__(self, tensors: Tensors) -> None:
@@ -253,22 +255,25 @@ class _Sizes:
         return len(numbers)
 
 
-def _section(config: Config, name: str) -> Config:
-    section = config.get(name, {})
-    if not isinstance(section, Mapping):
+def section(config: Config, name: str) -> Config:
+    """A table of the configuration; an absent one is empty."""
+    table = config.get(name, {})
+    if not isinstance(table, Mapping):
         raise BadCheckpointError(f"the configuration's {name} is not a table")
-    return section
+    return table
 
 
-def _integer(section: Config, key: str, default: int, allowed: range) -> int:
-    value = section.get(key, default)
+def integer(table: Config, key: str, default: int, allowed: range) -> int:
+    """A bounded whole number of a table."""
+    value = table.get(key, default)
     if type(value) is not int or value not in allowed:
         raise BadCheckpointError(f"{key} must be a whole number from {allowed[0]} to {allowed[-1]}")
     return value
 
 
-def _integers(section: Config, key: str, default: tuple[int, ...], length: int) -> tuple[int, ...]:
-    values = section.get(key, default)
+def integers(table: Config, key: str, default: tuple[int, ...], length: int, top: int) -> tuple[int, ...]:
+    """A list of ``length`` whole numbers from 1 to ``top``."""
+    values = table.get(key, default)
     if not isinstance(values, (list, tuple)) or len(values) != length:
         raise BadCheckpointError(f"{key} must list {length} whole numbers")
-    return tuple(_integer({key: value}, key, 0, range(1, RATE_LIMIT + 1)) for value in values)
+    return tuple(integer({key: value}, key, 0, range(1, top + 1)) for value in values)

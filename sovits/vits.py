@@ -1,9 +1,9 @@
 """SoVITS: semantic codes, phones and a style vector become a waveform (v1, v2 and the Pro models).
 
-Every piece can be called on its own, on batches with lengths, and trained; the state-dict keys are those of the
-published checkpoints. ``enc_q``, the posterior encoder, exists only in training. Not for files, spectrograms or
-text: see checkpoint, audio and text. Shapes: B batch, T spectrogram frames, S phones, N codes = T / 2.
-Follows specs/models.md.
+Every piece can be called on its own, on batches with lengths, and trained; the state-dict keys are those of
+the published checkpoints. ``enc_q``, the posterior encoder, exists only in training. Not for files,
+spectrograms or text: see checkpoint, audio and text. Shapes: B batch, T spectrogram frames, S phones,
+N codes = T / 2. Follows specs/models.md.
 """
 
 from typing import Self
@@ -12,12 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2pvoice.protocol.errors import BadCheckpointError
-from p2pvoice.sovits.layers import Attention, ChannelNorm, WeightNormConv, fold_weight_norm, sequence_mask
+from p2pvoice.sovits.layers import (
+    Attention,
+    ChannelNorm,
+    WeightNormConv,
+    fold_weight_norm,
+    load_exactly,
+    sequence_mask,
+)
 from p2pvoice.sovits.sizes import Config, SoVitsSettings, Tensors
 
 LEAK = 0.1
 """Slope of the generator's leaky rectifiers but the last, which has torch's default 0.01."""
+GENERATOR_STD = 0.01
+"""Fresh weights of the generator start this small, so that training begins near silence."""
 FRAMES_PER_CODE = 2
 """A semantic code covers two spectrogram frames (25 Hz against 50 Hz)."""
 CODEBOOK = "quantizer.vq.layers.0._codebook."
@@ -73,7 +81,9 @@ class Mrte(nn.Module):
         self.text_pre = nn.Conv1d(s.hidden_channels, s.mrte_channels, 1)
         self.c_post = nn.Conv1d(s.mrte_channels, s.hidden_channels, 1)
 
-    def forward(self, audio: Tensor, audio_mask: Tensor, text: Tensor, text_mask: Tensor, style: Tensor) -> Tensor:
+    def forward(
+        self, audio: Tensor, audio_mask: Tensor, text: Tensor, text_mask: Tensor, style: Tensor
+    ) -> Tensor:
         pairs = text_mask.unsqueeze(2) * audio_mask.unsqueeze(-1)  # [B, 1, T, S]
         audio = self.c_pre(audio * audio_mask)
         text = self.text_pre(text * text_mask)
@@ -95,9 +105,15 @@ class TextEncoder(nn.Module):
         self.proj = nn.Conv1d(s.hidden_channels, 2 * s.inter_channels, 1)
 
     def forward(
-        self, quantized: Tensor, mask: Tensor, text: Tensor, text_mask: Tensor, style: Tensor, speed: float = 1.0
+        self,
+        quantized: Tensor,
+        mask: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        style: Tensor,
+        speed: float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, ssl, T] and phones [B, S] -> mean and log-deviation [B, inter, T'], and their mask [B, 1, T']."""
+        """[B, ssl, T], phones [B, S] -> mean, log-deviation [B, inter, T'] and their mask [B, 1, T']."""
         x = self.encoder_ssl(self.ssl_proj(quantized * mask) * mask, mask)
         y = self.encoder_text(self.text_embedding(text).mT, text_mask)
         x = self.encoder2(self.mrte(x, mask, y, text_mask, style), mask)
@@ -155,7 +171,7 @@ class Coupling(nn.Module):
 
 
 class Flow(nn.Module):
-    """Couplings with the channels turned round after each; only the even indexes of ``flows`` hold weights."""
+    """Couplings with the channels turned round after each; the weights stand at even indexes of ``flows``."""
 
     def __init__(self, s: SoVitsSettings) -> None:
         super().__init__()
@@ -193,7 +209,9 @@ class ResBlock(nn.Module):
 
         def conv(dilation: int) -> WeightNormConv:
             padding = dilation * (kernel - 1) // 2
-            return WeightNormConv(channels, channels, kernel, padding=padding, dilation=dilation, init_std=0.01)
+            return WeightNormConv(
+                channels, channels, kernel, padding=padding, dilation=dilation, init_std=GENERATOR_STD
+            )
 
         self.convs1 = nn.ModuleList(conv(d) for d in dilations)
         self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
@@ -217,7 +235,13 @@ class Generator(nn.Module):
             padding = (kernel - rate) // 2
             self.ups.append(
                 WeightNormConv(
-                    channels, channels // 2, kernel, stride=rate, padding=padding, transposed=True, init_std=0.01
+                    channels,
+                    channels // 2,
+                    kernel,
+                    stride=rate,
+                    padding=padding,
+                    transposed=True,
+                    init_std=GENERATOR_STD,
                 )
             )
             channels //= 2
@@ -268,7 +292,8 @@ class _StyleAttention(nn.Module):
             w(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for w in (self.w_qs, self.w_ks, self.w_vs)
         )  # [B, H, T, D]
         # The published models divide by the root of the whole width, not of one head's.
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1).bool(), scale=x.shape[-1] ** -0.5)
+        scale = x.shape[-1] ** -0.5
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1).bool(), scale=scale)
         return x + self.fc(y.transpose(1, 2).flatten(2))
 
 
@@ -402,7 +427,7 @@ class SoVits(nn.Module):
         text_lengths: Tensor | None = None,
         speed: float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes [B, N] and phones [B, S] -> mean, log-deviation [B, inter, T] and mask [B, 1, T], T = 2 N at speed 1."""
+        """Codes [B, N], phones [B, S] -> mean, log-deviation [B, inter, T], mask [B, 1, T], T = 2 N."""
         quantized = self.quantizer.decode(codes).repeat_interleave(FRAMES_PER_CODE, dim=-1)
         frames = quantized.shape[-1]
         mask = (
@@ -439,18 +464,3 @@ class SoVits(nn.Module):
             noise = torch.randn(mean.shape, generator=generator)
         z = mean + noise.to(mean.device) * log_deviation.exp() * noise_scale
         return self.dec(self.flow(z, mask, style, reverse=True) * mask, style)
-
-
-def load_exactly(model: nn.Module, tensors: Tensors) -> None:
-    """Give ``model``, built on the meta device, its weights in float32; refuse any key or shape that differs."""
-    expected = model.state_dict()
-    for key, slot in expected.items():
-        if key not in tensors:
-            raise BadCheckpointError(f"the tensor {key} is missing")
-        if tensors[key].shape != slot.shape:
-            found, wanted = list(tensors[key].shape), list(slot.shape)
-            raise BadCheckpointError(f"the tensor {key} has the shape {found}, and the others ask for {wanted}")
-    surplus = sorted(tensors.keys() - expected.keys())
-    if surplus:
-        raise BadCheckpointError(f"{len(surplus)} tensors have no place in this model, the first is {surplus[0]}"[:300])
-    model.load_state_dict({k: tensors[k].to(slot.dtype) for k, slot in expected.items()}, assign=True)
