@@ -6,6 +6,7 @@ made whole below (see :class:`WholeWrites`). This file knows no message of the p
 specs/network.md, "Streams".
 """
 
+import contextlib
 import struct
 from collections.abc import Callable
 from types import TracebackType
@@ -78,10 +79,9 @@ class Channel:
     async def close(self, *, reset: bool = False) -> None:
         """Close or reset the stream within ``CLOSE_BUDGET``, even when the task is being cancelled."""
         with trio.move_on_after(CLOSE_BUDGET, shield=True):
-            try:
+            # A stream that is gone already is what closing wants.
+            with contextlib.suppress(*STREAM_ERRORS):
                 await (self.stream.reset() if reset else self.stream.close())
-            except STREAM_ERRORS:
-                pass  # The stream is gone already, which is what closing wants.
 
     async def finish_sending(self) -> None:
         """Tell the peer that no more frames come; reading goes on."""
@@ -90,14 +90,14 @@ class Channel:
         except STREAM_ERRORS as error:
             raise NetworkError(f"peer {self.peer} closed the connection") from error
 
-    async def send(self, payload: bytes, *, timeout: float = SEND_TIMEOUT) -> None:
+    async def send(self, payload: bytes, *, within: float = SEND_TIMEOUT) -> None:
         """Send one frame. Raises :class:`PeerTimeoutError` when the peer does not take it in time."""
         try:
-            with trio.fail_after(timeout):
+            with trio.fail_after(within):
                 await self.stream.write(_LENGTH.pack(len(payload)) + payload)
         except trio.TooSlowError as error:
             self._failed = True
-            raise PeerTimeoutError(f"peer {self.peer} took no data for {timeout:g} s") from error
+            raise PeerTimeoutError(f"peer {self.peer} took no data for {within:g} s") from error
         except STREAM_ERRORS as error:
             self._failed = True
             raise NetworkError(f"peer {self.peer} closed the connection") from error

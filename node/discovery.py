@@ -1,0 +1,267 @@
+"""Making releases findable, and finding them: provider records for releases and tags, records for heads.
+
+Announcing keeps the pace the DHT accepts and republishes by itself, because libp2p marks a republish as
+done even when it reached nobody. Finding never trusts a cached answer and verifies every signature.
+Not for moving files (fetch.py). Follows specs/discovery.md.
+"""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+
+from p2pvoice.node.ask import query
+from p2pvoice.node.host import P2PHost
+from p2pvoice.node.schedule import Pace, Schedule
+from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, RefusedError
+from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
+from p2pvoice.protocol.manifest import Release
+
+FIND_PEERS = 16
+"""Peers asked in one search, best scores first."""
+
+FIND_WIDTH = 6
+"""Peers asked at the same time."""
+
+FIND_TIMEOUT = 30.0
+"""Seconds one search may take; what was found by then counts."""
+
+RELEASES_PER_PEER = 200
+"""Releases taken from one peer in one search."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Item:
+    """One thing to announce; ``make`` gives the record of a head, freshly signed, or is ``None``."""
+
+    label: str
+    make: Callable[[], bytes] | None = None
+    users: int = 0
+
+
+class Announcer:
+    """Keeps this node's keys alive in the DHT. Start :meth:`run` in the daemon's nursery."""
+
+    def __init__(self, host: P2PHost, *, chance: random.Random | None = None) -> None:
+        self._host = host
+        self._schedule = Schedule(chance)
+        self._pace = Pace()
+        self._items: dict[bytes, _Item] = {}
+        self._changed = trio.Event()
+        self.announced = 0
+        self.failed = 0
+        self.last_error = ""
+
+    def release(self, release: str, tags: Sequence[str]) -> list[bytes]:
+        """Announce a release under its own key and under each tag; returns the keys.
+
+        Tags are shared by releases: :meth:`withdraw` each release as often as it was announced.
+        """
+        keys = [self._add(release_key(release), _Item(f"release {release}"))]
+        keys += [self._add(tag_key(tag), _Item(f"tag {tag}")) for tag in dict.fromkeys(tags)]
+        return keys
+
+    def head(self, author: str, slug: str, make: Callable[[], bytes]) -> bytes:
+        """Announce the head of one of our own voices; ``make`` signs it afresh each time it is put."""
+        key = head_key(author, slug)
+        self._items.pop(key, None)
+        return self._add(key, _Item(f"head {author}/{slug}", make), again=True)
+
+    def withdraw(self, release: str, tags: Sequence[str]) -> None:
+        """Stop announcing a release, and each tag that no other announced release carries.
+
+        Records that other peers hold run out by themselves within 48 hours.
+        """
+        for key in [release_key(release), *(tag_key(tag) for tag in dict.fromkeys(tags))]:
+            item = self._items.get(key)
+            if item is None:
+                continue
+            item.users -= 1
+            if item.users <= 0:
+                del self._items[key]
+                self._schedule.remove(key)
+                self._host.kad.stop_providing(key)
+        self._wake()
+
+    def withdraw_head(self, author: str, slug: str) -> None:
+        """Stop republishing a head; it expires in the DHT within 24 hours."""
+        key = head_key(author, slug)
+        self._items.pop(key, None)
+        self._schedule.remove(key)
+        self._host.kad.forget(key)
+        self._wake()
+
+    def status(self) -> dict[str, Any]:
+        """What the queue looks like, for ``p2pvoice status``."""
+        now = trio.current_time()
+        return {
+            "keys": len(self._schedule),
+            "queued": self._schedule.queued(now),
+            "announced": self.announced,
+            "failed": self.failed,
+            "last_error": self.last_error,
+        }
+
+    async def done(self, keys: Sequence[bytes], within: float) -> bool:
+        """Wait until each key was announced at least once; ``False`` when that took too long."""
+        with trio.move_on_after(within):
+            while not all((s := self._schedule.slot(k)) is None or s.done_at is not None for k in keys):
+                await self._changed.wait()
+            return True
+        return False
+
+    async def run(self) -> None:
+        """Announce what is due, for ever."""
+        while True:
+            now = trio.current_time()
+            key = self._schedule.due(now)
+            if key is None:
+                await self._sleep(self._schedule.wait(now))
+                continue
+            if not self._host.connected():
+                await self._host.arrival()
+                self._schedule.hurry(trio.current_time())
+                continue
+            item = self._items[key]
+            if item.make is None and (delay := self._pace.delay(now)) > 0:
+                await self._sleep(delay)
+                continue
+            await self._announce(key, item)
+
+    async def _announce(self, key: bytes, item: _Item) -> None:
+        told, why = False, "nobody could be told"
+        try:
+            if item.make is None:
+                self._pace.spend(trio.current_time())
+                told = await self._host.kad.provide(key)
+            else:
+                told = await self._host.kad.put(key, item.make()) > 0
+        except (P2PVoiceError, NetworkError) as error:
+            why = error.message
+        except Exception as error:  # libp2p raises many things; a failed announcement must not end the loop.
+            why = f"{type(error).__name__}: {error}"
+        now = trio.current_time()
+        if told:
+            self.announced += 1
+            self._schedule.succeeded(key, now)
+            log.debug("announced %s", item.label)
+        else:
+            self.failed += 1
+            self.last_error = f"{item.label}: {why}"
+            self._schedule.failed(key, now)
+            log.info("could not announce %s: %s", item.label, why)
+        self._wake()
+
+    async def _sleep(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._changed.wait()
+
+    def _add(self, key: bytes, item: _Item, *, again: bool = False) -> bytes:
+        present = self._items.setdefault(key, item)
+        if self._schedule.add(key, trio.current_time(), again=again):
+            present.users += 1
+        else:
+            self._items.pop(key, None)
+            self.last_error = f"{item.label}: the queue is full"
+            log.warning("not announcing %s: the queue is full", item.label)
+        self._wake()
+        return key
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@dataclass(frozen=True)
+class Found:
+    """One verified release a peer offers, and the head of its voice if the peer sent one."""
+
+    release: Release
+    head: Head | None
+    peer: str
+
+
+async def find_providers(host: P2PHost, release: str) -> list[PeerInfo]:
+    """Peers that announced the release and may be asked, best score first."""
+    found = {str(i.peer_id): i for i in await host.kad.find_providers(release_key(release))}
+    return [found[name] for name in host.peers.best_first(found)]
+
+
+async def find_releases(
+    host: P2PHost,
+    tags: Sequence[str],
+    deliver: Callable[[Found], Awaitable[None]],
+    *,
+    within: float = FIND_TIMEOUT,
+) -> int:
+    """Search the network for releases that carry all of ``tags``; how many peers answered.
+
+    Each release is delivered once, as soon as a peer's answer was verified. Without tags the connected
+    peers are asked for whatever they offer. Raises nothing for peers that fail: they are noted in the book.
+    """
+    answered = 0
+    seen: set[str] = set()
+
+    async def ask(info: PeerInfo, limiter: trio.CapacityLimiter) -> None:
+        nonlocal answered
+        async with limiter:
+            try:
+                async for release, head in query(host, info, tags, limit=RELEASES_PER_PEER):
+                    if release.id not in seen:
+                        seen.add(release.id)
+                        await deliver(Found(release, head, str(info.peer_id)))
+                answered += 1
+            except P2PVoiceError as error:
+                log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
+
+    with trio.move_on_after(within):
+        candidates = await _candidates(host, tags)
+        limiter = trio.CapacityLimiter(FIND_WIDTH)
+        async with trio.open_nursery() as nursery:
+            for info in candidates[:FIND_PEERS]:
+                nursery.start_soon(ask, info, limiter)
+    return answered
+
+
+async def _candidates(host: P2PHost, tags: Sequence[str]) -> list[PeerInfo]:
+    """Whom to ask: those who provide most of the tags; without tags, those we are connected to."""
+    infos: dict[str, PeerInfo] = {}
+    hits: dict[str, int] = {}
+
+    async def look_up(tag: str) -> None:
+        for info in await host.kad.find_providers(tag_key(tag)):
+            name = str(info.peer_id)
+            infos.setdefault(name, info)
+            hits[name] = hits.get(name, 0) + 1
+
+    async with trio.open_nursery() as nursery:
+        for tag in dict.fromkeys(tags):
+            nursery.start_soon(look_up, tag)
+    if not tags:
+        infos = {name: PeerInfo(ID.from_string(name), []) for name in host.connected()}
+    names = host.peers.best_first(infos)
+    return [infos[name] for name in sorted(names, key=lambda n: -hits.get(n, 0))]
+
+
+async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = None) -> Head:
+    """The newest head of a voice in the DHT, never older than ``known``.
+
+    Raises :class:`NotFoundError` when there is none and :class:`RefusedError` when the network only
+    replays a head older than the one already seen.
+    """
+    from p2pvoice.node.ask import check_head
+
+    data = await host.kad.get(head_key(author, slug))
+    if data is None:
+        raise NotFoundError(f"nobody knows a head of {author}/{slug}")
+    return check_head(data, author, slug, known)
+
+
+__all__ = ["Announcer", "Found", "RefusedError", "find_head", "find_providers", "find_releases"]

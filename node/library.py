@@ -1,0 +1,49 @@
+"""What the network part needs from the rest of the node: two small interfaces, implemented by the daemon.
+
+``Library`` is what we serve from, ``Sink`` is what a fetch writes to. All methods are called from the event
+loop and may hand their work to a thread. Follows specs/exchange.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2pvoice.protocol.manifest import FileEntry
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of an answer to a query: whole signed envelopes, and where the next part begins ("" = nowhere)."""
+
+    releases: tuple[bytes, ...]
+    heads: tuple[bytes, ...] = ()
+    next: str = ""
+
+
+class Library(Protocol):
+    """What this node offers to others. It must not offer drafts or what was fetched without seeding."""
+
+    async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
+        """Releases offered that carry all of ``tags``, at most ``limit``, from ``cursor`` ("" = the start)."""
+
+    async def get_release(self, release: str) -> bytes | None:
+        """The signed envelope of a release by its id."""
+
+    async def get_head(self, author: str, slug: str) -> bytes | None:
+        """The signed envelope of the newest head known of a voice."""
+
+    async def read_chunk(self, file: bytes, index: int) -> bytes | None:
+        """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""
+
+
+class Sink(Protocol):
+    """Where fetched chunks go. What was written survives a crash, or it was not written."""
+
+    async def missing(self, file: FileEntry) -> Sequence[int]:
+        """The chunks of ``file`` not held yet, after whatever could be copied locally was copied."""
+
+    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
+        """Keep one verified chunk: data synced first, its bit second. May be called several at once."""
+
+    async def finish(self, file: FileEntry) -> None:
+        """All chunks are there: check the whole file and put it into the store."""
