@@ -8,7 +8,8 @@ Not for the RPC, which speaks JSON. Follows the encoding section of specs/manife
 
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
+
 from p2pvoice.protocol.errors import ManifestError
 
 DEPTH_LIMIT = 16

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.errors import ManifestError, SignatureError
 from p2pvoice.protocol.ids import PUBLIC_KEY_SIZE
