@@ -23,12 +23,14 @@ STYLE_BINS = 704
 FLOWS = 4
 #: Heads of the attention between audio and text, and of the style encoder's attention.
 MRTE_HEADS, STYLE_HEADS = 4, 2
+#: Kernels of the generator's first and last convolution, and of the style encoder's.
+EDGE_KERNEL, STYLE_KERNEL = 7, 5
 #: Features of one character that the Chinese BERT gives.
 BERT_WIDTH = 1024
 #: Layers of one stack, and codes of one codebook.
 LAYERS_LIMIT, CODES_LIMIT = 64, 8192
 
-#: Tensors that honest files carry and speech never needs: training's posterior encoder and codebook statistics.
+#: What honest files carry and speech never needs: training's posterior encoder and codebook statistics.
 UNUSED_PARTS = ("enc_q.",)
 UNUSED_LEAVES = ("_codebook.inited", "_codebook.cluster_size", "_codebook.embed_avg")
 
@@ -106,10 +108,11 @@ def _sovits(shapes: Shapes, settings: SovitsSettings, version: str) -> dict[str,
         for part in "qkvo":
             conv(f"{name}.conv_{part}", width, width, 1)
 
+    window = _size(shapes, "enc_p.encoder_text.attn_layers.0.emb_rel_k", 3)[1]
+    if window % 2 == 0:
+        raise _bad(f"its text encoder has the even attention window {window}")
+
     def encoder(name: str, layers: int) -> None:
-        window = _size(shapes, f"{name}.attn_layers.0.emb_rel_k", 3)[1]
-        if window % 2 == 0:
-            raise _bad(f"{name} has an even attention window {window}")
         for i in range(layers):
             attention(f"{name}.attn_layers.{i}", hidden)
             for part in ("emb_rel_k", "emb_rel_v"):
@@ -121,8 +124,10 @@ def _sovits(shapes: Shapes, settings: SovitsSettings, version: str) -> dict[str,
                     want[f"{name}.{norm}.{i}.{part}"] = (hidden,)
 
     conv("enc_p.ssl_proj", hidden, content, 1)
-    for name in ("enc_p.encoder_ssl", "enc_p.encoder_text", "enc_p.encoder2"):
-        encoder(name, _layers(shapes, f"{name}.attn_layers."))
+    encoder("enc_p.encoder_text", _layers(shapes, "enc_p.encoder_text.attn_layers."))
+    # The audio passes as many layers before it meets the text as after.
+    for name in ("enc_p.encoder_ssl", "enc_p.encoder2"):
+        encoder(name, _layers(shapes, "enc_p.encoder_ssl.attn_layers."))
     want["enc_p.text_embedding.weight"] = (symbols, hidden)
     attention("enc_p.mrte.cross_attention", mrte)
     conv("enc_p.mrte.c_pre", mrte, hidden, 1)
@@ -130,7 +135,7 @@ def _sovits(shapes: Shapes, settings: SovitsSettings, version: str) -> dict[str,
     conv("enc_p.mrte.c_post", hidden, mrte, 1)
     conv("enc_p.proj", 2 * latent, hidden, 1)
 
-    conv("dec.conv_pre", first, latent, _size(shapes, "dec.conv_pre.weight", 3)[2])
+    conv("dec.conv_pre", first, latent, EDGE_KERNEL)
     conv("dec.cond", first, style, 1)
     width = first
     for i, kernel_size in enumerate(settings.upsample_kernels):
@@ -141,25 +146,25 @@ def _sovits(shapes: Shapes, settings: SovitsSettings, version: str) -> dict[str,
             for k in range(len(dilations)):
                 normed(f"{block}.convs1.{k}", width, width, settings.resblock_kernels[j])
                 normed(f"{block}.convs2.{k}", width, width, settings.resblock_kernels[j])
-    want["dec.conv_post.weight"] = (1, width, _size(shapes, "dec.conv_post.weight", 3)[2])
+    want["dec.conv_post.weight"] = (1, width, EDGE_KERNEL)
 
+    layers = _layers(shapes, "flow.flows.0.enc.in_layers.")
+    span = _size(shapes, "flow.flows.0.enc.in_layers.0.weight_v", 3)[2]
+    if span % 2 == 0:
+        raise _bad(f"its flow has the even kernel {span}")
     for i in range(0, 2 * FLOWS, 2):
         flow = f"flow.flows.{i}"
-        layers = _layers(shapes, f"{flow}.enc.in_layers.")
-        inside, _, span = _size(shapes, f"{flow}.enc.in_layers.0.weight_v", 3)
-        inside //= 2
-        conv(f"{flow}.pre", inside, latent // 2, 1)
-        conv(f"{flow}.post", latent // 2, inside, 1)
-        normed(f"{flow}.enc.cond_layer", 2 * inside * layers, style, 1)
+        conv(f"{flow}.pre", hidden, latent // 2, 1)
+        conv(f"{flow}.post", latent // 2, hidden, 1)
+        normed(f"{flow}.enc.cond_layer", 2 * hidden * layers, style, 1)
         for k in range(layers):
-            normed(f"{flow}.enc.in_layers.{k}", 2 * inside, inside, span)
-            normed(f"{flow}.enc.res_skip_layers.{k}", inside * (2 if k < layers - 1 else 1), inside, 1)
+            normed(f"{flow}.enc.in_layers.{k}", 2 * hidden, hidden, span)
+            normed(f"{flow}.enc.res_skip_layers.{k}", hidden * (2 if k < layers - 1 else 1), hidden, 1)
 
     linear("ref_enc.spectral.0.fc", narrow, bins)
     linear("ref_enc.spectral.3.fc", narrow, narrow)
-    span = _size(shapes, "ref_enc.temporal.0.conv1.conv.weight", 3)[2]
     for i in range(2):
-        conv(f"ref_enc.temporal.{i}.conv1.conv", 2 * narrow, narrow, span)
+        conv(f"ref_enc.temporal.{i}.conv1.conv", 2 * narrow, narrow, STYLE_KERNEL)
     for part in ("w_qs", "w_ks", "w_vs", "fc"):
         linear(f"ref_enc.slf_attn.{part}", narrow, narrow)
     linear("ref_enc.fc.fc", style, narrow)
@@ -241,5 +246,6 @@ def _either(numbers: Iterable[int]) -> str:
 
 def _bad(reason: str) -> BadCheckpointError:
     return BadCheckpointError(
-        f"the file is not a complete model: {reason}", hint="ask for the file as the training tool exported it"
+        f"the file is not a complete model: {reason}",
+        hint="ask for the file as the training tool exported it",
     )

@@ -94,5 +94,6 @@ def _within(name: str, value: int, low: int, high: int) -> None:
 
 def _bad(reason: str) -> BadCheckpointError:
     return BadCheckpointError(
-        f"the model's settings cannot be right: {reason}", hint="ask for the file as the training tool exported it"
+        f"the model's settings cannot be right: {reason}",
+        hint="ask for the file as the training tool exported it",
     )

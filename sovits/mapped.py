@@ -1,7 +1,7 @@
 """A file mapped into memory, from which tensors are taken without a second copy.
 
-For: checkpoints and safetensors files of at most ``FILE_LIMIT`` bytes. The mapping is private, so nothing that
-a tensor's user does reaches the file. Not for: deciding what lies where; that is the business of
+For: checkpoints and safetensors files of at most ``FILE_LIMIT`` bytes. The mapping is private, so nothing
+that a tensor's user does reaches the file. Not for: deciding what lies where; that is the business of
 ``torch_zip`` and of ``protocol.tensors``. Follows specs/checkpoints.md.
 
 A mapped file must not be cut short while its tensors live (the operating system answers that with a

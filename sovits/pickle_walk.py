@@ -48,7 +48,8 @@ _NAMES = {
 #: The codes of the opcodes that are never needed, for a message that says which one was met.
 _KNOWN_BAD = {
     0x93: "STACK_GLOBAL", 0x69: "INST", 0x6F: "OBJ", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x50: "PERSID",
-    0x95: "FRAME", 0x92: "NEWOBJ_EX", 0x8B: "LONG4", 0x49: "INT", 0x4C: "LONG", 0x53: "STRING", 0x56: "UNICODE",
+    0x95: "FRAME", 0x92: "NEWOBJ_EX", 0x8B: "LONG4", 0x49: "INT", 0x4C: "LONG", 0x53: "STRING",
+    0x56: "UNICODE",
     0x8C: "SHORT_BINUNICODE", 0x94: "MEMOIZE", 0x42: "BINBYTES", 0x43: "SHORT_BINBYTES", 0x54: "BINSTRING",
     0x55: "SHORT_BINSTRING", 0x64: "DICT", 0x6C: "LIST", 0x30: "POP", 0x31: "POP_MARK", 0x32: "DUP",
     0x97: "NEXT_BUFFER", 0x96: "BYTEARRAY8", 0x8F: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET",
@@ -74,7 +75,7 @@ class StorageSpec:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor as the file describes it; offset and strides count elements. Already checked against its storage."""
+    """A tensor as the file describes it, checked against its storage. Offset and strides count elements."""
 
     storage: StorageSpec
     offset: int
@@ -112,7 +113,8 @@ class _Walk:
             step = _STEPS.get(code)
             if step is None:
                 raise UnsafeFileError(
-                    f"the file uses the pickle opcode {_KNOWN_BAD.get(code, hex(code))}, which no weight file needs"
+                    f"the file uses the pickle opcode {_KNOWN_BAD.get(code, hex(code))}, "
+                    "which no weight file needs"
                 )
             step(self)
             if len(self.stack) > STACK_LIMIT:
@@ -222,9 +224,12 @@ class _Walk:
         if len(items) % 2:
             raise _broken("has a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Only plain keys: a nested tuple could take for ever to hash, large integers can be made to collide.
+            # Only plain keys: a nested tuple could take for ever to hash, large integers can be made to
+            # collide.
             if type(key) is not str and not (type(key) is int and 0 <= key < KEY_LIMIT):
-                raise UnsafeFileError("the file has a dictionary whose key is neither text nor a small number")
+                raise UnsafeFileError(
+                    "the file has a dictionary whose key is neither text nor a small number"
+                )
             target[key] = value
 
     def reduce(self) -> None:

@@ -54,8 +54,8 @@ class TorchZip:
 def open_zip(file: MappedFile) -> TorchZip:
     """Check the whole container and return its pickle and storages.
 
-    The first two bytes are not looked at: some versions of the format write a marker over the leading ``PK``, and
-    the caller has already judged them.
+    The first two bytes are not looked at: some versions of the format write a mark over the leading ``PK``,
+    and the caller has already judged them.
     """
     start, size, count = _find_directory(file)
     entries = _read_directory(file, start, size, count)
@@ -100,7 +100,13 @@ def _find_directory(file: MappedFile) -> tuple[int, int, int]:
         signature, length, _, _, disk, first_disk, here64, total64, size64, start64 = _END64.unpack(
             file.bytes(end64, _END64.size)
         )
-        if signature != b"PK\x06\x06" or length != _END64.size - 12 or disk or first_disk or here64 != total64:
+        if (
+            signature != b"PK\x06\x06"
+            or length != _END64.size - 12
+            or disk
+            or first_disk
+            or here64 != total64
+        ):
             raise _bad("its zip64 directory is not one that torch writes")
         for short, full, top in (
             (total, total64, 0xFFFF),
@@ -124,8 +130,8 @@ def _read_directory(file: MappedFile, start: int, size: int, count: int) -> dict
     for _ in range(count):
         if at + _ENTRY.size > size:
             raise _bad("its zip directory is cut short")
-        (signature, _, _, flags, method, _, _, crc, packed, length, name_size, extra_size, comment_size, disk, _, _,
-         offset) = _ENTRY.unpack_from(directory, at)  # fmt: skip
+        (signature, _, _, flags, method, _, _, crc, packed, length, name_size, extra_size, comment_size, disk,
+         _, _, offset) = _ENTRY.unpack_from(directory, at)  # fmt: skip
         at += _ENTRY.size
         if signature != b"PK\x01\x02" or name_size > NAME_LIMIT or comment_size or disk:
             raise _bad("its zip directory is damaged")
@@ -222,4 +228,6 @@ def _show(name: bytes) -> str:
 
 
 def _bad(reason: str) -> BadCheckpointError:
-    return BadCheckpointError(f"this is not a whole torch weight file: {reason}", hint="download or export it again")
+    return BadCheckpointError(
+        f"this is not a whole torch weight file: {reason}", hint="download or export it again"
+    )

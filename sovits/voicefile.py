@@ -1,0 +1,269 @@
+"""A voice on disk: ``voice.json`` and the safetensors files beside it, read as if an enemy had written them.
+
+For: writing ``voice.json``, reading it back within bounds, and loading a whole bundle for synthesis with every
+shape checked against the settings. Not for: checkpoints (see checkpoint) and not for signatures or hashes,
+which are the node's business. Follows specs/bundle.md.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+
+from p2pvoice.protocol.errors import BadCheckpointError, VoiceNotLoadableError
+
+from . import architecture, declared
+from .checkpoint import file_header, map_tensors
+from .declared import GptSettings, SovitsSettings
+from .identify import is_finite
+from .mapped import MappedFile
+
+#: Bytes of ``voice.json``; with 16 references of 10 s it has about 40 KB.
+VOICE_LIMIT = 256 * 1024
+#: Reference clips of one voice.
+REFERENCES_LIMIT = 16
+#: Characters of one transcript.
+TEXT_LIMIT = 500
+#: Seconds of one reference clip.
+SECONDS_MIN, SECONDS_MAX = 3.0, 10.0
+#: Codes of one reference: 25 a second, and the encoder hears 0.6 s of silence after the clip.
+CODES_MIN, CODES_MAX = 60, 280
+#: Spectrogram frames of one reference, 50 a second.
+FRAMES_MIN, FRAMES_MAX = 140, 520
+
+FORMAT = 1
+FAMILY = "gpt-sovits"
+#: Versions of the family that this program can build and speak with.
+SPOKEN_VERSIONS = ("v2",)
+LANGUAGES = ("yue", "zh", "en", "auto", "auto_yue", "all_zh", "all_yue")
+
+VOICE_NAME, SOVITS_NAME, GPT_NAME = "voice.json", "sovits.safetensors", "gpt.safetensors"
+#: The one tensor of a reference's safetensors file: linear magnitudes, [bins, frames].
+SPECTROGRAM = "spectrogram"
+
+_BASE_ID = re.compile(r"hubert|b[a-z2-7]{50,100}")
+_BERT_ID = re.compile(r"bert|b[a-z2-7]{50,100}")
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One reference clip with what a listener needs from it: no content encoder is needed to speak."""
+
+    clip: str
+    text: str
+    lang: str
+    seconds: float
+    codes: tuple[int, ...]
+    spec: str
+
+
+class BaseIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The networks a voice was made with: ``hubert`` and ``bert`` are the installed ones, a CID is a bundle.
+
+    ``bert`` is None for a voice that does not listen to its features.
+    """
+
+    content: str
+    bert: str | None = None
+
+
+class VoiceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of ``voice.json``."""
+
+    family: str
+    version: str
+    sovits: SovitsSettings
+    gpt: GptSettings
+    bases: BaseIds
+    references: tuple[Reference, ...]
+    format: int = FORMAT
+
+    def sovits_config(self) -> dict[str, object]:
+        """The settings in the words of upstream's config, as the SoVITS model takes them."""
+        return sovits_config(self.sovits, self.version, self.bases.content)
+
+    def gpt_config(self) -> dict[str, object]:
+        """The settings in the words of upstream's config, as the GPT takes them."""
+        return gpt_config(self.gpt)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded voice. The tensors lie in the mapped files; ``spectrograms`` are in the references' order."""
+
+    voice: VoiceFile
+    sovits: dict[str, torch.Tensor]
+    gpt: dict[str, torch.Tensor]
+    spectrograms: tuple[torch.Tensor, ...]
+
+
+def sovits_config(settings: SovitsSettings, version: str, content: str) -> dict[str, object]:
+    """SoVITS settings in upstream's words; ``checkpoint`` reads them back to the same settings."""
+    return {
+        "version": version,
+        "content_module": "cnhubert" if content == "hubert" else content,
+        "data": {
+            "sampling_rate": settings.sample_rate,
+            "filter_length": settings.filter_length,
+            "hop_length": settings.hop_length,
+            "win_length": settings.win_length,
+        },
+        "model": {
+            "n_heads": settings.heads,
+            "upsample_rates": list(settings.upsample_rates),
+            "upsample_kernel_sizes": list(settings.upsample_kernels),
+            "resblock": "1",
+            "resblock_kernel_sizes": list(settings.resblock_kernels),
+            "resblock_dilation_sizes": [list(group) for group in settings.resblock_dilations],
+            "semantic_frame_rate": "25hz",
+        },
+    }
+
+
+def gpt_config(settings: GptSettings) -> dict[str, object]:
+    """GPT settings in upstream's words."""
+    return {"model": {"head": settings.heads}}
+
+
+def encode_voice(voice: VoiceFile) -> bytes:
+    """The bytes of ``voice.json``: the same voice always gives the same bytes."""
+    check_voice(voice)
+    fields = msgspec.to_builtins(voice, order="sorted")
+    return (json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+def decode_voice(data: bytes) -> VoiceFile:
+    """Read ``voice.json`` strictly. Raises BadCheckpointError for anything out of bounds."""
+    if len(data) > VOICE_LIMIT:
+        raise _bad(f"it has {len(data)} bytes, more than {VOICE_LIMIT}")
+    try:
+        voice = msgspec.json.decode(data, type=VoiceFile, strict=True)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(ascii(str(error))[1:160]) from error
+    return check_voice(voice)
+
+
+def check_voice(voice: VoiceFile) -> VoiceFile:
+    """Return ``voice`` if every field is within bounds."""
+    if voice.format != FORMAT or voice.family != FAMILY:
+        raise _bad(f"it is of format {voice.format}, family {voice.family[:40]!a}", "update p2pvoice")
+    if voice.version not in ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4"):
+        raise _bad(f"its version {voice.version[:20]!a} is unknown", "update p2pvoice")
+    declared.check_sovits(voice.sovits)
+    declared.check_gpt(voice.gpt)
+    if not _BASE_ID.fullmatch(voice.bases.content):
+        raise _bad(f"its content encoder {voice.bases.content[:80]!a} is no id")
+    if voice.bases.bert is not None and not _BERT_ID.fullmatch(voice.bases.bert):
+        raise _bad(f"its BERT {voice.bases.bert[:80]!a} is no id")
+    if not 1 <= len(voice.references) <= REFERENCES_LIMIT:
+        raise _bad(f"it has {len(voice.references)} references; a voice has 1 to {REFERENCES_LIMIT}")
+    for index, reference in enumerate(voice.references):
+        if (reference.clip, reference.spec) != (clip_name(index), spec_name(index)):
+            raise _bad(f"reference {index} does not name its own files")
+        check_text(reference.text)
+        if reference.lang not in LANGUAGES:
+            raise _bad(f"reference {index} is in the unknown language {reference.lang[:20]!a}")
+        if not SECONDS_MIN <= reference.seconds <= SECONDS_MAX:
+            raise _bad(f"reference {index} is not {SECONDS_MIN:g} to {SECONDS_MAX:g} seconds long")
+        if not CODES_MIN <= len(reference.codes) <= CODES_MAX:
+            raise _bad(f"reference {index} has {len(reference.codes)} codes, not {CODES_MIN} to {CODES_MAX}")
+        if not all(0 <= code < architecture.CODES_LIMIT for code in reference.codes):
+            raise _bad(f"reference {index} has a code that no codebook has")
+    return voice
+
+
+def check_text(text: str) -> str:
+    """Return a transcript that is one short printable line."""
+    if not 1 <= len(text) <= TEXT_LIMIT or not text.isprintable() or not text.strip():
+        raise _bad(f"a transcript is one line of 1 to {TEXT_LIMIT} printable characters")
+    return text
+
+
+def clip_name(index: int) -> str:
+    """Where the audio of reference ``index`` lies in the bundle."""
+    return f"reference/{index}.wav"
+
+
+def spec_name(index: int) -> str:
+    """Where the spectrogram of reference ``index`` lies in the bundle."""
+    return f"reference/{index}.safetensors"
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load a voice for synthesis: every tensor is there, of the right shape and finite, and nothing else is.
+
+    Raises BadCheckpointError when a file breaks a rule, NotFoundError when one is missing, and
+    VoiceNotLoadableError for a version that this program cannot speak with yet. The files must not change
+    while the bundle is in use.
+    """
+    voice = read_voice(folder)
+    if voice.version not in SPOKEN_VERSIONS:
+        raise VoiceNotLoadableError(
+            f"this voice is of version {voice.version}; speaking with it comes later",
+            hint=f"versions that can speak now: {' '.join(SPOKEN_VERSIONS)}",
+        )
+    sovits, gpt = _load(folder / SOVITS_NAME), _load(folder / GPT_NAME)
+    shapes = {name: tuple(tensor.shape) for name, tensor in sovits.items()}
+    architecture.check_sovits(shapes, voice.sovits, voice.version)
+    architecture.check_gpt({name: tuple(tensor.shape) for name, tensor in gpt.items()}, voice.gpt)
+    codes = check_pair(sovits, gpt, voice.version)
+    bins = shapes["ref_enc.spectral.0.fc.weight"][1]
+    spectrograms = []
+    for reference in voice.references:
+        if max(reference.codes) >= codes:
+            raise _bad(f"{reference.clip} has a code beyond the codebook's {codes}")
+        tensors = _load(folder / reference.spec)
+        spectrogram = tensors.get(SPECTROGRAM)
+        if spectrogram is None or len(tensors) != 1:
+            raise _bad(f"{reference.spec} does not hold exactly one tensor {SPECTROGRAM}")
+        if spectrogram.ndim != 2 or spectrogram.shape[0] != bins:
+            raise _bad(
+                f"{reference.spec} has the shape {list(spectrogram.shape)} instead of [{bins}, frames]"
+            )
+        frames = spectrogram.shape[1]
+        if not FRAMES_MIN <= frames <= FRAMES_MAX or abs(frames - math.floor(reference.seconds * 50)) > 2:
+            raise _bad(f"{reference.spec} has {frames} frames, which does not fit its clip")
+        spectrograms.append(spectrogram)
+    return Bundle(voice, sovits, gpt, tuple(spectrograms))
+
+
+def read_voice(folder: Path) -> VoiceFile:
+    """Read ``voice.json`` of a bundle."""
+    file = MappedFile(folder / VOICE_NAME)
+    return decode_voice(file.bytes(0, min(file.size, VOICE_LIMIT + 1)))
+
+
+def check_pair(sovits: dict[str, torch.Tensor], gpt: dict[str, torch.Tensor], version: str) -> int:
+    """Check that the two models speak of the same codes and symbols; return the number of codes."""
+    codes = sovits["quantizer.vq.layers.0._codebook.embed"].shape[0]
+    vocabulary = gpt["model.ar_predict_layer.weight"].shape[0]
+    if vocabulary != codes + 1:
+        raise _bad(
+            f"the GPT knows {vocabulary - 1} codes, the SoVITS model {codes}",
+            "give the two files of one voice",
+        )
+    rows = gpt["model.ar_text_embedding.word_embeddings.weight"].shape[0]
+    if (architecture.GPT_SYMBOL_ROWS[rows] == "v1") != (version == "v1"):
+        raise _bad(
+            f"the GPT is of {architecture.GPT_SYMBOL_ROWS[rows]}, the SoVITS model of {version}",
+            "give the two files of one voice",
+        )
+    return codes
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    file = MappedFile(path)
+    tensors = map_tensors(file, file_header(file))
+    for name, tensor in tensors.items():
+        if not is_finite(tensor):
+            raise _bad(f"{path.name}: {name!a} holds NaN or infinity")
+    return tensors
+
+
+def _bad(reason: str, hint: str = "") -> BadCheckpointError:
+    return BadCheckpointError(
+        f"this voice cannot be used: {reason}", hint=hint or "ask its author for a new release"
+    )
