@@ -6,6 +6,8 @@ Korean jamo and Cantonese. What this module is not for: turning text into phonem
 Follows specs/text.md.
 """
 
+# ruff: noqa: SIM905 (word lists are easier to read and check as text)
+
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -16,9 +18,8 @@ UNKNOWN: Final = "UNK"
 PUNCTUATION: Final = ("!", "?", "…", ",", ".", "-")
 """Marks that survive normalisation and are phonemes of their own."""
 
-PINYIN_INITIALS: Final = (
-    "AA EE OO b c ch d f g h j k l m n p q r s sh t w x y z zh"  # AA EE OO open a syllable that has no consonant
-).split()
+# AA EE OO open a syllable that has no consonant.
+PINYIN_INITIALS: Final = "AA EE OO b c ch d f g h j k l m n p q r s sh t w x y z zh".split()
 PINYIN_FINALS: Final = (
     "E En a ai an ang ao e ei en eng er i i0 ia ian iang iao ie in ing iong ir iu "
     "o ong ou u ua uai uan uang ui un uo v van ve vn"

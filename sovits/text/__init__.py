@@ -97,7 +97,7 @@ def _read(pieces: list[Span], version: str) -> Phones:
 
 
 def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
-    """The phonemes of one sentence. ``lang`` is one of ``LANGUAGES``; ``version`` the voice's model version."""
+    """The phonemes of one sentence; ``lang`` is one of ``LANGUAGES``, ``version`` the voice's."""
     check_language(lang)
     if len(text) > LONGEST_SENTENCE:
         raise UsageError(
@@ -105,7 +105,7 @@ def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
             hint="cut the text into sentences first",
         )
     if version == "v1" and lang in ("yue", "all_yue", "auto_yue"):
-        raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint="languages of v1: zh en auto")
+        raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint="languages: zh en auto")
     text = re.sub(" {2,}", " ", text)
     with _loading:
         phones = _read(spans(text, lang), version)

@@ -5,6 +5,8 @@ syllable without consonant opens with its vowel. Every phoneme has the prefix Y.
 digits: :mod:`.chinese_normalize` comes first. Follows specs/text.md.
 """
 
+# ruff: noqa: SIM905 (word lists are easier to read and check as text)
+
 from typing import Final
 
 from ..symbols import JYUTPING_PREFIX
@@ -28,7 +30,7 @@ def cut_syllable(syllable: str) -> tuple[str, str] | None:
 
 def to_phones(text: str) -> tuple[list[str], list[int]]:
     """Phonemes of normalised text, and how many of them each character has (2 a Hanzi, 1 a mark)."""
-    import ToJyutping
+    import ToJyutping  # type: ignore[import-untyped]
 
     phones: list[str] = []
     counts: list[int] = []

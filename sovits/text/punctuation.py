@@ -17,8 +17,8 @@ NOT_HANZI_OR_MARK: Final = re.compile(rf"[^\u4e00-\u9fa5{_MARK_CLASS}]+")
 """What a Chinese text loses before its phonemes are looked up."""
 
 _COMMON: Final = {
-    "：": ",", "；": ",", "，": ",", "。": ".", "！": "!", "？": "?", "\n": ".", "·": ",", "、": ",", "$": ".",
-    "—": "-",
+    "：": ",", "；": ",", "，": ",", "。": ".", "！": "!", "？": "?", "\n": ".", "·": ",", "、": ",",
+    "$": ".", "—": "-",
 }  # fmt: skip
 _MANDARIN = str.maketrans({**_COMMON, "/": ",", "~": "…", "～": "…"})
 _CANTONESE = str.maketrans({**_COMMON, "~": "-", "～": "-"})
@@ -30,7 +30,8 @@ def collapse(text: str) -> str:
 
 
 def keep_mandarin(text: str) -> str:
-    """Hanzi and ASCII marks of a normalised Mandarin text; two Hanzi without a usable reading are replaced."""
+    """Hanzi and ASCII marks of a normalised Mandarin text."""
+    # Two exclamations have no vowel, hence no phonemes; their nearest neighbours stand in.
     text = text.replace("嗯", "恩").replace("呣", "母")
     return collapse(NOT_HANZI_OR_MARK.sub("", text.replace("...", "…").translate(_MANDARIN)))
 

@@ -16,8 +16,8 @@ _lock = threading.Lock()
 
 @cache
 def _load() -> tuple[Any, Any]:
-    import jieba
-    import jieba.posseg
+    import jieba  # type: ignore[import-untyped]
+    import jieba.posseg  # type: ignore[import-untyped]
 
     jieba.setLogLevel(logging.WARNING)
     cutter = jieba.Tokenizer()

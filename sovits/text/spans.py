@@ -16,10 +16,11 @@ from ...protocol.errors import UnsupportedLanguageError
 LANGUAGES: Final = ("yue", "zh", "en", "auto", "auto_yue", "all_yue", "all_zh")
 """What a text's language may be given as."""
 HINT: Final = "languages: yue zh en, or auto / auto_yue / all_yue / all_zh for mixed text"
+"""What to do about a language that is not there."""
 
-_CHINESE: Final = {"zh": "zh", "all_zh": "zh", "auto": "zh", "yue": "yue", "all_yue": "yue", "auto_yue": "yue"}
-_CANTONESE_ONLY: Final = frozenset("嘅咗喺冇佢哋唔啲嚟嘢嗰噉嘥乜冧咁嗌揾搵攞諗谂瞓孖睇嚿氹啱咩喎囖嘞哂晒瞓靚靓")
-_CANTONESE_SURE: Final = frozenset("嘅咗喺冇佢哋唔啲嚟嘢嗰噉嚿瞓")
+_CANTONESE: Final = ("yue", "all_yue", "auto_yue")
+# Characters that only Cantonese is written with; one is enough.
+_CANTONESE_ONLY: Final = frozenset("嘅咗喺冇佢哋唔啲嚟嘢嗰噉嚿瞓")
 _HAN = re.compile(r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 _KANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\uff66-\uff9d]")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
@@ -44,10 +45,10 @@ def _language_of(character: str, chinese: str) -> str | None:
 
 
 def chinese_language(text: str, lang: str) -> str:
-    """"zh" or "yue" for the Han characters of ``text``."""
-    if lang == "auto" and not _CANTONESE_SURE.isdisjoint(text):
+    """ "zh" or "yue" for the Han characters of ``text``."""
+    if lang == "auto" and not _CANTONESE_ONLY.isdisjoint(text):
         return "yue"
-    return _CHINESE[lang]
+    return "yue" if lang in _CANTONESE else "zh"
 
 
 def check_language(lang: str) -> None:
@@ -59,7 +60,7 @@ def check_language(lang: str) -> None:
 def _check_scripts(text: str) -> None:
     for pattern, name in ((_KANA, "Japanese"), (_HANGUL, "Korean")):
         if pattern.search(text):
-            raise UnsupportedLanguageError(f"the text has {name} in it, which is not supported yet", hint=HINT)
+            raise UnsupportedLanguageError(f"the text has {name} in it: not supported yet", hint=HINT)
 
 
 def spans(text: str, lang: str) -> list[Span]:
