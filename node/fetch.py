@@ -220,7 +220,9 @@ class _Fetch:
         if self._progress is not None:
             seconds = max(trio.current_time() - self.started, 1e-6)
             self._progress(
-                Progress(self.have, self.total, self.received, self.received / seconds, len(self.active), path)
+                Progress(
+                    self.have, self.total, self.received, self.received / seconds, len(self.active), path
+                )
             )
 
 

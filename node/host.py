@@ -62,8 +62,13 @@ BOOTSTRAP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 BOOTSTRAP_CHECK = 30.0
 """Seconds between looks whether a bootstrap peer is still connected."""
 
+CLOSE_TIMEOUT = 5.0
+"""Seconds for closing connections and listeners at the end."""
+
 MAX_CONNECTIONS = 256
 """Connections in all; about 80 KB each."""
+
+EXAMPLE = "example: /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…"
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +115,7 @@ class P2PHost:
         try:
             info = info_from_p2p_addr(Multiaddr(address))
         except (MultiaddrError, ValueError) as error:
-            raise UsageError(
-                f"{address} is not the address of a peer", hint="example: /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…"
-            ) from error
+            raise UsageError(f"{address} is not the address of a peer", hint=EXAMPLE) from error
         self.peers.forgive(str(info.peer_id))
         self._failed_peers.pop(info.peer_id, None)
         for known in info.addrs:
@@ -322,8 +325,30 @@ async def open_host(
     ``listen`` and ``bootstrap`` are multiaddrs, the latter with ``/p2p/<id>``; bootstrap peers are dialed
     in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. Raises
     :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails and
-    ``BugError`` when libp2p is not the one this code was written for.
+    ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
+    as it is, not wrapped in the groups of the nurseries below.
     """
+    try:
+        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout) as node:
+            yield node
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            if len(error.exceptions) > 1:
+                raise
+            error = error.exceptions[0]
+        raise error from None
+
+
+@asynccontextmanager
+async def _running(
+    identity: Identity,
+    listen: Sequence[str],
+    bootstrap: Sequence[str],
+    peers: PeerBook | None,
+    book_path: Path | None,
+    dial_timeout: float,
+) -> AsyncIterator[P2PHost]:
     listening = [_listen_address(text) for text in listen]
     for address in bootstrap:
         peer_of(address)
@@ -340,7 +365,6 @@ async def open_host(
         connection_config=ConnectionConfig(
             max_connections=MAX_CONNECTIONS,
             high_watermark=MAX_CONNECTIONS,
-            # Zero keeps libp2p from dialing whoever it heard of; the DHT and we know whom we need.
             min_connections=0,
             low_watermark=0,
             max_connections_per_peer=1,
@@ -353,6 +377,8 @@ async def open_host(
     )
     network: Any = host.get_network()
     network.retry_config = RetryConfig(max_retries=0)
+    # With any settings libp2p dials whoever it heard of until half of the connection limit is used.
+    network.auto_connector.maybe_connect = _dial_nobody
     async with host.run(listen_addrs=listening):
         if not host.get_addrs():
             raise NetworkError(
@@ -368,7 +394,24 @@ async def open_host(
                 finally:
                     if book_path is not None:
                         book.save(book_path)
-            nursery.cancel_scope.cancel()
+                    nursery.cancel_scope.cancel()
+                    await _say_goodbye(host)
+
+
+async def _dial_nobody() -> None:
+    """Stands in for libp2p's auto-connector: the DHT and this node know whom they need."""
+
+
+async def _say_goodbye(host: IHost) -> None:
+    """Close all connections at once, then the listeners, even when the node is being cancelled.
+
+    libp2p's own way takes 0.1 s a connection, one after the other, and leaves a listener accepting.
+    """
+    with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        async with trio.open_nursery() as nursery:
+            for peer in list(host.get_connected_peers()):
+                nursery.start_soon(host.disconnect, peer)
+        await host.close()
 
 
 def peer_of(address: str) -> str:
@@ -376,9 +419,7 @@ def peer_of(address: str) -> str:
     try:
         return str(info_from_p2p_addr(Multiaddr(address)).peer_id)
     except (MultiaddrError, ValueError) as error:
-        raise UsageError(
-            f"{address} is not the address of a peer", hint="example: /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…"
-        ) from error
+        raise UsageError(f"{address} is not the address of a peer", hint=EXAMPLE) from error
 
 
 def _listen_address(text: str) -> Multiaddr:

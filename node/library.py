@@ -13,7 +13,7 @@ from p2pvoice.protocol.manifest import FileEntry
 
 @dataclass(frozen=True)
 class Page:
-    """Part of an answer to a query: whole signed envelopes, and where the next part begins ("" = nowhere)."""
+    """Part of an answer to a query: whole signed envelopes; ``next`` is where the rest begins ("" = nowhere)."""
 
     releases: tuple[bytes, ...]
     heads: tuple[bytes, ...] = ()
