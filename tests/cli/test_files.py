@@ -1,0 +1,27 @@
+"""Output files appear whole or not at all."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from p2pvoice.cli.files import write_output
+
+
+def test_an_old_file_survives_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.wav"
+    write_output(target, b"old")
+    write_output(target, b"new")
+    assert target.read_bytes() == b"new"
+    with pytest.raises(OSError, match="No such file"):
+        write_output(tmp_path / "missing" / "out.wav", b"x")
+    full = Path("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_output(full, b"x" * 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
+
+
+def test_a_dash_is_stdout(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    write_output(Path("-"), b"RIFF")
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == b"RIFF"
