@@ -6,7 +6,7 @@
     ├─ ConflictError                1    409
     ├─ RefusedError                 5    403
     │   ├─ SignatureError  ManifestError  UnsafeFileError  BadCheckpointError
-    │   └─ ConsentError    RevokedError   PolicyError
+    │   └─ ConsentError    RevokedError   PolicyError    StaleError
     ├─ IntegrityError               5    502
     │   └─ ChunkMismatchError  DeltaBaseError
     ├─ NetworkError                 6    503
@@ -105,6 +105,12 @@ class RevokedError(RefusedError):
     """The voice was revoked by its author or by the person whose voice it is."""
 
     code = "revoked"
+
+
+class StaleError(RefusedError):
+    """The record is out of date: it expired, or a newer one is known."""
+
+    code = "stale"
 
 
 class PolicyError(RefusedError):

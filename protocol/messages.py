@@ -1,0 +1,424 @@
+"""The messages peers exchange on the catalog and exchange streams.
+
+For turning requests and replies into bytes and back, each with its own limits. The version is in the stream's
+protocol id; inside one version, unknown keys are ignored, so a newer peer may add some. Messages are
+canonical MessagePack maps with their type under ``t``. Not for framing, nor for sending. Follows
+specs/messages.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+from p2pvoice.protocol.canonical import decode, encode
+from p2pvoice.protocol.chunks import CHUNK_LIMIT, CHUNKS_LIMIT, Bitmap
+from p2pvoice.protocol.errors import (
+    ManifestError,
+    NetworkError,
+    P2PVoiceError,
+    ProtocolMismatchError,
+    UsageError,
+    by_code,
+)
+from p2pvoice.protocol.fields import Fields
+from p2pvoice.protocol.head import HEAD_LIMIT
+from p2pvoice.protocol.ids import DIGEST_SIZE, Digest, check_slug, cid_of, parse_author_id, parse_release_id
+from p2pvoice.protocol.manifest import RELEASE_LIMIT
+from p2pvoice.protocol.tags import TAG_LENGTH, TAGS_LIMIT, check_tag
+
+CATALOG = "/p2pvoice/catalog/1.0.0"
+"""Stream protocol for questions about releases and heads."""
+
+EXCHANGE = "/p2pvoice/exchange/1.0.0"
+"""Stream protocol for chunks."""
+
+REQUEST_LIMIT = 4096
+"""Bytes of any request."""
+
+PAGE_LIMIT = 1024 * 1024
+"""Bytes of releases and heads in one page; one release always fits."""
+
+PAGE_ITEMS = 64
+"""Releases, and heads, in one page."""
+
+CURSOR_LENGTH = 128
+"""Characters of a cursor: whatever the answering peer wrote, given back to it unread."""
+
+WINDOW_LIMIT = 64
+"""Chunks one Want may ask for."""
+
+FAIL_MESSAGE_LENGTH = 200
+"""Characters of a failure's message that are sent and shown."""
+
+CODE_LENGTH = 32
+"""Characters of an error code."""
+
+CODECS = ("raw", "zstd")
+"""How a chunk may be encoded on the wire."""
+
+_SLACK = 512
+"""Bytes of keys, numbers and lengths around the payload of a reply."""
+
+_ITEMS = 512
+"""Values in one message."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Ask for the releases that carry all these canonical tags; no tags asks for everything offered."""
+
+    tags: tuple[str, ...] = ()
+    limit: int = PAGE_ITEMS
+    cursor: str = ""
+    TYPE: ClassVar[str] = "query"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        if len(self.tags) > TAGS_LIMIT or len(set(self.tags)) != len(self.tags):
+            raise ManifestError(f"a query has at most {TAGS_LIMIT} different tags")
+        for tag in self.tags:
+            check_tag(tag)
+        _number(self.limit, 1, PAGE_ITEMS, "the limit of a query")
+        _cursor(self.cursor)
+
+    def _body(self) -> dict[str, Any]:
+        return {"tags": list(self.tags), "limit": self.limit, "cursor": self.cursor}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "Query":
+        return cls(
+            fields.texts("tags", TAGS_LIMIT), fields.number("limit", PAGE_ITEMS), fields.text("cursor", "")
+        )
+
+
+@dataclass(frozen=True)
+class QueryPage:
+    """Part of the answer: signed releases and heads as stored, and the cursor of the next part, if any.
+
+    Nothing in it is verified by being here.
+    """
+
+    releases: tuple[bytes, ...] = ()
+    heads: tuple[bytes, ...] = ()
+    next: str = ""
+    TYPE: ClassVar[str] = "page"
+    LIMIT: ClassVar[int] = PAGE_LIMIT + PAGE_ITEMS * 16 + _SLACK
+
+    def __post_init__(self) -> None:
+        for records, limit in ((self.releases, RELEASE_LIMIT), (self.heads, HEAD_LIMIT)):
+            if len(records) > PAGE_ITEMS:
+                raise ManifestError(f"a page has at most {PAGE_ITEMS} releases and {PAGE_ITEMS} heads")
+            for record in records:
+                _blob(record, limit, "a record of a page")
+        if sum(map(len, self.releases)) + sum(map(len, self.heads)) > PAGE_LIMIT:
+            raise ManifestError(f"the records of a page have at most {PAGE_LIMIT} bytes together")
+        _cursor(self.next)
+
+    def _body(self) -> dict[str, Any]:
+        return {"releases": list(self.releases), "heads": list(self.heads), "next": self.next}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "QueryPage":
+        return cls(
+            fields.blobs("releases", PAGE_ITEMS), fields.blobs("heads", PAGE_ITEMS), fields.text("next", "")
+        )
+
+
+@dataclass(frozen=True)
+class GetRelease:
+    """Ask for one release by its id."""
+
+    id: str
+    TYPE: ClassVar[str] = "get-release"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _as_manifest_error(parse_release_id, self.id)
+
+    def _body(self) -> dict[str, Any]:
+        return {"id": parse_release_id(self.id)}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "GetRelease":
+        return cls(cid_of(fields.blob("id", DIGEST_SIZE)))
+
+
+@dataclass(frozen=True)
+class ReleaseReply:
+    """One signed release, not verified by being here."""
+
+    data: bytes
+    TYPE: ClassVar[str] = "release"
+    LIMIT: ClassVar[int] = RELEASE_LIMIT + _SLACK
+
+    def __post_init__(self) -> None:
+        _blob(self.data, RELEASE_LIMIT, "a release")
+
+    def _body(self) -> dict[str, Any]:
+        return {"data": self.data}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "ReleaseReply":
+        return cls(fields.blob("data"))
+
+
+@dataclass(frozen=True)
+class GetHead:
+    """Ask for the newest head of a voice; ``author`` is an author id."""
+
+    author: str
+    slug: str
+    TYPE: ClassVar[str] = "get-head"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _as_manifest_error(parse_author_id, self.author)
+        _as_manifest_error(check_slug, self.slug)
+
+    def _body(self) -> dict[str, Any]:
+        return {"author": self.author, "slug": self.slug}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "GetHead":
+        return cls(fields.text("author"), fields.text("slug"))
+
+
+@dataclass(frozen=True)
+class HeadReply:
+    """One signed head, not verified by being here."""
+
+    data: bytes
+    TYPE: ClassVar[str] = "head"
+    LIMIT: ClassVar[int] = HEAD_LIMIT + _SLACK
+
+    def __post_init__(self) -> None:
+        _blob(self.data, HEAD_LIMIT, "a head")
+
+    def _body(self) -> dict[str, Any]:
+        return {"data": self.data}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "HeadReply":
+        return cls(fields.blob("data"))
+
+
+@dataclass(frozen=True)
+class GetHave:
+    """Ask which chunks of a file a peer has."""
+
+    file: Digest
+    TYPE: ClassVar[str] = "get-have"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _digest(self.file)
+
+    def _body(self) -> dict[str, Any]:
+        return {"file": self.file}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "GetHave":
+        return cls(fields.blob("file", DIGEST_SIZE))
+
+
+@dataclass(frozen=True)
+class Have:
+    """Which chunks of a file the peer has: a bitmap over ``count`` chunks."""
+
+    count: int
+    bits: bytes
+    TYPE: ClassVar[str] = "have"
+    LIMIT: ClassVar[int] = CHUNKS_LIMIT // 8 + _SLACK
+
+    def __post_init__(self) -> None:
+        _number(self.count, 0, CHUNKS_LIMIT, "the number of chunks")
+        self.bitmap()
+
+    def bitmap(self) -> Bitmap:
+        """The chunks as a set of bits."""
+        return Bitmap.from_bytes(self.bits, self.count)
+
+    def _body(self) -> dict[str, Any]:
+        return {"count": self.count, "bits": self.bits}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "Have":
+        return cls(fields.number("count"), fields.blob("bits"))
+
+
+@dataclass(frozen=True)
+class Want:
+    """Ask for ``count`` chunks of a file from index ``first`` on; ``codecs`` are those the asker can decode."""
+
+    file: Digest
+    first: int
+    count: int = 1
+    codecs: tuple[str, ...] = CODECS
+    TYPE: ClassVar[str] = "want"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _digest(self.file)
+        _number(self.first, 0, CHUNKS_LIMIT - 1, "the first chunk")
+        _number(self.count, 1, WINDOW_LIMIT, "the number of chunks wanted")
+        if self.first + self.count > CHUNKS_LIMIT:
+            raise ManifestError(f"a file has at most {CHUNKS_LIMIT} chunks")
+        if not 1 <= len(self.codecs) <= 8 or not all(1 <= len(codec) <= 16 for codec in self.codecs):
+            raise ManifestError("a want names 1 to 8 codecs")
+
+    def _body(self) -> dict[str, Any]:
+        return {"file": self.file, "first": self.first, "count": self.count, "codecs": list(self.codecs)}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "Want":
+        file = fields.blob("file", DIGEST_SIZE)
+        first, count = fields.number("first"), fields.number("count", 1)
+        # Absent codecs mean the one that everybody decodes.
+        return cls(file, first, count, fields.texts("codecs", 8) or ("raw",))
+
+
+@dataclass(frozen=True)
+class ChunkFrame:
+    """Announces the chunk with this index of the file; ``size`` encoded bytes follow."""
+
+    index: int
+    codec: str
+    size: int
+    TYPE: ClassVar[str] = "chunk"
+    LIMIT: ClassVar[int] = _SLACK
+
+    def __post_init__(self) -> None:
+        _number(self.index, 0, CHUNKS_LIMIT - 1, "the index of a chunk")
+        # An encoding longer than the largest raw chunk would never be sent honestly.
+        _number(self.size, 1, CHUNK_LIMIT, "the encoded size of a chunk")
+        if self.codec not in CODECS:
+            raise ManifestError(f"unknown codec {self.codec[:20]!r}")
+
+    def _body(self) -> dict[str, Any]:
+        return {"index": self.index, "codec": self.codec, "size": self.size}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "ChunkFrame":
+        return cls(fields.number("index"), fields.text("codec"), fields.number("size"))
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The request cannot be answered: a code of the error tree, and a message that a person may read.
+
+    The message comes from a stranger, so what cannot be shown is taken out of it before it is believed.
+    """
+
+    code: str
+    message: str = ""
+    TYPE: ClassVar[str] = "fail"
+    LIMIT: ClassVar[int] = 4 * FAIL_MESSAGE_LENGTH + _SLACK
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.code) <= CODE_LENGTH or not self.code.replace("_", "").isalnum():
+            raise ManifestError("a failure carries an error code")
+        if not self.code.isascii() or len(self.message) > FAIL_MESSAGE_LENGTH:
+            raise ManifestError(f"the message of a failure has at most {FAIL_MESSAGE_LENGTH} characters")
+
+    @classmethod
+    def of(cls, error: P2PVoiceError) -> "Fail":
+        """The failure a peer may be told of. Hints stay here: they are for our own user."""
+        return cls(error.code, _shown(error.message))
+
+    def error(self) -> P2PVoiceError:
+        """The failure as an error on the asking side; NetworkError for a code this version does not know."""
+        kind = by_code(self.code)
+        # A bug on the other side is not a bug here.
+        if kind.code != self.code or not kind.http_status < 500:
+            kind = NetworkError
+        return kind(f"the peer says: {_shown(self.message)}" if self.message else "")
+
+    def _body(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "Fail":
+        return cls(fields.text("code"), fields.text("message", ""))
+
+
+Message: TypeAlias = (
+    Query
+    | QueryPage
+    | GetRelease
+    | ReleaseReply
+    | GetHead
+    | HeadReply
+    | GetHave
+    | Have
+    | Want
+    | ChunkFrame
+    | Fail
+)
+"""Anything that travels in a frame."""
+
+_Any = TypeVar("_Any")
+_Expected = TypeVar("_Expected", bound=Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """The payload of the frame that carries a message."""
+    data = encode(message._body() | {"t": message.TYPE})
+    if len(data) > message.LIMIT:
+        raise ManifestError(f"a {message.TYPE} message has at most {message.LIMIT} bytes")
+    return data
+
+
+def decode_message(data: bytes, *expected: type[_Expected]) -> _Expected:
+    """Read a message, which must be one of the expected types.
+
+    Raises ManifestError for anything malformed and ProtocolMismatchError for a message of another type.
+    """
+    value = decode(data, limit=message_limit(*expected), max_items=_ITEMS)
+    fields = Fields(value, "the message")
+    name = fields.text("t")
+    for kind in expected:
+        if name == kind.TYPE:
+            if len(data) > kind.LIMIT:
+                raise ManifestError(f"a {name} message has at most {kind.LIMIT} bytes")
+            return kind._read(fields)  # type: ignore[return-value]
+    raise ProtocolMismatchError(f"a message of type {name[:20]!r} came where it makes no sense")
+
+
+def message_limit(*expected: type[Message]) -> int:
+    """The longest frame to accept while waiting for one of these messages, in bytes."""
+    return max(kind.LIMIT for kind in expected)
+
+
+def _shown(text: str) -> str:
+    kept = "".join(character if character.isprintable() else " " for character in text[:FAIL_MESSAGE_LENGTH])
+    return " ".join(kept.split())
+
+
+def _as_manifest_error(check: Callable[[str], _Any], text: str) -> _Any:
+    try:
+        return check(text)
+    except UsageError as error:
+        raise ManifestError(error.message) from error
+
+
+def _number(value: object, low: int, high: int, what: str) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ManifestError(f"{what} is not an integer from {low} to {high}")
+
+
+def _digest(value: object) -> None:
+    if not isinstance(value, bytes) or len(value) != DIGEST_SIZE:
+        raise ManifestError(f"a file is named by a digest of {DIGEST_SIZE} bytes")
+
+
+def _blob(value: object, limit: int, what: str) -> None:
+    if not isinstance(value, bytes) or not 1 <= len(value) <= limit:
+        raise ManifestError(f"{what} has 1 to {limit} bytes")
+
+
+def _cursor(text: str) -> None:
+    if len(text) > CURSOR_LENGTH or not text.isascii() or (text and not text.isprintable()):
+        raise ManifestError(f"a cursor has at most {CURSOR_LENGTH} printable ASCII characters")
+
+
+assert REQUEST_LIMIT >= TAGS_LIMIT * TAG_LENGTH * 3 + CURSOR_LENGTH + _SLACK
