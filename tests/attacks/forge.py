@@ -1,4 +1,4 @@
-"""Builds the larger files of the golden checkpoint set from ``tiny_v2``, as the golden manifest describes them.
+"""Builds the larger files of the golden checkpoint set from ``tiny_v2``, as its manifest describes them.
 
 The small files of the set are in the tree; those of a megabyte are made here, each by one small function,
 with ``torch.save`` itself. When P2PVOICE_GOLDEN names the full set, the real files are used instead.
@@ -87,7 +87,7 @@ def tiny() -> dict[str, Any]:
 
 
 def save(content: Any, *, objects: bool = True, head: bytes = b"PK", **options: Any) -> bytes:
-    """``content`` as torch.save writes it; its config as upstream's objects, its first bytes as upstream's mark."""
+    """``content`` as torch.save writes it, with its config as upstream's objects and ``head`` in front."""
     with upstream_classes() as hparams:
 
         def wrap(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Every file of the golden checkpoint set has an outcome that its manifest allows, and does nothing else."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,17 +26,16 @@ def test_bad_file_is_refused_without_side_effects(
 ) -> None:
     path = forge.place("bad", name, tmp_path)
     modules = set(sys.modules)
+    outcome, told = "accept", ""
     try:
-        checkpoint = read_checkpoint(path)
+        names = set(read_checkpoint(path).tensors)
     except RefusedError as error:
-        assert error.code in entry["outcome"]
-        assert error.exit_code == 5
-        assert error.hint
-        assert len(error.message) < 300
-        assert (error.message + error.hint).isprintable()
-    else:
-        assert "accept" in entry["outcome"]
-        assert not any("/" in tensor or tensor.startswith("__") for tensor in checkpoint.tensors)
+        outcome, told, names = error.code, f"{error.message} | {error.hint}", set()
+    assert outcome in entry["outcome"]
+    assert not any("/" in tensor or tensor.startswith("__") for tensor in names)
+    # A refusal is one line with something to do next.
+    assert outcome == "accept" or re.fullmatch(r".{10,300} \| .{10,200}", told)
+    assert told.isprintable()
     assert list(nowhere.iterdir()) == []
     assert not any((folder / CANARY).exists() for folder in (Path("/"), tmp_path, path.parent, Path("/tmp")))
     assert not {"runpy", "utils"} & (set(sys.modules) - modules)
