@@ -15,8 +15,8 @@ from pathlib import Path
 
 from p2pvoice.node.database import Database
 from p2pvoice.node.search import index_text, match_expression
-from p2pvoice.protocol.errors import ConflictError, NotFoundError, UsageError
-from p2pvoice.protocol.head import Head, newer, verify_head
+from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.head import Head, advance, verify_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
@@ -74,6 +74,10 @@ class Catalog:
                     "INSERT OR IGNORE INTO tags(tag, release) VALUES (?,?)",
                     [(tag, release.id) for tag in manifest.tags],
                 )
+                connection.executemany(
+                    "INSERT OR IGNORE INTO files(digest, release) VALUES (?,?)",
+                    [(file.digest, release.id) for file in manifest.files],
+                )
                 connection.execute(
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
@@ -100,7 +104,8 @@ class Catalog:
     def add_head(self, data: bytes) -> Head:
         """Verify a head and remember it when it is newer; returns it.
 
-        Raises ConflictError for a head older than the one we hold: somebody replays an old record.
+        Raises StaleError for an expired head, and for one older than the one we hold: somebody replays
+        an old record. Of two releases at one sequence the one that came first stays.
         """
         head = verify_head(data, self._clock())
         author = author_id(head.author)
@@ -108,15 +113,9 @@ class Catalog:
             row = connection.execute(
                 "SELECT data FROM heads WHERE author=? AND slug=?", (author, head.slug)
             ).fetchone()
-            if row is not None:
-                held = _open_head(bytes(row["data"]))
-                if head.sequence < held.sequence:
-                    raise ConflictError(
-                        f"an old head of {head.slug}: sequence {head.sequence}, "
-                        f"and {held.sequence} is known already"
-                    )
-                if not newer(head, held):
-                    return held
+            held = _open_head(bytes(row["data"])) if row is not None else None
+            if advance(held, head) is held:
+                return held
             connection.execute(
                 "INSERT OR REPLACE INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)",
                 (author, head.slug, head.sequence, head.release, data),
@@ -165,6 +164,23 @@ class Catalog:
     def is_installed(self, identifier: str) -> bool:
         """Whether a release is usable here."""
         return self._database.row("SELECT 1 FROM installed WHERE release=?", (identifier,)) is not None
+
+    def is_offered(self, identifier: str) -> bool:
+        """Whether peers may have a release."""
+        query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
+        return self._database.row(query, (identifier,)) is not None
+
+    def is_file_offered(self, digest: bytes) -> bool:
+        """Whether a file belongs to a release that peers may have."""
+        query = "SELECT 1 FROM files f JOIN installed i ON i.release=f.release WHERE f.digest=? AND i.seed=1"
+        return self._database.row(query, (digest,)) is not None
+
+    def wanted_files(self) -> set[bytes]:
+        """Digests of all files that installed releases need."""
+        rows = self._database.rows(
+            "SELECT DISTINCT f.digest FROM files f JOIN installed i ON i.release=f.release"
+        )
+        return {bytes(row["digest"]) for row in rows}
 
     # -- searching -----------------------------------------------------------------------------------------
 
@@ -306,6 +322,9 @@ def _first_schema(connection: sqlite3.Connection) -> None:
         "CREATE TABLE tags(tag TEXT NOT NULL, release TEXT NOT NULL, PRIMARY KEY(tag, release))"
         " WITHOUT ROWID",
         "CREATE INDEX tags_by_release ON tags(release)",
+        "CREATE TABLE files(digest BLOB NOT NULL, release TEXT NOT NULL, PRIMARY KEY(digest, release))"
+        " WITHOUT ROWID",
+        "CREATE INDEX files_by_release ON files(release)",
         "CREATE TABLE installed(release TEXT PRIMARY KEY, author TEXT NOT NULL, slug TEXT NOT NULL,"
         " at INTEGER NOT NULL, seed INTEGER NOT NULL, UNIQUE(author, slug))",
         "CREATE VIRTUAL TABLE words USING"
@@ -317,6 +336,7 @@ def _first_schema(connection: sqlite3.Connection) -> None:
 def _delete(connection: sqlite3.Connection, identifier: str) -> None:
     connection.execute("DELETE FROM releases WHERE id=?", (identifier,))
     connection.execute("DELETE FROM tags WHERE release=?", (identifier,))
+    connection.execute("DELETE FROM files WHERE release=?", (identifier,))
     connection.execute("DELETE FROM words WHERE release=?", (identifier,))
 
 
@@ -335,13 +355,8 @@ def _filter(tags: Sequence[str], text: str) -> tuple[str, list[object]]:
 
 
 def _words_of(manifest: Manifest) -> str:
-    names = [name for tag in manifest.tags for lang in ("zh", "en") for name in _names(tag, lang)]
+    names = [name for tag in manifest.tags for lang in ("zh", "en") for name in tag_names(tag, lang)]
     return index_text(" ".join([manifest.name, manifest.slug, manifest.description, *names]))
-
-
-def _names(tag: str, lang: str) -> list[str]:
-    named = tag_names(tag, lang)
-    return [named] if isinstance(named, str) else list(named)
 
 
 def _installed(row: sqlite3.Row) -> Installed:

@@ -153,6 +153,25 @@ class Store:
                             connection.execute("DELETE FROM chunks WHERE file=?", (digest,))
         return freed
 
+    def remove(self, digests: Iterable[bytes]) -> int:
+        """Delete whole files, and their unfinished beginnings, by name; returns the bytes freed."""
+        freed = 0
+        for digest in digests:
+            with self._lock:
+                if digest in self._open:
+                    continue
+            for path in (
+                self._path(digest),
+                self._partials / f"{digest.hex()}.part",
+                self._bits(digest),
+            ):
+                if path.is_file():
+                    freed += path.stat().st_blocks * 512
+                    path.unlink()
+            with self._index.write() as connection:
+                connection.execute("DELETE FROM chunks WHERE file=?", (digest,))
+        return freed
+
     # -- files in the making ---------------------------------------------------------------------------
 
     def open_partial(self, digest: bytes, chunks: Sequence[Chunk]) -> Partial:

@@ -75,7 +75,7 @@ SAMPLE_RATES = (8_000, 192_000)
 KIND = "manifest"
 """The kind of a release's envelope."""
 
-PARENT_KINDS = ("forked-from", "fine-tuned-from", "merged-from", "distilled-from")
+PARENT_KINDS = ("revision-of", "forked-from", "fine-tuned-from", "merged-from", "distilled-from")
 """How a release can come from another one."""
 
 VOICE_FAMILY = "gpt-sovits"

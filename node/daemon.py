@@ -1,0 +1,160 @@
+"""Read this first: what a p2pvoice daemon is made of, in the order in which it starts and stops.
+
+    lock the home -> identity -> store and catalog -> libp2p host -> announcer, exchange, catalog
+    queries -> worker engine (no process yet) -> RPC socket -> ready line on stdout
+
+Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
+shutdown set one event; then the RPC ends its requests, the worker leaves, the host closes, and the files
+follow. To see what a caller may ask, go on to rpc/app.py; what a peer may ask, to exchange.py and
+offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py. Follows specs/daemon.md.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.config import Config, load_config
+from p2pvoice.node.discovery import Announcer
+from p2pvoice.node.drafts import Drafts
+from p2pvoice.node.engine import Engine
+from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.host import open_host
+from p2pvoice.node.identity import load_or_create
+from p2pvoice.node.logs import start_log
+from p2pvoice.node.network import Network
+from p2pvoice.node.offer import Offer
+from p2pvoice.node.parts import DISK_THREADS, Parts
+from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.rpc.app import build_app
+from p2pvoice.node.rpc.errors import to_error
+from p2pvoice.node.rpc.server import serve_rpc
+from p2pvoice.node.store import Store
+from p2pvoice.node.uploads import Uploads
+from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
+
+log = logging.getLogger("p2pvoice.daemon")
+
+#: Mode bits taken from every file the daemon makes: a home is its user's alone.
+UMASK = 0o077
+
+
+async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | None = None) -> None:
+    """Run a daemon on a home that is locked, until a signal or the RPC stops it.
+
+    ``ready`` is called when the host listens and the RPC answers.
+    """
+    socket_path = home.choose_socket()
+    async with _parts(home, config) as parts, trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals, parts.stop)
+        nursery.start_soon(parts.engine.run)
+        await nursery.start(serve_rpc, build_app(parts), socket_path, parts.stop.wait)
+        for held in parts.catalog.installed():
+            release = parts.catalog.release(held.release)
+            if held.seed and release is not None:
+                parts.network.announce(release)
+        home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
+        log.info("ready", extra={"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()})
+        if ready is not None:
+            ready(parts)
+        await parts.stop.wait()
+        log.info("stopping")
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
+    """The parts of a daemon, from the disk up to the network; closed in the opposite order."""
+    identity = load_or_create(home.keys)
+    disk = trio.CapacityLimiter(DISK_THREADS)
+    store = Store(home.store, quota=config.quota_bytes)
+    catalog = Catalog(home.catalog)
+    uploads, drafts = Uploads(home.uploads), Drafts(home.drafts)
+    uploads.clean(all_of_them=True)
+    drafts.clean()
+    try:
+        async with (
+            open_host(
+                identity,
+                listen=config.listen,
+                bootstrap=config.bootstrap,
+                book_path=home.root / "peers.json",
+            ) as host,
+            trio.open_nursery() as nursery,
+        ):
+            announcer = Announcer(host)
+            server = ExchangeServer(host, Offer(store, catalog, disk))
+            server.attach()
+            nursery.start_soon(announcer.run)
+            engine = Engine(config.worker, home.log)
+            yield Parts(
+                home=home,
+                config=config,
+                identity=identity,
+                store=store,
+                catalog=catalog,
+                drafts=drafts,
+                uploads=uploads,
+                engine=engine,
+                network=Network(host, announcer, server, catalog, identity, disk),
+                disk=disk,
+            )
+            nursery.cancel_scope.cancel()
+    finally:
+        catalog.close()
+        store.close()
+
+
+async def _watch_signals(stop: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            stop.set()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a daemon in the foreground; the exit code is that of the error that ended it."""
+    parser = argparse.ArgumentParser(prog="p2pvoice-daemon", description="Run a p2pvoice node.")
+    parser.add_argument("--home", help="the node's home; default: P2PVOICE_HOME, or the platform's place")
+    parser.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
+    parser.add_argument("--bootstrap", action="append", default=[], metavar="MULTIADDR")
+    options = parser.parse_args(arguments)
+    os.umask(UMASK)
+    home = Home.at(options.home)
+    try:
+        _start(home, options.listen, options.bootstrap)
+    except Exception as error:
+        known = to_error(error)
+        print(f"error: {known.message}", file=sys.stderr)
+        if known.hint:
+            print(f"hint: {known.hint}", file=sys.stderr)
+        return type(known).exit_code
+    return 0
+
+
+def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str]) -> None:
+    try:
+        home.prepare()
+    except OSError as error:
+        kind: type[P2PVoiceError] = DiskFullError if error.errno == 28 else StorageError
+        raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
+    config = load_config(home, listen=listen, bootstrap=bootstrap)
+    with HomeLock(home):
+        start_log(home.log)
+        home.pid.write_text(f"{os.getpid()}\n")
+        try:
+            trio.run(run, home, config)
+        finally:
+            home.pid.unlink(missing_ok=True)
+            home.addresses.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""Drafts: voices of the user's own on this machine, before (and after) they are published.
+
+A draft is a folder with the bundle as the worker made it and a few facts beside it. It never leaves the
+machine by itself. A draft is made beside its place and moved there when it is whole, so an import that
+fails or is cancelled leaves what was there before. Follows specs/store.md, "Drafts".
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.ids import check_slug, slugify
+
+#: Longest display name of a voice, in characters.
+NAME_LIMIT = 100
+
+#: Largest record beside a bundle, in bytes.
+RECORD_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A draft: its folder, how the voice is called, and what the worker found in its bundle."""
+
+    folder: Path
+    slug: str
+    name: str
+    created: int
+    facts: Mapping[str, Any]
+
+    @property
+    def bundle(self) -> Path:
+        """The folder with the bundle's files."""
+        return self.folder / "bundle"
+
+    def size(self) -> int:
+        """Bytes of all files of the bundle."""
+        return sum(path.stat().st_size for path in self.bundle.rglob("*") if path.is_file())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The draft as the RPC shows it."""
+        return {
+            "draft": self.slug,
+            "slug": self.slug,
+            "name": self.name,
+            "created": self.created,
+            "bytes": self.size(),
+            "languages": list(self.facts.get("languages", ())),
+        }
+
+
+class Drafts:
+    """The drafts of one home."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def clean(self) -> None:
+        """Remove what unfinished imports left behind, as at the daemon's start."""
+        for path in self._folder.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def begin(self, name: str, slug: str | None) -> tuple[str, Path]:
+        """Check the names and make the folder in which a new draft grows; returns slug and bundle folder."""
+        name = name.strip()
+        if not 1 <= len(name) <= NAME_LIMIT:
+            raise UsageError(f"a voice's name has 1 to {NAME_LIMIT} characters")
+        chosen = check_slug(slug) if slug else slugify(name)
+        growing = self._folder / f".{chosen}.new"
+        shutil.rmtree(growing, ignore_errors=True)
+        growing.mkdir(mode=0o700)
+        return chosen, growing / "bundle"
+
+    def finish(self, name: str, slug: str, facts: Mapping[str, Any]) -> Draft:
+        """Move a grown draft to its place; one by the same slug that was there before is replaced."""
+        growing, place = self._folder / f".{slug}.new", self._folder / slug
+        record = {"name": name.strip(), "slug": slug, "created": int(time.time()), "facts": dict(facts)}
+        (growing / "draft.json").write_text(json.dumps(record, ensure_ascii=False))
+        old = self._folder / f".{slug}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if place.exists():
+            place.rename(old)
+        growing.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+        return self.get(slug)
+
+    def abandon(self, slug: str) -> None:
+        """Remove a draft that did not become whole."""
+        shutil.rmtree(self._folder / f".{slug}.new", ignore_errors=True)
+
+    def get(self, name: str) -> Draft:
+        """A draft by its slug or its display name; NotFoundError when there is none."""
+        for draft in self.all():
+            if name in (draft.slug, draft.name):
+                return draft
+        raise NotFoundError(f"there is no draft {name!r}", hint="p2pvoice import --help")
+
+    def all(self) -> list[Draft]:
+        """Every draft, in the order of their slugs."""
+        found = []
+        for folder in sorted(self._folder.iterdir()):
+            path = folder / "draft.json"
+            if folder.name.startswith(".") or not path.is_file() or path.stat().st_size > RECORD_LIMIT:
+                continue
+            record = json.loads(path.read_text())
+            found.append(
+                Draft(folder, folder.name, str(record["name"]), int(record["created"]), record["facts"])
+            )
+        return found

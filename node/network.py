@@ -1,0 +1,207 @@
+"""The daemon's one door to the network: everything above it asks here and never touches libp2p.
+
+It joins host, announcer, discovery and fetch with the catalog: what is found is verified and remembered,
+what is installed is announced. Not for what a peer may ask of us: see offer.py. Follows specs/network.md.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import trio
+
+from p2pvoice.node.ask import fetch_manifest, get_head
+from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
+from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
+from p2pvoice.node.host import P2PHost
+from p2pvoice.node.identity import Identity
+from p2pvoice.node.offer import Landing
+from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, StaleError
+from p2pvoice.protocol.head import LIFETIME, Head, sign_head
+from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.manifest import FileEntry, Release
+
+log = logging.getLogger("p2pvoice.network")
+
+#: Seconds a publication waits for the network to have heard of it before it answers.
+ANNOUNCE_WAIT = 20.0
+
+#: Peers asked one after another for a release or a head, at most.
+ASK_LIMIT = 8
+
+
+class Network:
+    """Host and announcer, with the catalog they feed."""
+
+    def __init__(
+        self,
+        host: P2PHost,
+        announcer: Announcer,
+        server: ExchangeServer,
+        catalog: Catalog,
+        identity: Identity,
+        disk: trio.CapacityLimiter,
+    ) -> None:
+        self._host = host
+        self._announcer = announcer
+        self._server = server
+        self._catalog = catalog
+        self._identity = identity
+        self._disk = disk
+
+    # -- facts -------------------------------------------------------------------------------------------
+
+    @property
+    def peer_id(self) -> str:
+        """Our own peer id."""
+        return self._host.id
+
+    def addresses(self) -> list[str]:
+        """Addresses under which others reach us."""
+        return self._host.addresses()
+
+    def connected_count(self) -> int:
+        """Peers we are connected to."""
+        return len(self._host.connected())
+
+    def dht_facts(self) -> dict[str, Any]:
+        """The announcer's state."""
+        return self._announcer.status()
+
+    def served_bytes(self) -> int:
+        """Bytes of chunks sent to peers since the start, as they travelled."""
+        return self._server.chunk_bytes
+
+    def peer_rows(self) -> list[dict[str, Any]]:
+        """The peer book."""
+        return self._host.peers.rows()
+
+    async def connect(self, multiaddr: str) -> str:
+        """Dial a peer by hand; returns its id."""
+        return await self._host.connect(multiaddr)
+
+    # -- announcing --------------------------------------------------------------------------------------
+
+    def announce(self, release: Release) -> list[bytes]:
+        """Announce an installed release, and its head when the voice is our own; returns the keys."""
+        manifest = release.manifest
+        keys = self._announcer.release(release.id, manifest.tags)
+        if manifest.author == self._identity.author_public:
+            author = author_id(manifest.author)
+            make = partial(self.sign_again, author, manifest.slug)
+            keys.append(self._announcer.head(author, manifest.slug, make))
+        return keys
+
+    def sign_again(self, author: str, slug: str) -> bytes:
+        """Our newest head of a voice, signed afresh so that it does not expire."""
+        head = self._catalog.head(author, slug)
+        if head is None:
+            raise NotFoundError(f"there is no head of {slug}")
+        fresh = replace(head, expires=int(time.time()) + LIFETIME)
+        data = sign_head(fresh, self._identity.author)
+        self._catalog.add_head(data)
+        return data
+
+    def withdraw(self, release: Release, *, with_head: bool = False) -> None:
+        """Stop announcing a release."""
+        self._announcer.withdraw(release.id, release.manifest.tags)
+        if with_head:
+            self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
+
+    async def announced(self, keys: Sequence[bytes]) -> bool:
+        """Whether the network has heard of all keys, after waiting a while when there are peers."""
+        if not self._host.connected():
+            return False
+        return await self._announcer.done(keys, ANNOUNCE_WAIT)
+
+    # -- finding -----------------------------------------------------------------------------------------
+
+    async def find(
+        self, tags: Sequence[str], deliver: Callable[[Release], Awaitable[None]], seconds: float
+    ) -> int:
+        """Search the network; every release found is remembered and delivered. How many peers answered."""
+
+        async def take(found: Found) -> None:
+            await self.remember(found.release, found.head)
+            await deliver(found.release)
+
+        return await find_releases(self._host, tags, take, within=seconds)
+
+    async def remember(self, release: Release, head: Head | None) -> None:
+        """Put a verified release and its head into the catalog."""
+
+        def keep() -> None:
+            self._catalog.add_release(release.envelope.to_bytes())
+            if head is not None:
+                try:
+                    self._catalog.add_head(head.to_bytes())
+                except StaleError as error:
+                    log.info("a replayed head was ignored: %s", error.message)
+
+        await trio.to_thread.run_sync(keep, limiter=self._disk)
+
+    async def find_release(self, identifier: str) -> Release:
+        """Get a release by its id from whoever provides it, and remember it.
+
+        Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked.
+        """
+        providers = await find_providers(self._host, identifier)
+        if not providers:
+            raise NotFoundError(
+                f"nobody in the network has the release {identifier}", hint="p2pvoice find --tag …"
+            )
+        release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
+        await self.remember(release, None)
+        return release
+
+    async def newest_head(self, author: str, slug: str, release: str | None) -> Head:
+        """The newest head of a voice that the DHT or the release's providers know; remembered, too.
+
+        Raises NotFoundError when nobody knows one, and RefusedError when only old ones are replayed.
+        """
+        known = await trio.to_thread.run_sync(self._catalog.head, author, slug, limiter=self._disk)
+        best, problem = known, None
+        try:
+            best = await find_head(self._host, author, slug, known)
+        except (NotFoundError, NetworkError) as error:
+            problem = error
+        if release is not None:
+            try:
+                providers = await find_providers(self._host, release)
+            except NetworkError:
+                providers = []
+            for info in providers[:ASK_LIMIT]:
+                try:
+                    head = await get_head(self._host, info, author, slug, best)
+                except P2PVoiceError:
+                    continue
+                if best is None or head.sequence > best.sequence:
+                    best = head
+        if best is None:
+            raise problem or NotFoundError(f"nobody knows a head of {author}/{slug}")
+        found = best
+        await trio.to_thread.run_sync(lambda: self._catalog.add_head(found.to_bytes()), limiter=self._disk)
+        return found
+
+    # -- fetching ----------------------------------------------------------------------------------------
+
+    async def fetch(
+        self,
+        release: str,
+        files: Sequence[FileEntry],
+        landing: Landing,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> FetchReport:
+        """Fetch what is missing of a release's files from whoever provides the release."""
+
+        async def more() -> Sequence[Any]:
+            return await find_providers(self._host, release)
+
+        return await fetch_files(
+            self._host, files, await more(), landing, progress=on_progress, find_more=more
+        )

@@ -1,0 +1,60 @@
+"""What one running daemon consists of, handed to everything that answers a request.
+
+Only a list of parts: how they are started and stopped is daemon.py's, what they do is their own files'.
+"""
+
+import importlib.metadata
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.config import Config
+from p2pvoice.node.drafts import Drafts
+from p2pvoice.node.engine import Engine
+from p2pvoice.node.identity import Identity
+from p2pvoice.node.paths import Home
+from p2pvoice.node.store import Store
+from p2pvoice.node.uploads import Uploads
+from p2pvoice.protocol.ids import author_id
+
+if TYPE_CHECKING:
+    from p2pvoice.node.network import Network
+
+#: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
+DISK_THREADS = 8
+
+VERSION = importlib.metadata.version("p2pvoice")
+
+
+@dataclass
+class Parts:
+    """The parts of a daemon. All of them live as long as it does."""
+
+    home: Home
+    config: Config
+    identity: Identity
+    store: Store
+    catalog: Catalog
+    drafts: Drafts
+    uploads: Uploads
+    engine: Engine
+    network: "Network"
+    stop: trio.Event = field(default_factory=trio.Event)
+    disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
+    started: float = field(default_factory=time.monotonic)
+    #: One release is fetched once at a time: whoever asks second waits for the first.
+    fetching: dict[str, trio.Lock] = field(default_factory=dict)
+    #: One draft is imported or published once at a time.
+    drafting: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def author(self) -> str:
+        """Our own author id."""
+        return author_id(self.identity.author_public)
+
+    def bases(self) -> list[str]:
+        """Folders in which the worker finds helper networks."""
+        return [str(self.home.bases)]

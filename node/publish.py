@@ -1,0 +1,247 @@
+"""From files of the user's own to a signed release that others can find.
+
+Import turns uploads into a draft (in the worker, which opens the files without running anything in them);
+publish checks licence and consent first, has the voice speak its preview, plans the chunks, signs the
+manifest, stores it, moves the head one further and announces. Publishing a draft again makes a second
+release of the same voice. Follows specs/store.md, "Drafts", and specs/manifest.md.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pvoice.node import speech
+from p2pvoice.node.admit import admit, chunk_sizes
+from p2pvoice.node.drafts import Draft
+from p2pvoice.node.parts import Parts
+from p2pvoice.node.store import plan_file
+from p2pvoice.protocol.consent import ConsentDeclaration, Licence
+from p2pvoice.protocol.errors import ConsentError
+from p2pvoice.protocol.head import LIFETIME, Head, sign_head
+from p2pvoice.protocol.manifest import (
+    Engine,
+    FileEntry,
+    Manifest,
+    Parent,
+    ReferenceInfo,
+    Release,
+    sign_manifest,
+)
+from p2pvoice.protocol.tags import canonical_tag
+
+#: Told of each step of a long operation.
+Step = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+#: What a voice says in its preview, by the language of its first reference.
+PREVIEW_TEXTS = {
+    "yue": "你好，呢個係我把聲，希望你鍾意聽。",
+    "zh": "你好，这是我的声音，希望你喜欢听。",
+    "en": "Hello, this is my voice. I hope you like the way it sounds.",
+}
+
+#: Endings of a reference clip's name that the audio reader is told about.
+CLIP_NAME = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a caller sent to make a draft of."""
+
+    name: str
+    slug: str | None
+    sovits: str
+    gpt: str
+    clip: str
+    clip_name: str
+    text: str
+    lang: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a caller says about a draft to be published."""
+
+    draft: str
+    tags: tuple[str, ...]
+    license: str
+    consent: str
+    description: str
+    subject: str
+    ai_voice_permission: bool
+
+
+async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
+    """Make a draft of three uploads. The uploads are gone afterwards, whatever happened."""
+    names = (wanted.sovits, wanted.gpt, wanted.clip)
+    try:
+        sovits, gpt, clip = (parts.uploads.path(name) for name in names)
+        ending = CLIP_NAME.search(wanted.clip_name)
+        arguments = {
+            "sovits": str(sovits),
+            "gpt": str(gpt),
+            "clip": str(clip),
+            "clip_ending": ending.group(1).lower() if ending else "wav",
+            "text": wanted.text,
+            "lang": wanted.lang,
+        }
+        return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step)
+    finally:
+        parts.uploads.discard(*names)
+
+
+async def import_bundled(parts: Parts, name: str, step: Step) -> Draft:
+    """Make a draft of the voice that comes with the package."""
+    return await _grow(parts, "import_bundled", name, None, {}, step)
+
+
+async def _grow(
+    parts: Parts, operation: str, name: str, slug: str | None, arguments: dict[str, Any], step: Step
+) -> Draft:
+    async with parts.drafting:
+        chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
+        try:
+            facts = await parts.engine.call(
+                operation, {**arguments, "out": str(bundle), "bases": parts.bases()}, on_progress=step
+            )
+            return await trio.to_thread.run_sync(
+                parts.drafts.finish, name, chosen, facts, limiter=parts.disk
+            )
+        finally:
+            parts.drafts.abandon(chosen)
+
+
+async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
+    """Publish a draft.
+
+    Raises ConsentError without a licence or a consent that permits an AI voice, before any work is done.
+    """
+    if not wanted.license:
+        raise ConsentError("a voice is published under a licence", hint="--license CC-BY-4.0")
+    license = Licence.parse(wanted.license)
+    if not wanted.consent:
+        raise ConsentError("say whose voice this is", hint="--consent self")
+    consent = ConsentDeclaration(
+        subject=wanted.consent,
+        ai_voice_permission=wanted.ai_voice_permission,
+        subject_name=wanted.subject,
+    )
+    consent.require_permission()
+    tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
+    async with parts.drafting:
+        draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
+        await step({"step": "speaking the preview"})
+        work = draft.folder / "publishing"
+        try:
+            await _speak_preview(parts, draft, work, step)
+            await step({"step": "signing"})
+            release = await trio.to_thread.run_sync(
+                _store_release, parts, draft, work, wanted, license, consent, tags, limiter=parts.disk
+            )
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        await step({"step": "checking"})
+        await admit(parts, release)
+        older = await trio.to_thread.run_sync(_make_newest, parts, release, limiter=parts.disk)
+        if older is not None and older.id != release.id:
+            parts.network.withdraw(older)
+    await step({"step": "announcing"})
+    announced = await parts.network.announced(parts.network.announce(release))
+    return {
+        "release": release.id,
+        "author": parts.author,
+        "slug": release.manifest.slug,
+        "tags": list(tags),
+        "bytes": sum(file.size for file in release.manifest.files),
+        "announced": announced,
+    }
+
+
+async def _speak_preview(parts: Parts, draft: Draft, work: Path, step: Step) -> None:
+    languages = [lang for lang in draft.facts["languages"] if lang in PREVIEW_TEXTS]
+    lang = languages[0] if languages else "en"
+    spoken = await speech.speak(
+        parts,
+        f"draft {draft.slug} {draft.created}",
+        draft.bundle,
+        PREVIEW_TEXTS[lang],
+        lang,
+        options={"seed": 0},
+        on_progress=step,
+    )
+
+    def write() -> None:
+        work.mkdir(mode=0o700, exist_ok=True)
+        (work / "preview.wav").write_bytes(spoken.data)
+
+    await trio.to_thread.run_sync(write, limiter=parts.disk)
+
+
+def _store_release(
+    parts: Parts,
+    draft: Draft,
+    work: Path,
+    wanted: Publication,
+    license: Licence,
+    consent: ConsentDeclaration,
+    tags: tuple[str, ...],
+) -> Release:
+    """Plan, store and sign; blocking."""
+    sources = {
+        str(path.relative_to(folder)): path
+        for folder in (draft.bundle, work)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    files = []
+    for name, path in sorted(sources.items()):
+        digest, chunks = plan_file(path, chunk_sizes(path, name))
+        files.append(FileEntry(name, path.stat().st_size, digest, chunks))
+        if not parts.store.has(digest):
+            parts.store.add_file(path, chunks)
+    head = parts.catalog.head(parts.author, draft.slug)
+    facts = draft.facts
+    manifest = Manifest(
+        author=parts.identity.author_public,
+        slug=draft.slug,
+        name=draft.name,
+        created=int(time.time()),
+        description=wanted.description,
+        license=license.spdx,
+        consent=consent,
+        languages=tuple(facts["languages"]),
+        tags=tags,
+        files=tuple(files),
+        engine=Engine(
+            family=facts["family"],
+            version=facts["version"],
+            sample_rate=facts["sample_rate"],
+            bases=facts["bases"],
+        ),
+        references=tuple(
+            ReferenceInfo(lang=one["lang"], milliseconds=one["milliseconds"]) for one in facts["references"]
+        ),
+        parents=(Parent(head.release, "revision-of"),) if head is not None else (),
+    )
+    manifest.require_complete()
+    release = sign_manifest(manifest, parts.identity.author)
+    parts.catalog.add_release(release.envelope.to_bytes())
+    return release
+
+
+def _make_newest(parts: Parts, release: Release) -> Release | None:
+    """Install a release of our own and point its voice's head to it; returns the one it replaces."""
+    slug = release.manifest.slug
+    held = parts.catalog.head(parts.author, slug)
+    sequence = held.sequence + 1 if held is not None else 1
+    expires = int(time.time()) + LIFETIME
+    head = Head(parts.identity.author_public, slug, sequence, release.id, expires)
+    parts.catalog.add_head(sign_head(head, parts.identity.author))
+    previous = parts.catalog.installed_release(parts.author, slug)
+    parts.catalog.install(release, seed=True)
+    return parts.catalog.release(previous.release) if previous is not None else None

@@ -1,0 +1,130 @@
+"""The RPC's application: every path, and the few answers that concern the node as a whole.
+
+Read this to see what a caller may ask; what the answers mean stands in voices.py and making.py beside
+it. Each endpoint is wrapped once, so that every error leaves as its own status and body. Follows
+specs/rpc.md.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from p2pvoice.node.engine import resident_bytes
+from p2pvoice.node.parts import VERSION, Parts
+from p2pvoice.node.rpc import making, voices
+from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.requests import json_body, text
+from p2pvoice.protocol.errors import NotFoundError, UsageError
+
+Endpoint = Callable[[Request], Awaitable[Any]]
+
+#: What an endpoint is before it is bound to a daemon.
+Unbound = Callable[[Parts, Request], Awaitable[Any]]
+
+
+def build_app(parts: Parts) -> ASGIApp:
+    """The application over a daemon's parts."""
+    paths: list[tuple[str, str, Unbound]] = [
+        ("GET", "/v1/status", status),
+        ("POST", "/v1/shutdown", shutdown),
+        ("GET", "/v1/peers", peers),
+        ("POST", "/v1/connect", connect),
+        ("PUT", "/v1/uploads", making.upload),
+        ("GET", "/v1/drafts", making.drafts),
+        ("POST", "/v1/drafts", making.import_voice),
+        ("POST", "/v1/drafts/bundled", making.import_bundled),
+        ("POST", "/v1/publish", making.publish_draft),
+        ("GET", "/v1/bases", making.bases),
+        ("POST", "/v1/bases", making.add_base),
+        ("POST", "/v1/speak", voices.speak_text),
+        ("GET", "/v1/find", voices.find),
+        ("GET", "/v1/voices", voices.installed),
+        ("POST", "/v1/update", voices.update_all),
+        ("GET", "/v1/voices/{rest:path}", voices.read_voice),
+        ("POST", "/v1/voices/{rest:path}", voices.change_voice),
+        ("DELETE", "/v1/voices/{rest:path}", voices.remove_voice),
+    ]
+    routes = [
+        Route(path, _guarded(parts, endpoint), methods=[method], name=f"{method} {path}")
+        for method, path, endpoint in paths
+    ]
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        return error_response(NotFoundError(f"there is nothing at {request.url.path}"))
+
+    async def wrong_method(request: Request, error: Exception) -> Response:
+        return error_response(UsageError(f"{request.method} is not for {request.url.path}"))
+
+    return Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+
+
+def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:
+    async def run(request: Request) -> Any:
+        try:
+            return await endpoint(parts, request)
+        except Exception as error:
+            return error_response(to_error(error))
+
+    return run
+
+
+async def status(parts: Parts, request: Request) -> Response:
+    """What the node is and does."""
+    disk = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    known, installed = await trio.to_thread.run_sync(parts.catalog.counts, limiter=parts.disk)
+    voices_here = await trio.to_thread.run_sync(parts.catalog.installed, limiter=parts.disk)
+    return JSONResponse(
+        {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "home": str(parts.home.root),
+            "peer_id": parts.network.peer_id,
+            "author": parts.author,
+            "addresses": parts.network.addresses(),
+            "peers": parts.network.connected_count(),
+            "voices": installed,
+            "known": known,
+            "serving": sum(voice.seed for voice in voices_here),
+            "disk": {"files": disk.files, "bytes": disk.bytes},
+            "worker": {
+                "state": parts.engine.state,
+                "pid": parts.engine.pid,
+                "rss": parts.engine.rss(),
+                "starts": parts.engine.starts,
+            },
+            "dht": parts.network.dht_facts(),
+            "uptime": round(time.monotonic() - parts.started, 3),
+            "debug": {
+                "rss": resident_bytes(os.getpid()),
+                "torch_imported": "torch" in sys.modules,
+                "served_bytes": parts.network.served_bytes(),
+            },
+        }
+    )
+
+
+async def shutdown(parts: Parts, request: Request) -> Response:
+    """Answer, then stop."""
+    parts.stop.set()
+    return JSONResponse({"stopping": True})
+
+
+async def peers(parts: Parts, request: Request) -> Response:
+    """The peer book."""
+    return JSONResponse({"peers": parts.network.peer_rows()})
+
+
+async def connect(parts: Parts, request: Request) -> Response:
+    """Dial a peer by hand."""
+    body = await json_body(request)
+    peer = await parts.network.connect(text(body, "multiaddr", limit=512))
+    return JSONResponse({"peer": peer})

@@ -1,0 +1,116 @@
+"""The endpoints for a voice's author: uploads, drafts, publishing, and helper networks.
+
+Follows specs/rpc.md.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from p2pvoice.node import publish
+from p2pvoice.node.bases import add as add_installed_base
+from p2pvoice.node.bases import installed_bases
+from p2pvoice.node.parts import Parts
+from p2pvoice.node.rpc.events import EventStream, Report
+from p2pvoice.node.rpc.requests import flag, json_body, text, texts
+from p2pvoice.protocol.errors import UsageError
+
+#: Longest transcript of a reference clip, in characters.
+TRANSCRIPT_LIMIT = 1_000
+
+#: Longest description of a voice that is read; the manifest's own limit is checked when it is made.
+DESCRIPTION_LIMIT = 20_000
+
+
+def steps(report: Report) -> publish.Step:
+    """A worker's progress as events."""
+
+    async def on_progress(data: Mapping[str, Any]) -> None:
+        await report({"event": "progress", **data})
+
+    return on_progress
+
+
+async def upload(parts: Parts, request: Request) -> Response:
+    """Take a file."""
+    received = await parts.uploads.receive(request.stream())
+    return JSONResponse({"upload": received.id, "size": received.size})
+
+
+async def drafts(parts: Parts, request: Request) -> Response:
+    """List the drafts."""
+    found = await trio.to_thread.run_sync(parts.drafts.all, limiter=parts.disk)
+    return JSONResponse({"drafts": [draft.to_dict() for draft in found]})
+
+
+async def import_voice(parts: Parts, request: Request) -> EventStream:
+    """Make a draft of three uploads."""
+    body = await json_body(request)
+    wanted = publish.Import(
+        name=text(body, "name", limit=200),
+        slug=text(body, "slug", default="", limit=200) or None,
+        sovits=text(body, "sovits", limit=64),
+        gpt=text(body, "gpt", limit=64),
+        clip=text(body, "clip", limit=64),
+        clip_name=text(body, "clip_name", default="clip.wav", limit=1024),
+        text=text(body, "text", limit=TRANSCRIPT_LIMIT),
+        lang=text(body, "lang", limit=16),
+    )
+
+    async def work(report: Report) -> Mapping[str, Any]:
+        return (await publish.import_voice(parts, wanted, steps(report))).to_dict()
+
+    return EventStream(work)
+
+
+async def import_bundled(parts: Parts, request: Request) -> EventStream:
+    """Make a draft of the packaged voice."""
+    body = await json_body(request)
+    name = text(body, "name", limit=200)
+
+    async def work(report: Report) -> Mapping[str, Any]:
+        return (await publish.import_bundled(parts, name, steps(report))).to_dict()
+
+    return EventStream(work)
+
+
+async def publish_draft(parts: Parts, request: Request) -> EventStream:
+    """Publish a draft."""
+    body = await json_body(request)
+    wanted = publish.Publication(
+        draft=text(body, "draft", limit=200),
+        tags=tuple(texts(body, "tags")),
+        license=text(body, "license", default="", limit=200),
+        consent=text(body, "consent", default="", limit=200),
+        description=text(body, "description", default="", limit=DESCRIPTION_LIMIT),
+        subject=text(body, "subject", default="", limit=1_000),
+        ai_voice_permission=flag(body, "ai_voice_permission", default=False),
+    )
+
+    async def work(report: Report) -> Mapping[str, Any]:
+        return await publish.publish(parts, wanted, steps(report))
+
+    return EventStream(work)
+
+
+async def bases(parts: Parts, request: Request) -> Response:
+    """List the helper networks."""
+    found = await trio.to_thread.run_sync(installed_bases, parts.home.bases, limiter=parts.disk)
+    return JSONResponse({"bases": found})
+
+
+async def add_base(parts: Parts, request: Request) -> EventStream:
+    """Install a helper network of uploads."""
+    body = await json_body(request)
+    name = text(body, "name", limit=200)
+    files = body.get("files")
+    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
+        raise UsageError("files must map file names to uploads")
+
+    async def work(report: Report) -> Mapping[str, Any]:
+        return await add_installed_base(parts, name, files, steps(report))
+
+    return EventStream(work)

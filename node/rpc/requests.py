@@ -1,0 +1,100 @@
+"""Reading a request: JSON bodies within a limit, and parameters as the types they should be.
+
+Follows specs/rpc.md.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+
+from p2pvoice.protocol.errors import UsageError
+
+#: Largest JSON body in bytes.
+BODY_LIMIT = 1 << 20
+
+#: Longest reference to a voice, in bytes.
+REF_LIMIT = 256
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; an empty body is an empty object."""
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > BODY_LIMIT:
+            raise UsageError(f"the request's body is larger than {BODY_LIMIT} bytes")
+    if not data:
+        return {}
+    try:
+        body = json.loads(bytes(data))
+    except (ValueError, RecursionError) as error:
+        raise UsageError("the request's body is not JSON") from error
+    if not isinstance(body, dict):
+        raise UsageError("the request's body is not a JSON object")
+    return body
+
+
+def text(body: Mapping[str, Any], name: str, *, default: str | None = None, limit: int = 4096) -> str:
+    """A text field; UsageError when it is missing (without a default), too long or no text."""
+    value = body.get(name)
+    if value is None:
+        if default is None:
+            raise UsageError(f"{name} is missing")
+        return default
+    if not isinstance(value, str) or len(value) > limit:
+        raise UsageError(f"{name} must be a text of at most {limit} characters")
+    return value
+
+
+def texts(body: Mapping[str, Any], name: str, *, limit: int = 64) -> list[str]:
+    """A list of texts, empty when it is missing."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > limit or not all(isinstance(item, str) for item in value):
+        raise UsageError(f"{name} must be a list of at most {limit} texts")
+    return value
+
+
+def flag(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """A true or false field."""
+    value = body.get(name, default)
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} must be true or false")
+    return value
+
+
+def number(value: str | None, name: str, *, default: float, low: float, high: float) -> float:
+    """A number of the query string, within its range."""
+    if value is None:
+        return default
+    try:
+        found = float(value)
+    except ValueError:
+        raise UsageError(f"{name} must be a number") from None
+    if not low <= found <= high:
+        raise UsageError(f"{name} must lie between {low:g} and {high:g}")
+    return found
+
+
+def voice_path(request: Request) -> tuple[str, str]:
+    """The reference and the action in ``/v1/voices/<quoted reference>[/<action>]``.
+
+    The raw path is taken apart before it is unquoted: a reference may hold a quoted slash.
+    """
+    raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    rest = raw.split(b"?", 1)[0].removeprefix(b"/v1/voices/").split(b"/")
+    if len(rest) > 2:
+        raise UsageError("quote the slash in a voice's name as %2F")
+    if len(raw) > 3 * REF_LIMIT:
+        raise UsageError("the voice's name is too long")
+    try:
+        ref = unquote_to_bytes(rest[0]).decode()
+    except UnicodeDecodeError:
+        raise UsageError("the voice's name is not UTF-8") from None
+    if not ref:
+        raise UsageError("the voice's name is missing")
+    return ref, rest[1].decode("ascii", "replace") if len(rest) == 2 else ""

@@ -1,0 +1,161 @@
+"""The endpoints for voices: find, list, show, preview, fetch, update, remove, speak.
+
+Follows specs/rpc.md.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from p2pvoice.node import speech
+from p2pvoice.node import voices as verbs
+from p2pvoice.node.admit import voice_folder
+from p2pvoice.node.parts import Parts
+from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.events import EventStream, Report, while_connected
+from p2pvoice.node.rpc.requests import flag, json_body, number, text, voice_path
+from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.label import read_label
+
+#: Most voices one search tells of.
+FIND_LIMIT = 1_000
+
+#: Longest text of one request, in characters.
+TEXT_LIMIT = 20_000
+
+
+async def find(parts: Parts, request: Request) -> EventStream:
+    """Search here and in the network."""
+    query = request.query_params
+    tags = query.getlist("tag")
+    if len(tags) > 16:
+        raise UsageError("at most 16 tags at once")
+    limit = int(number(query.get("limit"), "limit", default=50, low=1, high=FIND_LIMIT))
+    seconds = number(query.get("timeout"), "timeout", default=10.0, low=0.0, high=300.0)
+    words = query.get("text", "")[:1_000]
+
+    async def work(report: Report) -> Mapping[str, Any]:
+        return {"count": await verbs.find(parts, tags, words, limit, seconds, report)}
+
+    return EventStream(work)
+
+
+async def installed(parts: Parts, request: Request) -> Response:
+    """Installed and own voices."""
+
+    def read() -> list[dict[str, Any]]:
+        rows = []
+        for held in parts.catalog.installed():
+            release = parts.catalog.release(held.release)
+            if release is not None:
+                source = "own" if held.author == parts.author else "local"
+                row = verbs.summary(parts, release, source=source)
+                rows.append(row | {"seed": held.seed, "installed_at": held.at})
+        return rows
+
+    return JSONResponse({"voices": await trio.to_thread.run_sync(read, limiter=parts.disk)})
+
+
+async def read_voice(parts: Parts, request: Request) -> Response:
+    """Show a voice, or give its preview."""
+    ref, action = voice_path(request)
+    if action == "":
+        return JSONResponse(await verbs.show(parts, ref))
+    if action == "preview":
+        release, data = await verbs.preview(parts, ref)
+        label = read_label(data)
+        headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
+        return Response(data, media_type="audio/wav", headers=headers)
+    raise NotFoundError(f"a voice has no {action!r}")
+
+
+async def change_voice(parts: Parts, request: Request) -> EventStream:
+    """Fetch a voice or update it."""
+    ref, action = voice_path(request)
+    body = await json_body(request)
+    if action == "fetch":
+        seed = flag(body, "seed", default=True)
+
+        async def fetch(report: Report) -> Mapping[str, Any]:
+            return await verbs.fetch(parts, ref, seed=seed, tell=report)
+
+        return EventStream(fetch)
+    if action == "update":
+
+        async def update(report: Report) -> Mapping[str, Any]:
+            return await verbs.update(parts, ref, report)
+
+        return EventStream(update)
+    raise NotFoundError(f"a voice has no {action!r}")
+
+
+async def update_all(parts: Parts, request: Request) -> EventStream:
+    """Update every installed voice."""
+
+    async def work(report: Report) -> Mapping[str, Any]:
+        return await verbs.update_all(parts, report)
+
+    return EventStream(work)
+
+
+async def remove_voice(parts: Parts, request: Request) -> Response:
+    """Remove an installed voice."""
+    ref, action = voice_path(request)
+    if action:
+        raise NotFoundError(f"a voice has no {action!r}")
+    return JSONResponse(await verbs.remove(parts, ref))
+
+
+async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
+    """Speak a text."""
+    body = await json_body(request)
+    ref = text(body, "voice", limit=256)
+    words = text(body, "text", limit=TEXT_LIMIT)
+    if not words.strip():
+        raise UsageError("there is nothing to speak")
+    release = await verbs.resolve_installed(parts, ref)
+    default = release.manifest.languages[0] if release.manifest.languages else "auto"
+    arguments = {
+        "text": words,
+        "lang": text(body, "lang", default=default, limit=16),
+        "format": text(body, "format", default="wav", limit=8),
+        "options": speech.check_options(body),
+        "release": release,
+    }
+    return SpokenResponse(parts, arguments)
+
+
+class SpokenResponse:
+    """Speaks while the caller waits; a caller that goes away cancels the synthesis."""
+
+    def __init__(self, parts: Parts, arguments: dict[str, Any]) -> None:
+        self._parts = parts
+        self._arguments = arguments
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response: Response = error_response(UsageError("cancelled"))
+
+        async def work() -> None:
+            nonlocal response
+            release = self._arguments["release"]
+            folder = voice_folder(self._parts, release.id)
+            try:
+                spoken = await speech.speak(self._parts, release.id, folder, **self._arguments)
+            except Exception as error:
+                response = error_response(to_error(error))
+                return
+            headers = {
+                "X-Release-Id": release.id,
+                "X-Author": author_id(release.manifest.author),
+                "X-Audio-Seconds": f"{spoken.seconds:.3f}",
+                "X-AIGC-Label": "1",
+            }
+            response = Response(spoken.data, media_type=speech.FORMATS[spoken.format], headers=headers)
+
+        if await while_connected(receive, work):
+            await response(scope, receive, send)

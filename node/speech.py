@@ -1,0 +1,140 @@
+"""From samples to a labelled audio file: what leaves the daemon always says that it was synthesised.
+
+The worker makes samples (or FLAC); here they become a WAV file where needed, get the AIGC label of
+protocol/label.py with the release id beside it, and the label is read back before the file is let go.
+Not for synthesis: see worker.py. Follows specs/rpc.md, "Speak".
+"""
+
+import secrets
+import struct
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2pvoice.node.engine import OnProgress
+from p2pvoice.node.parts import VERSION, Parts
+from p2pvoice.protocol.errors import BugError, UsageError
+from p2pvoice.protocol.label import Label, label_flac, label_wav, read_label
+from p2pvoice.protocol.manifest import Release
+
+#: Bytes of PCM one request may produce: an hour and a half at 48 kHz.
+PCM_LIMIT = 512 << 20
+
+FORMATS = {"wav": "audio/wav", "flac": "audio/flac"}
+
+#: Settings of one request that reach the synthesiser, with the range each may have.
+OPTIONS: Mapping[str, tuple[type, float, float]] = {
+    "seed": (int, -1, 2**63 - 1),
+    "speed": (float, 0.25, 4.0),
+    "top_k": (int, 1, 1024),
+    "top_p": (float, 0.0, 1.0),
+    "temperature": (float, 0.0, 2.0),
+    "repetition_penalty": (float, 0.5, 5.0),
+    "noise_scale": (float, 0.0, 2.0),
+    "reference": (int, 0, 63),
+}
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A labelled audio file."""
+
+    data: bytes
+    format: str
+    seconds: float
+    label: Label
+
+
+def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The synthesis settings of a request; UsageError for one out of its range."""
+    options: dict[str, Any] = {}
+    for name, (kind, low, high) in OPTIONS.items():
+        value = body.get(name)
+        if value is None:
+            continue
+        fits = isinstance(value, int) if kind is int else isinstance(value, int | float)
+        if isinstance(value, bool) or not fits:
+            raise UsageError(f"{name} must be a number")
+        if not low <= value <= high:
+            raise UsageError(f"{name} must lie between {low:g} and {high:g}")
+        options[name] = kind(value)
+    return options
+
+
+async def speak(
+    parts: Parts,
+    key: str,
+    folder: Path,
+    text: str,
+    lang: str,
+    *,
+    format: str = "wav",
+    options: Mapping[str, Any] | None = None,
+    release: Release | None = None,
+    on_progress: OnProgress | None = None,
+) -> Speech:
+    """Speak a text with the voice in a bundle folder. Cancelling it cancels the synthesis.
+
+    Raises UsageError for an unknown format, and whatever the synthesis raises.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"unknown audio format {format!r}", hint="formats: " + " ".join(FORMATS))
+    pcm = bytearray()
+
+    async def take(piece: bytes) -> None:
+        if len(pcm) + len(piece) > PCM_LIMIT:
+            raise UsageError("the text is too long for one file")
+        pcm.extend(piece)
+
+    arguments = {
+        "key": key,
+        "folder": str(folder),
+        "bases": parts.bases(),
+        "text": text,
+        "lang": lang,
+        "format": format,
+        "options": dict(options or {}),
+    }
+    made = await parts.engine.call("speak", arguments, on_progress=on_progress, on_piece=take)
+    rate, samples = int(made["sample_rate"]), int(made["samples"])
+    label = new_label(release)
+    if format == "flac":
+        data = label_flac(made["audio"], label)
+    else:
+        data = label_wav(wav_file(bytes(pcm), rate), label)
+    found = read_label(data)
+    if found is None or found.produce_id != label.produce_id:
+        raise BugError("the audio could not be labelled")
+    return Speech(data, format, samples / rate, label)
+
+
+def new_label(release: Release | None) -> Label:
+    """A label for one new file. It says which release spoke, and nothing about this node."""
+    manifest = release.manifest if release is not None else None
+    return Label(
+        produce_id=produce_id(),
+        producer=f"p2pvoice/{VERSION}",
+        release=release.id if release is not None else None,
+        voice=manifest.name if manifest is not None else "",
+        license=manifest.license if manifest is not None else "",
+        created=int(time.time()),
+    )
+
+
+def produce_id() -> str:
+    """A UUID of version 7: sortable by time, otherwise random."""
+    stamp = int(time.time() * 1000).to_bytes(6, "big")
+    raw = bytearray(stamp + secrets.token_bytes(10))
+    raw[6] = 0x70 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    return str(uuid.UUID(bytes=bytes(raw)))
+
+
+def wav_file(pcm: bytes, rate: int) -> bytes:
+    """Mono 16-bit samples as a WAV file."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    body = b"WAVE" + form + struct.pack("<4sI", b"data", len(pcm)) + pcm
+    return struct.pack("<4sI", b"RIFF", len(body)) + body

@@ -1,0 +1,341 @@
+"""What can be done with voices: find, show, hear the preview of, fetch, update, and remove them.
+
+Each function here is one user's verb, above the catalog, the store and the network and below the RPC.
+Not for making voices: see publish.py. Follows specs/catalog.md and specs/rpc.md.
+"""
+
+import logging
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import trio
+
+from p2pvoice.node.admit import admit, voice_folder
+from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.offer import Landing
+from p2pvoice.node.parts import Parts
+from p2pvoice.protocol.errors import NoPeersError, NotFoundError, P2PVoiceError, UsageError
+from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
+from p2pvoice.protocol.manifest import FileEntry, Release
+from p2pvoice.protocol.tags import canonical_tag
+
+log = logging.getLogger("p2pvoice.voices")
+
+#: The file of a bundle that is fetched alone, to listen before downloading.
+PREVIEW = "preview.wav"
+
+#: Bytes that a progress event must add before the next one is sent; a file's end is always told.
+PROGRESS_STEP = 1 << 18
+
+Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+async def disk(parts: Parts, call: Callable[[], Any]) -> Any:
+    """Run blocking work in a thread."""
+    return await trio.to_thread.run_sync(call, limiter=parts.disk)
+
+
+def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[str, Any]:
+    """A voice as find, list and show give it. Blocks on the catalog."""
+    manifest = release.manifest
+    author = author_id(manifest.author)
+    head = parts.catalog.head(author, manifest.slug)
+    return {
+        "release": release.id,
+        "author": author,
+        "author_name": "",
+        "slug": manifest.slug,
+        "name": manifest.name,
+        "description": manifest.description,
+        "languages": list(manifest.languages),
+        "tags": list(manifest.tags),
+        "license": manifest.license,
+        "consent": {"subject": manifest.consent.subject, "signed": False},
+        "size": sum(file.size for file in manifest.files),
+        "created": manifest.created,
+        "sequence": head.sequence if head is not None and head.release == release.id else None,
+        "newest": head.release if head is not None else release.id,
+        "sample_rate": manifest.engine.sample_rate,
+        "installed": parts.catalog.is_installed(release.id),
+        "own": author == parts.author,
+        "source": source,
+    }
+
+
+async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: float, tell: Tell) -> int:
+    """Tell of every voice that fits, the known ones at once, then those the network adds; their number.
+
+    Raises UsageError for a tag that does not exist.
+    """
+    wanted = [canonical_tag(tag) for tag in tags]
+    told: set[str] = set()
+    gate = trio.Lock()
+
+    async def look(source: str) -> None:
+        async with gate:
+            for release in await disk(parts, lambda: parts.catalog.search(wanted, text, limit)):
+                if release.id in told or len(told) >= limit:
+                    continue
+                told.add(release.id)
+                found = await disk(parts, partial(summary, parts, release, source=source))
+                await tell({"event": "voice", **found})
+
+    async def arrived(release: Release) -> None:
+        await look("network")
+
+    await look("local")
+    if seconds > 0:
+        answered = await parts.network.find(wanted, arrived, seconds)
+        if not answered and not told and not parts.network.connected_count():
+            await tell({"event": "warning", "message": "no peer is connected: only this node was searched"})
+    return len(told)
+
+
+async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
+    """The release a reference names, asking the network when it is a whole name that is not known here.
+
+    Raises NotFoundError, or UsageError when the reference is ambiguous.
+    """
+    try:
+        release: Release = await disk(
+            parts, lambda: parts.catalog.resolve(ref, prefer_installed=prefer_installed)
+        )
+        return release
+    except NotFoundError:
+        pass
+    if _is(parse_release_id, ref):
+        return await parts.network.find_release(ref)
+    author, _, slug = ref.rpartition("/")
+    if author and _is(parse_author_id, author) and _is(check_slug, slug):
+        head = await parts.network.newest_head(author, slug, None)
+        known: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
+        return known or await parts.network.find_release(head.release)
+    raise NotFoundError(f"no voice by the name {ref!r} is known here", hint="p2pvoice find --tag …")
+
+
+async def resolve_installed(parts: Parts, ref: str) -> Release:
+    """The installed release a reference names; NotFoundError when the voice is not usable here yet."""
+    release: Release = await disk(parts, lambda: parts.catalog.resolve(ref, prefer_installed=True))
+    if not await disk(parts, lambda: parts.catalog.is_installed(release.id)):
+        raise NotFoundError(f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
+    return release
+
+
+async def show(parts: Parts, ref: str) -> dict[str, Any]:
+    """Everything that can be said about a voice."""
+    release = await resolve(parts, ref)
+    manifest = release.manifest
+    found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
+    return found | {
+        "bundle": manifest.bundle_id,
+        "engine": {
+            "family": manifest.engine.family,
+            "version": manifest.engine.version,
+            "sample_rate": manifest.engine.sample_rate,
+            "bases": dict(manifest.engine.bases),
+        },
+        "consent": manifest.consent.to_map() | {"signed": False},
+        "parents": [{"release": parent.release, "kind": parent.kind} for parent in manifest.parents],
+        "files": [
+            {"path": file.path, "size": file.size, "chunks": len(file.chunks), "digest": file.digest.hex()}
+            for file in manifest.files
+        ],
+    }
+
+
+async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
+    """The preview clip's bytes; only this file is fetched when it is not here."""
+    release = await resolve(parts, ref)
+    file = next((file for file in release.manifest.files if file.path == PREVIEW), None)
+    if file is None:
+        raise NotFoundError(f"{release.manifest.name} has no preview")
+    if not await disk(parts, lambda: parts.store.has(file.digest)):
+        landing = Landing(parts.store, parts.disk, _silent)
+        try:
+            await parts.network.fetch(release.id, [file], landing)
+        finally:
+            landing.close()
+    return release, await disk(parts, lambda: parts.store.path(file.digest).read_bytes())
+
+
+async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, Any]:
+    """Fetch a release, admit it, make it usable, and announce that we have it (unless ``seed`` is false).
+
+    Whatever stops it, the chunks that came are kept and the next fetch goes on from there.
+    """
+    release = await resolve(parts, ref)
+    return await fetch_release(parts, release, seed=seed, tell=tell)
+
+
+async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
+    """As :func:`fetch`, of a release that is known."""
+    lock = parts.fetching.setdefault(release.id, trio.Lock())
+    async with lock:
+        started = trio.current_time()
+        files = sorted(release.manifest.files, key=_small_first)
+        report = None
+        if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
+            report = await _fetch_files(parts, release, files, tell)
+        await tell({"event": "progress", "step": "checking"})
+        previous = await disk(
+            parts,
+            lambda: parts.catalog.installed_release(
+                author_id(release.manifest.author), release.manifest.slug
+            ),
+        )
+        await admit(parts, release)
+        await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+        if previous is not None:
+            await _withdraw(parts, previous.release)
+        if seed:
+            parts.network.announce(release)
+        total = sum(file.size for file in files)
+        return {
+            "release": release.id,
+            "bytes_total": total,
+            "bytes_fetched": report.received if report else 0,
+            "bytes_reused": report.reused if report else total,
+            "seconds": round(trio.current_time() - started, 3),
+            "peers": report.peers if report else {},
+            "dropped": report.dropped if report else {},
+            "seeding": seed,
+        }
+
+
+async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
+    """Bring an installed voice to its newest release."""
+    release = await resolve(parts, ref, prefer_installed=True)
+    manifest = release.manifest
+    author = author_id(manifest.author)
+    held = await disk(parts, lambda: parts.catalog.installed_release(author, manifest.slug))
+    if held is None:
+        raise NotFoundError(f"{manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
+    await tell({"event": "progress", "step": "looking for a newer release"})
+    head = await parts.network.newest_head(author, manifest.slug, held.release)
+    if head.release == held.release:
+        return {"release": held.release, "updated": False, "sequence": head.sequence}
+    newest: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
+    if newest is None:
+        newest = await parts.network.find_release(head.release)
+    if newest.manifest.author != manifest.author or newest.manifest.slug != manifest.slug:
+        raise UsageError(f"the head of {manifest.slug} names a release of another voice")
+    result = await fetch_release(parts, newest, seed=held.seed, tell=tell)
+    return result | {"updated": True, "previous": held.release, "sequence": head.sequence}
+
+
+async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
+    """Bring every installed voice to its newest release; one that fails does not stop the others."""
+    updated, failed = [], []
+    for held in await disk(parts, parts.catalog.installed):
+        if held.author == parts.author:
+            continue
+        try:
+            result = await update(parts, held.release, tell)
+        except P2PVoiceError as error:
+            failed.append({"release": held.release, "slug": held.slug, "error": error.to_dict()})
+            await tell({"event": "warning", "message": f"{held.slug}: {error.message}"})
+            continue
+        updated.append({"slug": held.slug, **result})
+    return {"voices": updated, "failed": failed, "updated": sum(bool(one["updated"]) for one in updated)}
+
+
+async def remove(parts: Parts, ref: str) -> dict[str, Any]:
+    """Take a voice out of use, stop serving it, and free what no other voice needs."""
+    release = await resolve(parts, ref, prefer_installed=True)
+    if not await disk(parts, lambda: parts.catalog.uninstall(release.id)):
+        raise NotFoundError(f"{release.manifest.name} is not installed here")
+    parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)
+    return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
+
+
+async def _withdraw(parts: Parts, identifier: str) -> None:
+    """An older release of a voice makes room for a newer one."""
+    release: Release | None = await disk(parts, lambda: parts.catalog.release(identifier))
+    if release is not None:
+        parts.network.withdraw(release)
+    await _collect(parts, identifier)
+
+
+async def _collect(parts: Parts, identifier: str) -> int:
+    def work() -> int:
+        shutil.rmtree(voice_folder(parts, identifier), ignore_errors=True)
+        wanted = parts.catalog.wanted_files()
+        release = parts.catalog.release(identifier)
+        files = [file.digest for file in release.manifest.files] if release is not None else []
+        return parts.store.remove(digest for digest in files if digest not in wanted)
+
+    freed: int = await disk(parts, work)
+    return freed
+
+
+def _small_first(file: FileEntry) -> tuple[bool, int]:
+    return file.path != PREVIEW, file.size
+
+
+def _is(check: Callable[[str], object], text: str) -> bool:
+    try:
+        check(text)
+    except P2PVoiceError:
+        return False
+    return True
+
+
+async def _silent(file: FileEntry, have: int) -> None:
+    """Nobody wants to hear of single chunks."""
+
+
+class _Teller:
+    """Turns a fetch's progress, reported from the middle of its work, into events of a bounded number."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._last = -PROGRESS_STEP
+        self._latest: Progress | None = None
+        self._news = trio.Event()
+
+    def note(self, progress: Progress) -> None:
+        """Remember how far the fetch is."""
+        self._latest = progress
+        if progress.have - self._last >= PROGRESS_STEP or progress.have == progress.total:
+            self._last = progress.have
+            self._news.set()
+
+    async def run(self) -> None:
+        """Tell of it, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            await self.say()
+
+    async def say(self) -> None:
+        """Tell of what was not told yet."""
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            await self._tell({"event": "progress", **asdict(latest)})
+
+
+async def _fetch_files(
+    parts: Parts, release: Release, files: list[FileEntry], tell: Tell
+) -> FetchReport:
+    teller = _Teller(tell)
+    landing = Landing(parts.store, parts.disk, _silent)
+    report: FetchReport | None = None
+    failure: P2PVoiceError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(teller.run)
+            # An error that left through the nursery would arrive wrapped in a group.
+            try:
+                report = await parts.network.fetch(release.id, files, landing, teller.note)
+            except P2PVoiceError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    finally:
+        landing.close()
+    if report is None:
+        raise failure or NoPeersError()
+    await teller.say()
+    return report
