@@ -15,10 +15,10 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.ask import query
+from p2pvoice.node.ask import SignedHead, check_head, query
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.schedule import Pace, Schedule
-from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, RefusedError
+from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
 from p2pvoice.protocol.manifest import Release
 
@@ -143,7 +143,7 @@ class Announcer:
                 told = await self._host.kad.provide(key)
             else:
                 told = await self._host.kad.put(key, item.make()) > 0
-        except (P2PVoiceError, NetworkError) as error:
+        except P2PVoiceError as error:
             why = error.message
         except Exception as error:  # libp2p raises many things; a failed announcement must not end the loop.
             why = f"{type(error).__name__}: {error}"
@@ -184,7 +184,7 @@ class Found:
     """One verified release a peer offers, and the head of its voice if the peer sent one."""
 
     release: Release
-    head: Head | None
+    head: SignedHead | None
     peer: str
 
 
@@ -199,7 +199,7 @@ async def find_releases(
     tags: Sequence[str],
     deliver: Callable[[Found], Awaitable[None]],
     *,
-    within: float = FIND_TIMEOUT,
+    timeout: float = FIND_TIMEOUT,  # noqa: ASYNC109 - it ends the search, it is no error
 ) -> int:
     """Search the network for releases that carry all of ``tags``; how many peers answered.
 
@@ -213,15 +213,18 @@ async def find_releases(
         nonlocal answered
         async with limiter:
             try:
-                async for release, head in query(host, info, tags, limit=RELEASES_PER_PEER):
+
+                async def take(release: Release, head: SignedHead | None) -> None:
                     if release.id not in seen:
                         seen.add(release.id)
                         await deliver(Found(release, head, str(info.peer_id)))
+
+                await query(host, info, tags, take, limit=RELEASES_PER_PEER)
                 answered += 1
             except P2PVoiceError as error:
                 log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
 
-    with trio.move_on_after(within):
+    with trio.move_on_after(timeout):
         candidates = await _candidates(host, tags)
         limiter = trio.CapacityLimiter(FIND_WIDTH)
         async with trio.open_nursery() as nursery:
@@ -250,18 +253,14 @@ async def _candidates(host: P2PHost, tags: Sequence[str]) -> list[PeerInfo]:
     return [infos[name] for name in sorted(names, key=lambda n: -hits.get(n, 0))]
 
 
-async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = None) -> Head:
+async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = None) -> SignedHead:
     """The newest head of a voice in the DHT, never older than ``known``.
 
-    Raises :class:`NotFoundError` when there is none and :class:`RefusedError` when the network only
-    replays a head older than the one already seen.
+    Raises :class:`NotFoundError` when there is none and :class:`StaleError` when the network only replays
+    a head older than the one already seen.
     """
-    from p2pvoice.node.ask import check_head
-
     data = await host.kad.get(head_key(author, slug))
     if data is None:
         raise NotFoundError(f"nobody knows a head of {author}/{slug}")
     return check_head(data, author, slug, known)
 
-
-__all__ = ["Announcer", "Found", "RefusedError", "find_head", "find_providers", "find_releases"]

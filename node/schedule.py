@@ -75,7 +75,7 @@ class Schedule:
         return self._slots.get(key)
 
     def add(self, key: bytes, now: float, *, again: bool = False) -> bool:
-        """Make ``key`` due now; a known one keeps its time unless ``again``. ``False`` when the queue is full."""
+        """Make ``key`` due now; a known one keeps its time unless ``again``. ``False``: the queue is full."""
         present = self._slots.get(key)
         if present is None:
             if len(self._slots) >= QUEUE_LIMIT:

@@ -7,7 +7,6 @@ specs/network.md, "Streams".
 """
 
 import contextlib
-import struct
 from collections.abc import Callable
 from types import TracebackType
 
@@ -23,6 +22,7 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
 
 from p2pvoice.protocol.errors import ManifestError, NetworkError, PeerTimeoutError
+from p2pvoice.protocol.framing import MESSAGE_LIMIT, PREFIX_SIZE, encode_frame, frame_length
 
 READ_SIZE = 64 * 1024
 """Bytes asked of the stream at once; also about the most that one read adds to memory."""
@@ -39,8 +39,6 @@ WRITE_BUDGET = 20.0
 CLOSE_BUDGET = 2.0
 """Seconds spent on closing a stream politely."""
 
-_LENGTH = struct.Struct("!I")
-
 STREAM_ERRORS = (
     BaseLibp2pError,
     EOFError,
@@ -53,7 +51,7 @@ STREAM_ERRORS = (
 
 
 class Channel:
-    """A stream with length-prefixed frames (u32, big-endian) and time limits.
+    """A stream with frames (specs/framing.md) and time limits.
 
     Used by one reading and one writing task at most. After any error the stream is useless and must be
     left through ``async with``, which resets it.
@@ -90,20 +88,24 @@ class Channel:
         except STREAM_ERRORS as error:
             raise NetworkError(f"peer {self.peer} closed the connection") from error
 
-    async def send(self, payload: bytes, *, within: float = SEND_TIMEOUT) -> None:
-        """Send one frame. Raises :class:`PeerTimeoutError` when the peer does not take it in time."""
+    async def send(self, payload: bytes, tail: bytes = b"", *, within: float = SEND_TIMEOUT) -> None:
+        """Send one frame, and ``tail`` bare behind it.
+
+        Raises :class:`PeerTimeoutError` when the peer does not take it in ``within`` seconds.
+        """
+        data = encode_frame(payload, MESSAGE_LIMIT) + tail
         try:
             with trio.fail_after(within):
-                await self.stream.write(_LENGTH.pack(len(payload)) + payload)
+                await self.stream.write(data)
         except trio.TooSlowError as error:
             self._failed = True
             raise PeerTimeoutError(f"peer {self.peer} took no data for {within:g} s") from error
         except STREAM_ERRORS as error:
             self._failed = True
             raise NetworkError(f"peer {self.peer} closed the connection") from error
-        self.sent += len(payload)
+        self.sent += len(data)
         if self._count is not None:
-            self._count(0, len(payload))
+            self._count(0, len(data))
 
     async def receive(self, limit: int, *, stall: float = STALL_TIMEOUT) -> bytes | None:
         """The next frame, or ``None`` when the peer ended the stream between frames.
@@ -112,14 +114,21 @@ class Channel:
         :class:`ManifestError` for a longer frame, :class:`PeerTimeoutError` when no byte arrives for
         ``stall`` seconds and :class:`NetworkError` when the stream breaks.
         """
-        if not await self._fill(_LENGTH.size, stall):
+        if not await self._fill(PREFIX_SIZE, stall):
             return None
-        (size,) = _LENGTH.unpack_from(self._buffer)
-        if size > limit:
+        prefix = bytes(self._buffer[:PREFIX_SIZE])
+        try:
+            size = frame_length(prefix, limit)
+        except ManifestError:
             self._failed = True
-            raise ManifestError(f"peer {self.peer} announced a frame of {size} bytes, the limit is {limit}")
-        del self._buffer[: _LENGTH.size]
+            raise
+        del self._buffer[:PREFIX_SIZE]
+        return await self.receive_exactly(size, stall=stall)
+
+    async def receive_exactly(self, size: int, *, stall: float = STALL_TIMEOUT) -> bytes:
+        """The next ``size`` bytes, which come bare. The caller has checked ``size`` against a limit."""
         if not await self._fill(size, stall) and size:
+            self._failed = True
             raise NetworkError(f"peer {self.peer} closed the connection")
         payload = bytes(memoryview(self._buffer)[:size])
         del self._buffer[:size]

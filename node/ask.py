@@ -1,0 +1,188 @@
+"""Asking one peer for what it knows: releases by tags, one release, one head. Every signature is verified.
+
+A peer that sends a bad signature, or another release than the one asked for, is dropped and shunned.
+Not for chunks (fetch.py) nor for finding whom to ask (discovery.py). Follows specs/exchange.md, "Catalog".
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from libp2p.peer.peerinfo import PeerInfo
+
+from p2pvoice.node.host import P2PHost
+from p2pvoice.node.peers import Fault
+from p2pvoice.node.wire import STALL_TIMEOUT, Channel
+from p2pvoice.protocol.errors import (
+    ManifestError,
+    NetworkError,
+    NoPeersError,
+    NotFoundError,
+    P2PVoiceError,
+    PeerTimeoutError,
+    ProtocolMismatchError,
+    SignatureError,
+)
+from p2pvoice.protocol.head import Head, advance, verify_head
+from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.manifest import Release, verify_release
+from p2pvoice.protocol.messages import (
+    CATALOG,
+    PAGE_ITEMS,
+    Fail,
+    GetHead,
+    GetRelease,
+    HeadReply,
+    Query,
+    QueryPage,
+    ReleaseReply,
+    decode_message,
+    encode_message,
+    message_limit,
+)
+
+PAGES_LIMIT = 32
+"""Pages taken from one peer for one query; a peer that never ends its answer is left there."""
+
+
+
+@dataclass(frozen=True)
+class SignedHead(Head):
+    """A verified head together with the bytes it came in, to store or pass on."""
+
+    data: bytes = field(default=b"", repr=False)
+
+    def to_bytes(self) -> bytes:
+        """The signed bytes."""
+        return self.data
+
+
+Deliver = Callable[[Release, SignedHead | None], Awaitable[None]]
+
+
+async def query(host: P2PHost, peer: PeerInfo, tags: Sequence[str], deliver: Deliver, *, limit: int) -> int:
+    """Hand every release the peer offers under all of ``tags`` to ``deliver``; returns how many.
+
+    ``tags`` are canonical. Raises :class:`NetworkError` and its kin when the peer fails, and
+    :class:`RefusedError` when it lies; either is noted in the peer book.
+    """
+    count, cursor = 0, ""
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            for _ in range(PAGES_LIMIT):
+                wanted = Query(tuple(tags), min(limit - count, PAGE_ITEMS), cursor)
+                page = await _ask(channel, wanted, QueryPage)
+                heads = [_signed(data) for data in page.heads]
+                by_voice = {(h.author, h.slug): h for h in heads}
+                for data in page.releases:
+                    release = verify_release(data)
+                    if not set(tags) <= set(release.manifest.tags):
+                        continue
+                    manifest = release.manifest
+                    await deliver(release, by_voice.get((manifest.author, manifest.slug)))
+                    count += 1
+                    if count >= limit:
+                        return count
+                if not page.next or page.next == cursor:
+                    break
+                cursor = page.next
+    return count
+
+
+async def get_release(host: P2PHost, peer: PeerInfo, release: str) -> Release:
+    """One release from one peer, verified to be the one asked for."""
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            answer = await _ask(channel, GetRelease(release), ReleaseReply)
+            found = verify_release(answer.data)
+            if found.id != release:
+                raise SignatureError("sent another release than the one asked for")
+            return found
+
+
+async def get_head(
+    host: P2PHost, peer: PeerInfo, author: str, slug: str, known: Head | None = None
+) -> SignedHead:
+    """The head of a voice from one peer, verified, and refused when older than ``known``."""
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            answer = await _ask(channel, GetHead(author, slug), HeadReply)
+            return check_head(answer.data, author, slug, known)
+
+
+async def fetch_manifest(host: P2PHost, release: str, providers: Sequence[PeerInfo]) -> Release:
+    """The release from the first provider that has it and tells the truth.
+
+    Raises :class:`NotFoundError` when providers answered and none has it, :class:`NoPeersError` when none
+    could be asked.
+    """
+    found: Release | None = None
+    answered = False
+    for peer in providers:
+        try:
+            found = await get_release(host, peer, release)
+        except NotFoundError:
+            answered = True
+        except P2PVoiceError:
+            continue  # Noted in the peer book already; the next provider may do better.
+        if found is not None:
+            return found
+    if answered:
+        raise NotFoundError(f"none of {len(providers)} peers has release {release}")
+    raise NoPeersError(f"none of {len(providers)} peers could be asked for release {release}")
+
+
+def check_head(data: bytes, author: str, slug: str, known: Head | None) -> SignedHead:
+    """Verify a head, that it belongs to the voice, and that it does not go back behind ``known``.
+
+    Raises :class:`StaleError` for an expired or a replayed old head.
+    """
+    head = _signed(data)
+    if author_id(head.author) != author or head.slug != slug:
+        raise SignatureError("a head of another voice")
+    advance(known, head)
+    return head
+
+
+def _signed(data: bytes) -> SignedHead:
+    head = verify_head(data, time.time())
+    return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
+
+
+_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply)
+
+
+async def _ask(channel: Channel, request: Query | GetRelease | GetHead, reply: type[_Reply]) -> _Reply:
+    await channel.send(encode_message(request), within=STALL_TIMEOUT)
+    frame = await channel.receive(message_limit(reply, Fail))
+    if frame is None:
+        raise NetworkError(f"peer {channel.peer} ended the stream")
+    answer = decode_message(frame, reply, Fail)
+    if not isinstance(answer, Fail):
+        return answer
+    if answer.code == NotFoundError.code:
+        raise NotFoundError("not held there")
+    raise NetworkError(f"peer {channel.peer} refused: {answer.error().message}")
+
+
+class _noted:
+    """Writes what a peer did wrong inside the block into the peer book."""
+
+    def __init__(self, host: P2PHost, peer: PeerInfo) -> None:
+        self._host = host
+        self._peer = str(peer.peer_id)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._host.peers.reward(self._peer, 0.1)
+        elif isinstance(error, SignatureError):
+            self._host.peers.drop(self._peer, Fault.BAD_SIGNATURE, error.message)
+        elif isinstance(error, ManifestError | ProtocolMismatchError):
+            self._host.peers.drop(self._peer, Fault.BROKE_PROTOCOL, error.message)
+        elif isinstance(error, PeerTimeoutError) and self._peer in self._host.connected():
+            self._host.peers.drop(self._peer, Fault.HUNG, error.message)
+

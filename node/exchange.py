@@ -1,0 +1,236 @@
+"""Serving others: catalog queries and chunks; and the client side of one chunk stream.
+
+A client costs at most one chunk of memory a stream, streams are few per peer, and whoever reads too slowly
+or asks too much is cut off. Requests are answered in order, so a client may send several ahead: that is
+the window of fetch.py. Nothing is served that the library does not offer. Follows specs/exchange.md.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar
+
+import trio
+from libp2p.peer.peerinfo import PeerInfo
+
+from p2pvoice.node.host import P2PHost
+from p2pvoice.node.library import Library
+from p2pvoice.node.wire import STALL_TIMEOUT, Channel
+from p2pvoice.protocol.codec import encode_chunk
+from p2pvoice.protocol.errors import (
+    ManifestError,
+    NetworkError,
+    NotFoundError,
+    P2PVoiceError,
+    PeerTimeoutError,
+    ProtocolMismatchError,
+    RefusedError,
+)
+from p2pvoice.protocol.messages import (
+    CATALOG,
+    EXCHANGE,
+    PAGE_LIMIT,
+    REQUEST_LIMIT,
+    ChunkFrame,
+    Fail,
+    GetHead,
+    GetRelease,
+    HeadReply,
+    Query,
+    QueryPage,
+    ReleaseReply,
+    Want,
+    decode_message,
+    encode_message,
+    message_limit,
+)
+
+STREAMS_PER_PEER = 4
+"""Incoming streams of one protocol that one peer may hold."""
+
+STREAMS_TOTAL = 48
+"""Incoming streams of one protocol in all: about 2 MiB each at worst."""
+
+IDLE_TIMEOUT = 60.0
+"""Seconds a client may keep a stream without asking for anything."""
+
+CHUNK_TIMEOUT = 60.0
+"""Seconds one chunk may take to pass; slower peers (under 17 KiB/s) are cut off."""
+
+REQUESTS_PER_STREAM = 512
+"""Catalog requests on one stream; a client that wants more opens another."""
+
+PAGE_RELEASES = 16
+"""Releases in one page of a query's answer, at most."""
+
+BUSY = Fail("busy", "too many streams")
+"""What a client hears that finds no free slot."""
+
+_Request = TypeVar("_Request", Query | GetRelease | GetHead, Want)
+
+log = logging.getLogger(__name__)
+
+
+class Slots:
+    """How many streams are open, in all and of each peer."""
+
+    def __init__(self, per_peer: int = STREAMS_PER_PEER, total: int = STREAMS_TOTAL) -> None:
+        self._per_peer = per_peer
+        self._total = total
+        self._open: dict[str, int] = {}
+
+    @contextmanager
+    def hold(self, peer: str) -> Iterator[bool]:
+        """Hold a slot for the block; gives ``False`` when there is none."""
+        if sum(self._open.values()) >= self._total or self._open.get(peer, 0) >= self._per_peer:
+            yield False
+            return
+        self._open[peer] = self._open.get(peer, 0) + 1
+        try:
+            yield True
+        finally:
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
+
+
+class ExchangeServer:
+    """Answers catalog and exchange streams out of a library, from :meth:`attach` on."""
+
+    def __init__(self, host: P2PHost, library: Library, *, idle: float = IDLE_TIMEOUT) -> None:
+        self._host = host
+        self._library = library
+        self._idle = idle
+        self._catalog_slots = Slots()
+        self._exchange_slots = Slots()
+        self.chunk_bytes = 0
+
+    def attach(self) -> None:
+        """Begin to serve."""
+        self._host.serve(CATALOG, self._catalog)
+        self._host.serve(EXCHANGE, self._exchange)
+
+    async def _catalog(self, channel: Channel) -> None:
+        with self._catalog_slots.hold(channel.peer) as free:
+            if not free:
+                await channel.send(encode_message(BUSY))
+                return
+            for _ in range(REQUESTS_PER_STREAM):
+                request = await self._request(channel, Query, GetRelease, GetHead)
+                if request is None:
+                    return
+                try:
+                    answer = await self._answer(request)
+                except P2PVoiceError as error:
+                    answer = Fail.of(error)
+                await channel.send(encode_message(answer))
+
+    async def _request(self, channel: Channel, *kinds: type[_Request]) -> _Request | None:
+        """The next request, or ``None`` at the end, after silence, or after one that makes no sense."""
+        try:
+            frame = await channel.receive(REQUEST_LIMIT, stall=self._idle)
+            return None if frame is None else decode_message(frame, *kinds)
+        except PeerTimeoutError:
+            return None
+        except (RefusedError, ProtocolMismatchError) as error:
+            await channel.send(encode_message(Fail.of(error)))
+            return None
+
+    async def _answer(self, request: Query | GetRelease | GetHead) -> QueryPage | ReleaseReply | HeadReply:
+        match request:
+            case Query():
+                return await self._page(request)
+            case GetRelease():
+                found = await self._library.get_release(request.id)
+                if found is not None:
+                    return ReleaseReply(found)
+            case GetHead():
+                found = await self._library.get_head(request.author, request.slug)
+                if found is not None:
+                    return HeadReply(found)
+        raise NotFoundError("not held here")
+
+    async def _page(self, query: Query) -> QueryPage:
+        """One page of an answer, with fewer releases when they are too large together."""
+        limit = min(query.limit, PAGE_RELEASES)
+        while True:
+            page = await self._library.query(query.tags, limit, query.cursor)
+            if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
+                return QueryPage(page.releases, page.heads, page.next)
+            limit //= 2
+
+    async def _exchange(self, channel: Channel) -> None:
+        with self._exchange_slots.hold(channel.peer) as free:
+            if not free:
+                await channel.send(encode_message(BUSY))
+                return
+            while (want := await self._request(channel, Want)) is not None:
+                for index in range(want.first, want.first + want.count):
+                    if not await self._send_chunk(channel, want, index):
+                        break
+
+    async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
+        try:
+            raw = await self._library.read_chunk(want.file, index)
+        except P2PVoiceError as error:
+            log.warning("could not read chunk %d of %s: %s", index, want.file.hex()[:12], error.message)
+            raw = None
+        if raw is None:
+            await channel.send(encode_message(Fail.of(NotFoundError("not held here"))))
+            return False
+        codec, blob = "raw", raw
+        if "zstd" in want.codecs:
+            codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
+        announcement = encode_message(ChunkFrame(index, codec, len(blob)))
+        await channel.send(announcement, blob, within=CHUNK_TIMEOUT)
+        self.chunk_bytes += len(blob)
+        return True
+
+
+class ExchangeClient:
+    """One stream on which chunks are asked of a peer. Answers come in the order of the wants."""
+
+    def __init__(self, channel: Channel, stall: float) -> None:
+        self._channel = channel
+        self._stall = stall
+
+    @classmethod
+    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
+        """Reach the peer and open the stream; raises as :meth:`P2PHost.open_stream` does."""
+        return cls(await host.open_stream(peer, EXCHANGE), stall)
+
+    async def __aenter__(self) -> "ExchangeClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.__aexit__(kind, error, trace)
+
+    async def want(self, file: bytes, index: int) -> None:
+        """Ask for one chunk; the answer is read by :meth:`chunk`."""
+        await self._channel.send(encode_message(Want(file, index)), within=self._stall)
+
+    async def chunk(self, index: int, size: int) -> tuple[str, bytes] | None:
+        """The next answer: codec and encoded bytes, unverified, or ``None`` when the peer does not have it.
+
+        Raises :class:`ManifestError` when the peer answers something else than was asked,
+        :class:`PeerTimeoutError` when it stalls or is too slow, :class:`NetworkError` when it leaves.
+        """
+        try:
+            with trio.fail_after(CHUNK_TIMEOUT):
+                frame = await self._channel.receive(message_limit(ChunkFrame, Fail), stall=self._stall)
+                if frame is None:
+                    raise NetworkError(f"peer {self._channel.peer} ended the stream")
+                answer = decode_message(frame, ChunkFrame, Fail)
+                if isinstance(answer, Fail):
+                    if answer.code == NotFoundError.code:
+                        return None
+                    raise NetworkError(f"peer {self._channel.peer} refused: {answer.error().message}")
+                # An honest encoding is never longer than the chunk itself.
+                if answer.index != index or answer.size > size:
+                    raise ManifestError(f"peer {self._channel.peer} answered something that was not asked")
+                return answer.codec, await self._channel.receive_exactly(answer.size, stall=self._stall)
+        except trio.TooSlowError as error:
+            raise PeerTimeoutError(f"peer {self._channel.peer} is too slow") from error
