@@ -198,8 +198,12 @@ def _read_safetensors(file: MappedFile) -> Checkpoint:
 
 def file_header(file: MappedFile) -> SafetensorsHeader:
     """The strictly checked header of a mapped safetensors file."""
-    size = header_size(file.bytes(0, min(8, file.size)), file.size)
-    return read_header(file.bytes(0, size), file.size)
+    try:
+        size = header_size(file.bytes(0, min(8, file.size)), file.size)
+        return read_header(file.bytes(0, size), file.size)
+    except BadCheckpointError as error:
+        name = file.path.name[:80]
+        raise BadCheckpointError(f"{name!a}: {error.message}", hint="download or export it again") from error
 
 
 def map_tensors(file: MappedFile, header: SafetensorsHeader) -> dict[str, torch.Tensor]:

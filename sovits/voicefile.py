@@ -1,13 +1,13 @@
 """A voice on disk: ``voice.json`` and the safetensors files beside it, read as if an enemy had written them.
 
-For: writing ``voice.json``, reading it back within bounds, and loading a whole bundle for synthesis with every
-shape checked against the settings. Not for: checkpoints (see checkpoint) and not for signatures or hashes,
-which are the node's business. Follows specs/bundle.md.
+For: writing ``voice.json``, reading it back within bounds, and loading a whole bundle for synthesis with
+every shape checked against the settings. Not for: checkpoints (see checkpoint) and not for signatures or
+hashes, which are the node's business. Follows specs/bundle.md.
 """
 
 import json
-import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,8 @@ VOICE_LIMIT = 256 * 1024
 REFERENCES_LIMIT = 16
 #: Characters of one transcript.
 TEXT_LIMIT = 500
-#: Seconds of one reference clip.
-SECONDS_MIN, SECONDS_MAX = 3.0, 10.0
+#: Milliseconds of one reference clip.
+MILLISECONDS_MIN, MILLISECONDS_MAX = 3_000, 10_000
 #: Codes of one reference: 25 a second, and the encoder hears 0.6 s of silence after the clip.
 CODES_MIN, CODES_MAX = 60, 280
 #: Spectrogram frames of one reference, 50 a second.
@@ -40,6 +40,9 @@ FAMILY = "gpt-sovits"
 #: Versions of the family that this program can build and speak with.
 SPOKEN_VERSIONS = ("v2",)
 LANGUAGES = ("yue", "zh", "en", "auto", "auto_yue", "all_zh", "all_yue")
+
+#: How a transcript may be marked -> the language that is heard in it.
+SPOKEN_AS = {"all_zh": "zh", "all_yue": "yue", "auto": "zh", "auto_yue": "yue"}
 
 VOICE_NAME, SOVITS_NAME, GPT_NAME = "voice.json", "sovits.safetensors", "gpt.safetensors"
 #: The one tensor of a reference's safetensors file: linear magnitudes, [bins, frames].
@@ -55,7 +58,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clip: str
     text: str
     lang: str
-    seconds: float
+    milliseconds: int
     codes: tuple[int, ...]
     spec: str
 
@@ -166,8 +169,8 @@ def check_voice(voice: VoiceFile) -> VoiceFile:
         check_text(reference.text)
         if reference.lang not in LANGUAGES:
             raise _bad(f"reference {index} is in the unknown language {reference.lang[:20]!a}")
-        if not SECONDS_MIN <= reference.seconds <= SECONDS_MAX:
-            raise _bad(f"reference {index} is not {SECONDS_MIN:g} to {SECONDS_MAX:g} seconds long")
+        if not MILLISECONDS_MIN <= reference.milliseconds <= MILLISECONDS_MAX:
+            raise _bad(f"reference {index} is not 3 to 10 seconds long")
         if not CODES_MIN <= len(reference.codes) <= CODES_MAX:
             raise _bad(f"reference {index} has {len(reference.codes)} codes, not {CODES_MIN} to {CODES_MAX}")
         if not all(0 <= code < architecture.CODES_LIMIT for code in reference.codes):
@@ -224,10 +227,31 @@ def load_bundle(folder: Path) -> Bundle:
                 f"{reference.spec} has the shape {list(spectrogram.shape)} instead of [{bins}, frames]"
             )
         frames = spectrogram.shape[1]
-        if not FRAMES_MIN <= frames <= FRAMES_MAX or abs(frames - math.floor(reference.seconds * 50)) > 2:
+        if not FRAMES_MIN <= frames <= FRAMES_MAX or abs(frames - reference.milliseconds // 20) > 2:
             raise _bad(f"{reference.spec} has {frames} frames, which does not fit its clip")
         spectrograms.append(spectrogram)
     return Bundle(voice, sovits, gpt, tuple(spectrograms))
+
+
+def check_bundle(
+    folder: Path, progress: Callable[[str, float], None] = lambda stage, done: None
+) -> dict[str, object]:
+    """Check a bundle as :func:`load_bundle` does and tell what a manifest says about it."""
+    progress("check", 0.0)
+    bundle = load_bundle(folder)
+    voice = bundle.voice
+    progress("check", 1.0)
+    bases = {"content": voice.bases.content} | ({"bert": voice.bases.bert} if voice.bases.bert else {})
+    languages = {SPOKEN_AS.get(reference.lang, reference.lang) for reference in voice.references}
+    return {
+        "family": voice.family,
+        "version": voice.version,
+        "sample_rate": voice.sovits.sample_rate,
+        "bases": bases,
+        "languages": sorted(languages),
+        "references": [{"lang": r.lang, "milliseconds": r.milliseconds} for r in voice.references],
+        "parameters": sum(t.numel() for part in (bundle.sovits, bundle.gpt) for t in part.values()),
+    }
 
 
 def read_voice(folder: Path) -> VoiceFile:

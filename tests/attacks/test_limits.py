@@ -56,7 +56,7 @@ def tensor(count: int, offset: int, shape: tuple[int, ...], stride: tuple[int, .
         (b"]" + b"(K\x01e" * 3 + b".", b"]" + b"(K\x01e" * 3),
         (b"(" * pickle_walk.MARK_LIMIT + b"t" * pickle_walk.MARK_LIMIT + b".",
          b"(" * (pickle_walk.MARK_LIMIT + 1) + b"t" * (pickle_walk.MARK_LIMIT + 1) + b"."),
-        (b"(" + b"N" * (pickle_walk.STACK_LIMIT) + b"t.", b"(" + b"N" * (pickle_walk.STACK_LIMIT + 1) + b"t."),
+        (b"(" + b"N" * pickle_walk.STACK_LIMIT + b"t.", b"(" + b"N" * (pickle_walk.STACK_LIMIT + 1) + b"t."),
         (text("x" * pickle_walk.TEXT_LIMIT) + b".", text("x" * (pickle_walk.TEXT_LIMIT + 1)) + b"."),
         (b"\x8a\x08" + b"\x01" * 8 + b".", b"\x8a\x09" + b"\x01" * 9 + b"."),
         (b"}" + number(pickle_walk.KEY_LIMIT - 1) + b"Ns.", b"}" + number(pickle_walk.KEY_LIMIT) + b"Ns."),
@@ -130,8 +130,8 @@ def test_what_no_weight_file_does_is_unsafe(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b".", b"NN.", b"(.", b"a.", b"N", b"h\x05.", b"u.", b"\x85.", b"X\xff\xff\xff\xff.", b"(Nu.", b"N.N",
-             b"(}(Nu.", b"X\x01\x00\x00\x00\xff.", b"cutils"]
+    "body", [b"", b".", b"NN.", b"(.", b"a.", b"N", b"h\x05.", b"u.", b"\x85.", b"X\xff\xff\xff\xff.",
+             b"(Nu.", b"N.N", b"(}(Nu.", b"X\x01\x00\x00\x00\xff.", b"cutils"]
 )  # fmt: skip
 def test_broken_pickles_are_refused(body: bytes) -> None:
     with pytest.raises(BadCheckpointError):
