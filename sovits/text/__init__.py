@@ -2,7 +2,7 @@
 
 ``phonemize`` gives the rows of a voice's text embedding for one sentence, ``split`` cuts a longer text into
 sentences. Dictionaries are read on first use. Not for synthesis, nor for the Chinese BERT (its input is
-``Part.norm_text`` and ``Part.word2ph``). Follows specs/text.md.
+``SpokenSpan.norm_text`` and ``word2ph`` of the spans in Mandarin). Follows specs/text.md.
 """
 
 import re
@@ -13,9 +13,9 @@ from typing import Final
 from ...protocol.errors import SynthesisError, UnsupportedLanguageError, UsageError
 from .. import symbols
 from .sentences import split
-from .spans import HINT, LANGUAGES, Span, check_language, spans
+from .spans import HINT, LANGUAGES, Reading, Span, check_language, spans
 
-__all__ = ["LANGUAGES", "LONGEST_SENTENCE", "Part", "Phones", "phonemize", "split"]
+__all__ = ["LANGUAGES", "LONGEST_SENTENCE", "Phones", "SpokenSpan", "phonemize", "split"]
 
 LONGEST_SENTENCE: Final = 2_000
 """Characters ``phonemize`` takes; a longer text is cut with ``split`` first."""
@@ -27,8 +27,8 @@ _loading = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a sentence in one language: where its phonemes are, and what the BERT needs to know of it."""
+class SpokenSpan:
+    """A piece of a sentence in one language: where its phonemes are, and what the BERT needs of it."""
 
     language: str
     text: str
@@ -48,52 +48,46 @@ class Phones:
     ids: list[int]
     names: list[str]
     word2ph: list[int] | None
-    """Phonemes of each character of ``norm_text``; None when a part is English."""
+    """Phonemes of each character of ``norm_text``; None when a span is English."""
     norm_text: str
-    parts: tuple[Part, ...]
+    spans: tuple[SpokenSpan, ...]
 
 
-def _mandarin(text: str, version: str) -> tuple[str, list[str], list[int] | None]:
-    from . import chinese_normalize, mandarin, punctuation
+def _read_span(span: Span, version: str) -> Reading:
+    # Imported here so that a language's dictionaries cost nothing until it is spoken.
+    if span.language == "zh":
+        from . import mandarin
 
-    # A yen sign or a caret in the text makes every comma a longer pause.
-    pause = next((name for sign, name in (("￥", "SP2"), ("^", "SP3")) if sign in text), None)
-    if pause:
-        text = text.replace("￥" if pause == "SP2" else "^", ",")
-    norm_text = punctuation.keep_mandarin(chinese_normalize.normalize(text))
-    phones, counts = mandarin.to_phones(norm_text, with_erhua=version != "v1")
-    return norm_text, [pause if pause and phone == "," else phone for phone in phones], counts
+        return mandarin.read(span.text, version)
+    if span.language == "yue":
+        from . import cantonese
 
+        return cantonese.read(span.text)
+    from . import english
 
-def _cantonese(text: str, version: str) -> tuple[str, list[str], list[int] | None]:
-    from . import cantonese, chinese_normalize, punctuation
-
-    norm_text = punctuation.keep_cantonese(chinese_normalize.normalize(text))
-    return norm_text, *cantonese.to_phones(norm_text)
-
-
-def _english(text: str, version: str) -> tuple[str, list[str], list[int] | None]:
-    from . import english, english_normalize
-
-    norm_text = english_normalize.normalize(text)
-    return norm_text, english.to_phones(norm_text), None
-
-
-_FRONT_ENDS = {"zh": _mandarin, "yue": _cantonese, "en": _english}
+    return english.read(span.text)
 
 
 def _read(pieces: list[Span], version: str) -> Phones:
     names: list[str] = []
-    parts = []
+    spoken: list[SpokenSpan] = []
     for piece in pieces:
-        norm_text, phones, counts = _FRONT_ENDS[piece.language](piece.text, version)
-        parts.append(Part(piece.language, piece.text, norm_text, len(names), len(phones), counts))
-        names += phones
+        read = _read_span(piece, version)
+        start, length = len(names), len(read.phones)
+        spoken.append(SpokenSpan(piece.language, piece.text, read.norm_text, start, length, read.word2ph))
+        names += read.phones
     word2ph: list[int] | None = []
-    for part in parts:
-        word2ph = None if word2ph is None or part.word2ph is None else word2ph + part.word2ph
-    norm_text = "".join(part.norm_text for part in parts)
-    return Phones(symbols.to_ids(names, version), names, word2ph, norm_text, tuple(parts))
+    for span in spoken:
+        word2ph = None if word2ph is None or span.word2ph is None else word2ph + span.word2ph
+    norm_text = "".join(span.norm_text for span in spoken)
+    return Phones(symbols.to_ids(names, version), names, word2ph, norm_text, tuple(spoken))
+
+
+def _spans(text: str, lang: str, version: str) -> list[Span]:
+    found = spans(text, lang)
+    if version == "v1":  # its table has no Cantonese, so "auto" must not find any
+        found = [Span("zh", span.text) if span.language == "yue" else span for span in found]
+    return found
 
 
 def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
@@ -108,9 +102,9 @@ def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
         raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint="languages: zh en auto")
     text = re.sub(" {2,}", " ", text)
     with _loading:
-        phones = _read(spans(text, lang), version)
+        phones = _read(_spans(text, lang, version), version)
         if len(phones.ids) < FEWEST_IDS:
-            phones = _read(spans("." + text, lang), version)
+            phones = _read(_spans("." + text, lang, version), version)
     if not any(name[0].isalpha() for name in phones.names):
         raise SynthesisError("the text has nothing in it that can be spoken", hint=HINT)
     return phones

@@ -1,8 +1,8 @@
 """Cantonese phonemes of normalised text: Jyutping by ToJyutping, cut into onset and rhyme with tone.
 
 Onset and rhyme are those of the published front end: the first match in a list that also holds rhymes, so a
-syllable without consonant opens with its vowel. Every phoneme has the prefix Y. Not for other scripts or
-digits: :mod:`.chinese_normalize` comes first. Follows specs/text.md.
+syllable without consonant opens with its vowel. Every phoneme has the prefix Y. Other
+scripts are dropped. Follows specs/text.md.
 """
 
 # ruff: noqa: SIM905 (word lists are easier to read and check as text)
@@ -10,7 +10,9 @@ digits: :mod:`.chinese_normalize` comes first. Follows specs/text.md.
 from typing import Final
 
 from ..symbols import JYUTPING_PREFIX
-from .punctuation import MARKS
+from .chinese_normalize import normalize
+from .punctuation import MARKS, keep_cantonese
+from .spans import Reading
 
 # The order decides: "aa" comes before "aai", so that "aai" is cut into "aa" and "i", and "ng" before "n".
 _OPENINGS: Final = (
@@ -45,3 +47,9 @@ def to_phones(text: str) -> tuple[list[str], list[int]]:
         phones += spoken
         counts.append(len(spoken))
     return phones, counts
+
+
+def read(text: str) -> Reading:
+    """Normalised text and phonemes of any Cantonese text."""
+    norm_text = keep_cantonese(normalize(text))
+    return Reading(norm_text, *to_phones(norm_text))

@@ -96,8 +96,8 @@ def _time_range(match: re.Match[str]) -> str:
 
 
 def _temperature(match: re.Match[str]) -> str:
-    unit = "摄氏度" if match[3] == "摄氏度" else "度"
-    return f"{_sign(match[1], '零下')}{number(match[2])}{unit}"
+    # The scale is left unsaid, as the published rules do for every way to write it.
+    return f"{_sign(match[1], '零下')}{number(match[2])}度"
 
 
 def _telephone(match: re.Match[str]) -> str:
@@ -135,7 +135,7 @@ _BEFORE_UNITS: Final[tuple[Rule, ...]] = (
     (re.compile(f"{_TIME}[~-]{_TIME}"), _time_range),
     (re.compile(_TIME), _time),
     (re.compile(f"(?:-?{_MEASURED})~-?{_MEASURED}"), lambda m: m[0].replace("~", "至")),
-    (re.compile(rf"(-?)({_NUMBER})(°C|℃|度|摄氏度)"), _temperature),
+    (re.compile(rf"(-?)({_NUMBER})(?:°C|℃|度|摄氏度)"), _temperature),
 )
 _AFTER_UNITS: Final[tuple[Rule, ...]] = (
     (re.compile(rf"({_TERM})([+\-×÷=])(?={_TERM})"), lambda m: m[1] + _OPERATORS[m[2]]),
@@ -161,11 +161,12 @@ _AFTER_UNITS: Final[tuple[Rule, ...]] = (
 @cache
 def _simplified() -> dict[int, int]:
     table = load_json("mandarin.json")
-    return str.maketrans(table["traditional"], table["simplified"])
+    # The round zero of years has no reading of its own in the tables.
+    return str.maketrans(table["traditional"] + "〇", table["simplified"] + "零")
 
 
 def to_simplified(text: str) -> str:
-    """Traditional characters replaced one by one."""
+    """Traditional characters replaced one by one, and 〇 by 零."""
     return text.translate(_simplified())
 
 

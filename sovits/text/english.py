@@ -1,8 +1,8 @@
 """English phonemes (ARPAbet with stress) of normalised text.
 
 Where a word is looked up, in order: homographs by their tag, the CMU dictionary, letters one by one for up to
-three of them, the possessive 's, compounds cut into known words, a trained guess. Not for numbers or other
-signs: :mod:`.english_normalize` comes first. Follows specs/text.md.
+three of them, the possessive 's, compounds cut into known words, a trained guess. Other scripts
+are dropped. Follows specs/text.md.
 """
 
 import lzma
@@ -10,8 +10,10 @@ import re
 from functools import cache
 from typing import Final, Protocol
 
+from .english_normalize import normalize
 from .english_tokens import Tagger, tag_by_cue, tokenize
 from .letter_to_sound import predict
+from .spans import Reading
 from .tables import load_json, open_data
 
 FEWEST_PHONEMES: Final = 4
@@ -121,3 +123,9 @@ def to_phones(text: str, tagger: Tagger = tag_by_cue) -> list[str]:
     # A run of dots that spaces kept apart is no symbol; it falls away like every other unknown mark.
     spoken = [phone for phone in spoken if phone[0].isalpha() or phone in "!?,.-"]
     return spoken if len(spoken) >= FEWEST_PHONEMES else [",", *spoken]
+
+
+def read(text: str, tagger: Tagger = tag_by_cue) -> Reading:
+    """Normalised text and phonemes of any English text."""
+    norm_text = normalize(text)
+    return Reading(norm_text, to_phones(norm_text, tagger), None)

@@ -51,16 +51,14 @@ def cardinal(digits: str, *, with_and: bool = False) -> str:
     joiner = " and " if with_and else " "
     value = int(stripped)
     groups: list[str] = []
-    power = 0
-    while value:
+    for power in range(len(_GROUPS) + 1):
         value, group = divmod(value, 1000)
         if group:
             groups.append(_below_thousand(group, joiner) + (f" {_GROUPS[power - 1]}" if power else ""))
-            small_tail = power == 0 and group < 100 and value and with_and
-            if small_tail:  # "one thousand and five": the last part has no hundreds of its own
-                groups[-1] = "\0" + groups[-1]
-        power += 1
-    return ", ".join(reversed(groups)).replace(", \0", " and ").replace("\0", "")
+    # A last part without hundreds joins the one before without a comma: "one thousand and five".
+    if len(groups) > 1 and 0 < int(stripped[-3:]) < 100:
+        groups[:2] = [f"{groups[1]}{joiner}{groups[0]}"]
+    return ", ".join(reversed(groups))
 
 
 def ordinal(words: str) -> str:

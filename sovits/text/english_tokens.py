@@ -12,7 +12,7 @@ from typing import Final
 
 _TOKEN = re.compile(
     r"""
-    (?:[A-Za-z]+[.\-])+(?:com|net|org|edu|gov|info)\b  # a host name is one token: its dot is no pause
+    [A-Za-z]+(?:[.\-][A-Za-z]+)*\.[A-Za-z]{2,13}\b  # like a host name: one token, its dot is no pause
     | [A-Za-z][A-Za-z'\-]+[A-Za-z]                     # inner apostrophes and hyphens belong to the word
     | [A-Za-z]+
     | \.(?:\s*\.)+

@@ -29,7 +29,7 @@ _PHONEMES = (
     "UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
 ).split()
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating]
 
 
 @cache

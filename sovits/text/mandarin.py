@@ -2,7 +2,7 @@
 
 Readings can also be given from outside, one a character (as a model that reads whole sentences would give
 them); then words in the phrase dictionary keep the dictionary's readings. Without them each word is read
-on its own. Not for other scripts or digits: :mod:`.chinese_normalize` comes first. Follows specs/text.md.
+on its own. Other scripts are dropped. Follows specs/text.md.
 """
 
 import re
@@ -11,17 +11,20 @@ from functools import cache
 from typing import Any, Final
 
 from . import sandhi
+from .chinese_normalize import normalize
 from .pinyin import opening_and_rhyme, spelling
-from .punctuation import MARKS
+from .punctuation import MARKS, keep_mandarin
 from .sandhi import Rhymes, Word
 from .segment import cut_fine, tagged_words
+from .spans import Reading
 from .tables import load_json
 
 Readings = Callable[[str], Sequence[str]]
 """From a clause to a reading a character: pinyin with its tone digit, or the mark itself."""
 
 _CLAUSE_END: Final = re.compile("(?<=[!?…,.-])")
-_NO_READING: Final = ("", "")
+# A yen sign or a caret anywhere in a text makes every comma of it a longer pause.
+_PAUSE_SIGNS: Final = (("￥", "SP2"), ("^", "SP3"))
 
 
 @cache
@@ -129,3 +132,11 @@ def to_phones(
             phones += character
             counts.append(len(character))
     return phones, counts
+
+
+def read(text: str, version: str = "v2", readings: Readings | None = None) -> Reading:
+    """Normalised text and phonemes of any Mandarin text for a voice of ``version``."""
+    sign, pause = next(((sign, name) for sign, name in _PAUSE_SIGNS if sign in text), ("", ","))
+    norm_text = keep_mandarin(normalize(text.replace(sign, ",") if sign else text))
+    phones, counts = to_phones(norm_text, readings, with_erhua=version != "v1")
+    return Reading(norm_text, [pause if phone == "," else phone for phone in phones], counts)

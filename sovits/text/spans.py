@@ -9,7 +9,7 @@ Japanese without kana is taken as Chinese. Follows specs/text.md.
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ...protocol.errors import UnsupportedLanguageError
 
@@ -25,6 +25,15 @@ _HAN = re.compile(r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0
 _KANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\uff66-\uff9d]")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 _DIGIT = re.compile(r"[0-9０-９]")
+
+
+class Reading(NamedTuple):
+    """What a language's front end makes of a span."""
+
+    norm_text: str
+    phones: list[str]
+    word2ph: list[int] | None
+    """Phonemes of each character of ``norm_text``; None where they do not belong to characters (English)."""
 
 
 @dataclass(frozen=True)
