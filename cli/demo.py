@@ -157,12 +157,13 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         facts["told"] = f"{short_id(first['release'])}  {size(first['bytes'])}"
 
     for number, tag in enumerate(("cantonese", "粤语")):
-        with report.step(f"C finds it by --tag {tag}{' through the DHT' if number == 0 else ''}") as facts:
+        with report.step(
+            f"C finds it by --tag {tag}{' through the DHT' if number == 0 else ', the same tag'}"
+        ) as facts:
             voice, rounds = _find(c, tag, first["release"])
             facts.update(tag=tag, release=voice["release"], source=voice.get("source"), searches=rounds)
-            facts["told"] = (
-                f"{voice.get('name') or voice['slug']}  {size(voice['size'])}  by an author it does not know"
-            )
+            where = "asked the network" if voice["source"] == "network" else "answered from its own catalog"
+            facts["told"] = f"{voice['name']}  {size(voice['size'])}  {where}"
 
     with report.step("C listens to the preview before fetching") as facts:
         preview = into / "demo-preview.wav"
@@ -191,10 +192,10 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
             f"{short_id(second['release'])}  {_told(updated)}; {size(saved)} of {size(second['bytes'])} saved"
         )
 
-    with report.step("A stops; B fetches from C alone") as facts:
+    with report.step("A stops; B finds it by --tag 粤语 through the DHT and fetches from C alone") as facts:
         daemon.stop(a.client)
         daemon.end(a.process)
-        voice, _ = _find(b, "cantonese", second["release"])
+        voice, _ = _find(b, "粤语", second["release"])
         handed_on = _result(output, b.client.fetch(voice["release"]))
         facts.update(_transfer(handed_on))
         facts["told"] = _told(handed_on)
@@ -269,10 +270,8 @@ def _update(output: Output, node: Node, voice: str, release: str) -> dict[str, A
     deadline = time.monotonic() + SETTLE_TIMEOUT
     while True:
         result = _result(output, node.client.update(voice))
-        rows = result.get("updated") if isinstance(result.get("updated"), list) else [result]
-        for row in rows or []:
-            if isinstance(row, dict) and row.get("release") == release and "bytes_fetched" in row:
-                return row
+        if result["updated"] and result["release"] == release:
+            return result
         if time.monotonic() > deadline:
             raise NoPeersError(f"node {node.name} did not hear of the second release")
 
@@ -296,8 +295,7 @@ def _transfer(result: dict[str, Any]) -> dict[str, Any]:
 def _told(result: dict[str, Any]) -> str:
     fetched, taken = result.get("bytes_fetched", 0), float(result.get("seconds") or 0)
     rate = f" ({size(fetched / taken)}/s)" if taken > 0 and fetched > 1_000_000 else ""
-    peers = result.get("peers", [])
-    count = len(peers) if isinstance(peers, list) else int(peers)
+    count = len(result.get("peers") or ())
     return f"{size(fetched)} in {seconds(taken)}{rate} from {count} peer{'' if count == 1 else 's'}"
 
 

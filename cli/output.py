@@ -41,7 +41,8 @@ class Output:
         for name, value in kept:
             values = value if isinstance(value, (list, tuple)) else [value]
             for number, item in enumerate(values):
-                click.echo(f"{click.style((name if number == 0 else '').ljust(width), bold=True)}  {item}")
+                title = (name if number == 0 else "").ljust(width)
+                click.echo(f"{click.style(title, bold=True)}  {printable(str(item))}")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """An aligned table on stdout; a column whose title starts with `>` is aligned to the right."""

@@ -37,13 +37,9 @@ def addresses(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @daemon.command("run")
 @addresses
-@json_option
-@click.pass_obj
-def run(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
-    """Run the daemon in the foreground until Ctrl-C."""
-    line = process.command(listen, bootstrap)
-    if output.as_json:
-        line.append("--json")
+def run(listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+    """Run the daemon in the foreground until Ctrl-C; its log goes to stderr."""
+    line = [*process.command(listen, bootstrap), "--foreground"]
     sys.stdout.flush()
     # The daemon takes this process's place: its signals, its exit code and its log are the terminal's own.
     os.execv(line[0], line)

@@ -104,13 +104,8 @@ def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: 
 
 
 def voice_of(event: Event) -> Summary:
-    """The summary that a `voice` event carries, however it is wrapped."""
-    inner = event.get("voice")
-    return (
-        dict(inner)
-        if isinstance(inner, dict)
-        else {key: value for key, value in event.items() if key != "event"}
-    )
+    """The summary that a `voice` event carries."""
+    return {key: value for key, value in event.items() if key != "event"}
 
 
 @click.command()
@@ -132,7 +127,7 @@ def show(output: Output, voice: str) -> None:
 
 def show_voice(output: Output, voice: Summary) -> None:
     """One voice as aligned lines."""
-    consent = voice.get("consent") or {}
+    consent, engine = voice.get("consent") or {}, voice.get("engine") or {}
     files = voice.get("files") or []
     output.pairs(
         [
@@ -152,8 +147,9 @@ def show_voice(output: Output, voice: Summary) -> None:
                 if consent
                 else None,
             ),
-            ("engine", f"{voice.get('family', 'gpt-sovits')} {voice.get('version', '')}".strip()),
+            ("engine", f"{engine.get('family', '')} {engine.get('version', '')}".strip()),
             ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
+            ("made from", [f"{one['release']}  ({one['kind']})" for one in voice.get("parents", [])]),
             ("size", size(voice.get("size", 0))),
             (
                 "files",
@@ -164,7 +160,6 @@ def show_voice(output: Output, voice: Summary) -> None:
                 ],
             ),
             ("installed", "yes" if voice.get("installed") else "no"),
-            ("holders", voice.get("holders")),
         ]
     )
 
@@ -239,8 +234,7 @@ def follow(output: Output, events: Iterable[Event]) -> Summary:
 def describe_transfer(result: Summary) -> str:
     """How much came from where, in one sentence."""
     fetched, reused = result.get("bytes_fetched", 0), result.get("bytes_reused", 0)
-    peers = result.get("peers", [])
-    count = len(peers) if isinstance(peers, list) else int(peers)
+    count = len(result.get("peers") or ())
     text = f"fetched {size(fetched)} in {seconds(float(result.get('seconds', 0)))}"
     if count:
         text += f" from {count} peer{'s' if count != 1 else ''}"
@@ -261,14 +255,11 @@ def update(output: Output, voice: str | None) -> None:
     result = follow(output, Client().update(voice or ""))
     if output.as_json:
         return
-    updated = result.get("updated")
-    rows = updated if isinstance(updated, list) else [result] if result.get("release") else []
-    for row in rows:
-        row = row if isinstance(row, dict) else {"release": row}
-        output.line(str(row.get("release", "")))
-        if "bytes_fetched" in row:
-            output.note(describe_transfer(row))
-    if not rows:
+    newer = [row for row in result.get("voices", [result]) if row.get("updated")]
+    for row in newer:
+        output.line(str(row["release"]))
+        output.note(f"{row.get('slug', 'updated')}: {describe_transfer(row)}")
+    if not newer and not result.get("failed"):
         output.note("everything is up to date")
 
 
@@ -301,6 +292,7 @@ def rm(output: Output, voice: str) -> None:
     if output.as_json:
         output.document(answer)
         return
-    output.line(str(answer.get("release") or answer.get("removed") or voice))
-    if answer.get("bytes_freed") is not None:
-        output.note(f"freed {size(answer['bytes_freed'])}")
+    output.line(str(answer["release"]))
+    output.note(
+        f"removed {answer['slug']}, {size(answer['freed'])} freed; what others fetched stays with them"
+    )
