@@ -123,13 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a daemon in the foreground; the exit code is that of the error that ended it."""
     parser = argparse.ArgumentParser(prog="p2pvoice-daemon", description="Run a p2pvoice node.")
     parser.add_argument("--home", help="the node's home; default: P2PVOICE_HOME, or the platform's place")
+    parser.add_argument("--foreground", action="store_true", help="log readable lines to stderr, too")
     parser.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     parser.add_argument("--bootstrap", action="append", default=[], metavar="MULTIADDR")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     home = Home.at(options.home)
     try:
-        _start(home, options.listen, options.bootstrap)
+        _start(home, options.listen, options.bootstrap, foreground=options.foreground)
     except Exception as error:
         known = to_error(error)
         print(f"error: {known.message}", file=sys.stderr)
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str]) -> None:
+def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreground: bool) -> None:
     try:
         home.prepare()
     except OSError as error:
@@ -147,7 +148,7 @@ def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str]) -> None:
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
     config = load_config(home, listen=listen, bootstrap=bootstrap)
     with HomeLock(home):
-        start_log(home.log)
+        start_log(home.log, foreground=foreground)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
             trio.run(run, home, config)

@@ -32,14 +32,32 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def start_log(path: Path) -> None:
-    """Send our own records, and the warnings of libraries, to the log file."""
+class Lines(logging.Formatter):
+    """A record as a person reads it, when the daemon runs in the foreground."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = {key: value for key, value in record.__dict__.items() if key not in _ORDINARY}
+        told = "  ".join(
+            f"{key} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+            for key, value in facts.items()
+        )
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return f"{clock} {level}{record.getMessage()}{'  ' + told if told else ''}"
+
+
+def start_log(path: Path, *, foreground: bool = False) -> None:
+    """Send our own records, and the warnings of libraries, to the log file; and to stderr in the foreground."""
     if path.exists() and path.stat().st_size > ROTATE_AT:
         path.replace(path.with_name(path.name + ".1"))
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    if foreground:
+        terminal = logging.StreamHandler()
+        terminal.setFormatter(Lines())
+        root.addHandler(terminal)
     root.setLevel(logging.WARNING)
     logging.getLogger("p2pvoice").setLevel(logging.INFO)
     # A peer that hangs up is an ordinary event here, and libp2p reports each one several times over.
