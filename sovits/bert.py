@@ -1,8 +1,8 @@
 """BERT features of Mandarin text: one vector a character, repeated over its phones.
 
-The network is run up to the third hidden state from its end, so the two layers above it and the language-model
-head are neither built nor needed. Used for the spans of a text that are Mandarin; without an installed BERT
-their features are zeros. Not for finding those spans: see text. Follows specs/models.md.
+The network is run up to the third hidden state from its end, so the two layers above it and the
+language-model head are neither built nor needed. Used for the spans of a text that are Mandarin; without an
+installed BERT their features are zeros. Not for finding those spans: see text. Follows specs/models.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class BertSettings:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
-        """Sizes of the network behind ``tensors``; transformers' ``config`` tells heads and the whole depth."""
+        """Sizes of the network behind ``tensors``; transformers' ``config`` tells heads and whole depth."""
         size = Sizes(tensors)
         depth = integer(config, "num_hidden_layers", 24, range(UNUSED_LAYERS + 1, LAYER_LIMIT + 1))
         epsilon = config.get("layer_norm_eps", 1e-12)
@@ -123,7 +123,7 @@ class Bert(nn.Module):
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
         """Build what is needed of the network that ``tensors`` were saved from. Raises BadCheckpointError."""
-        given = {_current(k): v for k, v in tensors.items()}
+        given = current_names(tensors)
         settings = BertSettings.from_tensors(given, config)
         with torch.device("meta"):
             model = cls(settings)
@@ -183,8 +183,12 @@ def phone_features(model: Bert, characters: Characters, text: str, word2ph: Sequ
     return hidden.repeat_interleave(torch.tensor(word2ph, device=device), dim=0).T
 
 
-def _current(key: str) -> str:
-    key = key.removeprefix("bert.")
-    for old, new in OLD_NAMES.items():
-        key = key.replace(old, new)
-    return key
+def current_names(tensors: Tensors) -> dict[str, Tensor]:
+    """The same tensors by the names of this page, whoever named them before."""
+    named = {}
+    for key, tensor in tensors.items():
+        key = key.removeprefix("bert.")
+        for old, new in OLD_NAMES.items():
+            key = key.replace(old, new)
+        named[key] = tensor
+    return named

@@ -1,0 +1,222 @@
+"""The networks that voices lean on: content encoders and the Chinese BERT, found by id and installed once.
+
+An installed base is a folder with one ``model.safetensors``, whose metadata says its kind and the few numbers
+that tensors do not tell, and for a BERT a ``vocab.txt``. It is known by its kind (``hubert``, ``bert``) or by
+the content id of its safetensors file, which pins every number in it. The encoder of the bundled voice is
+always there. Not for fetching bases: the user brings a local folder. Follows specs/bases.md.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from p2pvoice.protocol.errors import BadCheckpointError, NotFoundError, UsageError
+from p2pvoice.sovits.bert import Bert, Characters, current_names
+from p2pvoice.sovits.checkpoint import SHARING_LIMIT, file_header, map_tensors
+from p2pvoice.sovits.hubert import Hubert
+from p2pvoice.sovits.identify import is_finite
+from p2pvoice.sovits.mapped import MappedFile
+from p2pvoice.sovits.pickle_walk import TensorSpec, walk
+from p2pvoice.sovits.sizes import Config, Tensors
+from p2pvoice.sovits.torch_zip import open_zip
+
+KINDS = ("hubert", "bert")
+MODEL_NAME, VOCABULARY_NAME, CONFIG_NAME = "model.safetensors", "vocab.txt", "config.json"
+BUNDLED = Path(__file__).parent / "data" / "bases"
+"""Bases that come with the program, one folder each."""
+CONFIG_LIMIT = 64 << 10
+"""Bytes of a ``config.json``; published ones have 1 to 3 KB."""
+VOCABULARY_BYTES_LIMIT = 4 << 20
+"""Bytes of a ``vocab.txt``; the published one has 110 KB."""
+FLOATS = ("float16", "bfloat16", "float32")
+"""Element types that are read; anything else in a pickle (such as position numbers) is passed over."""
+FOLDER_LIMIT = 64
+"""Bases that are looked at in one folder."""
+KEPT_KEYS = {
+    "hubert": ("num_attention_heads", "conv_stride", "feat_extract_norm", "do_stable_layer_norm"),
+    "bert": ("num_attention_heads", "num_hidden_layers", "layer_norm_eps"),
+}
+"""What is kept of a base's configuration: only what its tensors do not tell."""
+
+# CIDv1 (0x01) of raw bytes (0x55) under sha2-256 (0x12) of 32 bytes (0x20).
+_CID_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
+
+
+class Bases:
+    """The bases in some folders and those that came with the program. Nothing is loaded until asked for."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self.folders = (*folders, BUNDLED)
+
+    def content(self, base: str = "hubert") -> Hubert:
+        """A content encoder by kind or content id, ready to use. Raises NotFoundError with what to type."""
+        tensors, config = _load(self._find("hubert", base))
+        return Hubert.from_tensors(tensors, config).fold()
+
+    def bert(self, base: str = "bert") -> tuple[Bert, Characters] | None:
+        """A BERT and its tokeniser by kind or content id; None when it is not installed."""
+        try:
+            folder = self._find("bert", base)
+        except NotFoundError:
+            return None
+        tensors, config = _load(folder)
+        vocabulary = _read_bounded(folder / VOCABULARY_NAME, VOCABULARY_BYTES_LIMIT)
+        return Bert.from_tensors(tensors, config), Characters.from_text(vocabulary.decode("utf-8", "replace"))
+
+    def _find(self, kind: str, base: str) -> Path:
+        for folder in self.folders:
+            for candidate in _installed(folder):
+                # A base that came with the program serves by its id only, never as the published one.
+                by_kind = base == kind and folder != BUNDLED
+                if (by_kind and _described(candidate)[0] == kind) or (
+                    base != kind and content_id(candidate) == base
+                ):
+                    return candidate
+        name = "chinese-hubert-base" if kind == "hubert" else "chinese-roberta-wwm-ext-large"
+        wanted = kind if base == kind else f"{kind} {base[:20]}…"
+        raise NotFoundError(f"the base {wanted} is not installed", hint=f"p2pvoice base add PATH/TO/{name}")
+
+
+def content_id(folder: Path) -> str:
+    """The CID of a base's weights: a CIDv1 of raw bytes, in base32."""
+    with (folder / MODEL_NAME).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return "b" + base64.b32encode(_CID_PREFIX + digest).decode().lower().rstrip("=")
+
+
+def install(kind: str, source: Path, into: Path) -> Path:
+    """Check the published files of a base in ``source`` and write what is needed of them into ``into``.
+
+    ``kind`` is one of KINDS, or empty to take it from ``config.json``. No pickle is ever executed. Raises
+    UsageError, NotFoundError, BadCheckpointError or UnsafeFileError; then nothing has been written.
+    """
+    config = _read_config(source / CONFIG_NAME)
+    kind = kind or str(config.get("model_type", ""))[:20]
+    if kind not in KINDS:
+        raise UsageError(f"{kind!r} is no kind of base", hint=f"kinds: {' '.join(KINDS)}")
+    tensors = _read_published(source)
+    kept = {key: config[key] for key in KEPT_KEYS[kind] if key in config}
+    needed = _needed(kind, tensors, kept)
+    for name, tensor in needed.items():
+        if not is_finite(tensor):
+            raise BadCheckpointError(f"{name} holds NaN or infinity", hint="download the base again")
+    vocabulary = _read_bounded(source / VOCABULARY_NAME, VOCABULARY_BYTES_LIMIT) if kind == "bert" else None
+    if vocabulary is not None:
+        Characters.from_text(vocabulary.decode("utf-8", "replace"))
+    return write(kind, needed, kept, into, vocabulary)
+
+
+def write(kind: str, tensors: Tensors, config: Config, into: Path, vocabulary: bytes | None = None) -> Path:
+    """Write a base that was already checked, or just trained; an older one in ``into`` is replaced."""
+    into.mkdir(parents=True, exist_ok=True)
+    if vocabulary is not None:
+        (into / VOCABULARY_NAME).write_bytes(vocabulary)
+    metadata = {"kind": kind, "config": json.dumps(dict(config), sort_keys=True, separators=(",", ":"))}
+    growing = into / (MODEL_NAME + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in sorted(tensors.items())}, growing, metadata)
+    os.replace(growing, into / MODEL_NAME)
+    return into
+
+
+def _needed(kind: str, tensors: Tensors, config: Config) -> dict[str, torch.Tensor]:
+    """Build the network without its numbers, to check every shape, and return the tensors it uses."""
+    shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    if kind == "hubert":
+        plain = {name.removeprefix("hubert."): tensor for name, tensor in tensors.items()}
+        Hubert.from_tensors(shapes, config)
+        return {name: tensor for name, tensor in plain.items() if not name.endswith("masked_spec_embed")}
+    wanted = Bert.from_tensors(shapes, config).state_dict().keys()
+    return {name: tensor for name, tensor in current_names(tensors).items() if name in wanted}
+
+
+def _installed(folder: Path) -> Iterator[Path]:
+    """The bases in ``folder``: itself, or the folders in it."""
+    if not folder.is_dir():
+        return
+    for candidate in [folder, *sorted(folder.iterdir())[:FOLDER_LIMIT]]:
+        if (candidate / MODEL_NAME).is_file():
+            yield candidate
+
+
+def _described(folder: Path) -> tuple[str, Config]:
+    """Kind and configuration of an installed base."""
+    metadata = file_header(MappedFile(folder / MODEL_NAME)).metadata
+    try:
+        config = json.loads(metadata.get("config", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise BadCheckpointError(f"the base in {folder.name} does not say what it is") from error
+    return metadata.get("kind", ""), config if type(config) is dict else {}
+
+
+def _load(folder: Path) -> tuple[dict[str, torch.Tensor], Config]:
+    file = MappedFile(folder / MODEL_NAME)
+    return map_tensors(file, file_header(file)), _described(folder)[1]
+
+
+def _read_published(source: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a published base, without running anything; safetensors are preferred."""
+    if (source / MODEL_NAME).is_file():
+        return _read_safetensors(source / MODEL_NAME)
+    if not (source / "pytorch_model.bin").is_file():
+        raise NotFoundError(f"{source} holds neither {MODEL_NAME} nor pytorch_model.bin")
+    file = MappedFile(source / "pytorch_model.bin")
+    archive = open_zip(file)
+    top = walk(archive.pickle)
+    if type(top) is not dict:
+        raise BadCheckpointError("pytorch_model.bin is no table of tensors")
+    tensors: dict[str, torch.Tensor] = {}
+    described = 0
+    for name, spec in top.items():
+        if type(name) is not str or type(spec) is not TensorSpec or not spec.storage.dtype.endswith(FLOATS):
+            continue
+        entry = archive.storages.get(spec.storage.key)
+        if entry is None or entry.size != spec.storage.count * spec.storage.itemsize:
+            raise BadCheckpointError(f"the numbers of {name[:80]!a} are not all there")
+        described += prod(spec.shape) * spec.storage.itemsize
+        if described > SHARING_LIMIT * file.size:
+            raise BadCheckpointError("its tensors describe far more numbers than the file has")
+        whole = file.tensor(entry.start, getattr(torch, spec.storage.dtype), (spec.storage.count,))
+        tensors[name] = whole.as_strided(spec.shape, spec.stride, spec.offset)
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    # The project's own strict reader knows only the types of voices; published bases may carry whole numbers.
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BadCheckpointError(f"{path.name} is no safetensors file: {str(error)[:100]}") from error
+    return {name: tensor for name, tensor in tensors.items() if str(tensor.dtype).endswith(FLOATS)}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(_read_bounded(path, CONFIG_LIMIT))
+    except (ValueError, RecursionError) as error:
+        raise BadCheckpointError(f"{path.name} is not JSON") from error
+    if type(config) is not dict:
+        raise BadCheckpointError(f"{path.name} is no table")
+    return config
+
+
+def _read_bounded(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"{path.parent} has no {path.name}", hint="give the folder as published"
+        ) from error
+    if len(data) > limit:
+        raise BadCheckpointError(f"{path.name} is larger than {limit} bytes")
+    return data
