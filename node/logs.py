@@ -47,7 +47,7 @@ class Lines(logging.Formatter):
 
 
 def start_log(path: Path, *, foreground: bool = False) -> None:
-    """Send our own records, and the warnings of libraries, to the log file; and to stderr in the foreground."""
+    """Send our own records and the libraries' warnings to the log file; in the foreground to stderr, too."""
     if path.exists() and path.stat().st_size > ROTATE_AT:
         path.replace(path.with_name(path.name + ".1"))
     handler = logging.FileHandler(path, encoding="utf-8")
