@@ -2,7 +2,7 @@
 
 ``phonemize`` gives the rows of a voice's text embedding for one sentence, ``split`` cuts a longer text into
 sentences. Dictionaries are read on first use. Not for synthesis, nor for the Chinese BERT (its input is
-``SpokenSpan.norm_text`` and ``word2ph`` of the spans in Mandarin). Follows specs/text.md.
+``Part.norm_text`` and ``word2ph`` of the parts in Mandarin). Follows specs/text.md.
 """
 
 import re
@@ -15,7 +15,7 @@ from .. import symbols
 from .sentences import split
 from .spans import HINT, LANGUAGES, Reading, Span, check_language, spans
 
-__all__ = ["LANGUAGES", "LONGEST_SENTENCE", "Phones", "SpokenSpan", "phonemize", "split"]
+__all__ = ["LANGUAGES", "LONGEST_SENTENCE", "Part", "Phones", "phonemize", "split"]
 
 LONGEST_SENTENCE: Final = 2_000
 """Characters ``phonemize`` takes; a longer text is cut with ``split`` first."""
@@ -27,7 +27,7 @@ _loading = threading.Lock()
 
 
 @dataclass(frozen=True)
-class SpokenSpan:
+class Part:
     """A piece of a sentence in one language: where its phonemes are, and what the BERT needs of it."""
 
     language: str
@@ -48,9 +48,9 @@ class Phones:
     ids: list[int]
     names: list[str]
     word2ph: list[int] | None
-    """Phonemes of each character of ``norm_text``; None when a span is English."""
+    """Phonemes of each character of ``norm_text``; None when a part is English."""
     norm_text: str
-    spans: tuple[SpokenSpan, ...]
+    parts: tuple[Part, ...]
 
 
 def _read_span(span: Span, version: str) -> Reading:
@@ -70,11 +70,11 @@ def _read_span(span: Span, version: str) -> Reading:
 
 def _read(pieces: list[Span], version: str) -> Phones:
     names: list[str] = []
-    spoken: list[SpokenSpan] = []
+    spoken: list[Part] = []
     for piece in pieces:
         read = _read_span(piece, version)
         start, length = len(names), len(read.phones)
-        spoken.append(SpokenSpan(piece.language, piece.text, read.norm_text, start, length, read.word2ph))
+        spoken.append(Part(piece.language, piece.text, read.norm_text, start, length, read.word2ph))
         names += read.phones
     word2ph: list[int] | None = []
     for span in spoken:

@@ -53,7 +53,7 @@ def tag_by_cue(tokens: Sequence[str]) -> list[str]:
             tags.append("VB")
         elif before in _BEFORE_PRESENT:
             tags.append("VBP")
-        elif before in _BEFORE_PARTICIPLE:
+        elif before in _BEFORE_PARTICIPLE and token.endswith("ed"):  # "is used", but not "is close"
             tags.append("VBN")
         else:
             tags.append("NN")

@@ -18,9 +18,7 @@ _PIECES = st.one_of(
     st.text(max_size=8),
     st.text("0123456789.,:/-~%+=×÷²³°C年月日点度kgm￥^$£ ", max_size=8),
     st.text("一不儿了的个第嗯呣看试好想老行得们子上下里〇㗎佢哋嘅唔臺灣", max_size=8),
-    st.sampled_from(
-        ["Dr. ", "NASA", "i.e.", "it's", "1st ", "’", "\ud800", "\0", "x-y", "ﬁ", "Å", "…", "——"]
-    ),
+    st.sampled_from(["Dr. ", "NASA", "i.e.", "it's", "1st ", "’", "\ud800", "\0", "x-y", "ﬁ", "Å", "……"]),
 )
 _TEXTS = st.lists(_PIECES, max_size=8).map("".join)
 
@@ -38,8 +36,8 @@ def test_any_text_gives_known_ids_or_one_of_our_errors(text: str, lang: str, ver
     assert [table[row] for row in phones.ids] == [
         name if name in table else symbols.UNKNOWN for name in phones.names
     ]
-    assert sum(span.length for span in phones.spans) == len(phones.ids)
-    for span in phones.spans:
+    assert sum(span.length for span in phones.parts) == len(phones.ids)
+    for span in phones.parts:
         if span.word2ph is not None:
             assert len(span.word2ph) == len(span.norm_text)
             assert sum(span.word2ph) == span.length
@@ -99,7 +97,7 @@ def test_nothing_to_say(text: str, lang: str) -> None:
 def test_version_1_has_no_cantonese() -> None:
     with pytest.raises(UnsupportedLanguageError):
         phonemize("佢哋", "yue", "v1")
-    assert [span.language for span in phonemize("佢哋好忙呀", "auto", "v1").spans] == ["zh"]
+    assert [span.language for span in phonemize("佢哋好忙呀", "auto", "v1").parts] == ["zh"]
 
 
 def test_unknown_method() -> None:
@@ -127,7 +125,7 @@ def test_unknown_method() -> None:
     ],
 )
 def test_spans(text: str, lang: str, spans: list[tuple[str, str]]) -> None:
-    assert [(span.language, span.text) for span in phonemize(text, lang).spans] == spans
+    assert [(span.language, span.text) for span in phonemize(text, lang).parts] == spans
 
 
 @pytest.mark.parametrize(
@@ -135,6 +133,7 @@ def test_spans(text: str, lang: str, spans: list[tuple[str, str]]) -> None:
     [
         ("I read a book", "AY1 R IY1 D AH0 B UH1 K"),
         ("I have read it", "AY1 HH AE1 V R EH1 D IH1 T"),
+        ("he is close to what is used", "HH IY1 IH1 Z K L OW1 S T UW1 W AH1 T IH1 Z Y UW1 Z D"),
         ("to record the record", "T UW1 R IH0 K AO1 R D DH AH0 R EH1 K ER0 D"),
         ("it isn’t", "IH1 T IH1 Z AH0 N T"),
         ("about -5 or 60km/h", "AH0 B AW1 T N EH1 G AH0 T IH0 V F AY1 V AO1 R S IH1 K S T IY0 "
@@ -172,7 +171,7 @@ def test_threads_share_the_dictionaries() -> None:
 def test_import_loads_no_dictionary() -> None:
     program = (
         "import sys, p2pvoice.sovits.text, p2pvoice.sovits.text.mandarin, p2pvoice.sovits.text.cantonese\n"
-        "print([m for m in ('torch', 'jieba', 'pypinyin', 'ToJyutping', 'wordsegment') if m in sys.modules])\n"
+        "print([m for m in 'torch jieba pypinyin ToJyutping wordsegment'.split() if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -66,7 +66,7 @@ def test_mixed_text(case: dict[str, Any]) -> None:
     phones = phonemize(case["input"], case["lang"])
     assert phones.ids == case["ids"]
     assert phones.norm_text == case["norm_text"]
-    spans = [[span.language, span.text, span.norm_text, span.length] for span in phones.spans]
+    spans = [[span.language, span.text, span.norm_text, span.length] for span in phones.parts]
     # A sentence that was too short stands twice in the golden list: first as given, then with its full stop.
     assert spans == case["segments"][-len(spans) :]
 
