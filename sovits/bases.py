@@ -57,7 +57,7 @@ class Bases:
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.folders = (*folders, BUNDLED)
 
-    def content(self, base: str = "hubert") -> Hubert:
+    def hubert(self, base: str = "hubert") -> Hubert:
         """A content encoder by kind or content id, ready to use. Raises NotFoundError with what to type."""
         tensors, config = _load(self._find("hubert", base))
         return Hubert.from_tensors(tensors, config).fold()
