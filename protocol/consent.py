@@ -43,10 +43,10 @@ SCOPES = ("commercial", "adult", "political", "singing")
 LICENSES = (
     "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0",
     "CC-BY-NC-ND-4.0", "CC-BY-3.0", "CC-BY-SA-3.0", "CC-BY-NC-3.0", "CC-BY-NC-SA-3.0", "CC-PDDC",
-    "PDDL-1.0", "ODC-By-1.0", "ODbL-1.0", "CDLA-Permissive-2.0", "CDLA-Sharing-1.0", "MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause",
-    "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "Zlib", "MPL-2.0", "EUPL-1.2", "LGPL-3.0-or-later",
-    "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later", "AGPL-3.0-only",
-    "AGPL-3.0-or-later", "MulanPSL-2.0", "OGL-UK-3.0",
+    "PDDL-1.0", "ODC-By-1.0", "ODbL-1.0", "CDLA-Permissive-2.0", "CDLA-Sharing-1.0", "MIT", "MIT-0",
+    "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "Zlib", "MPL-2.0",
+    "EUPL-1.2", "LGPL-3.0-or-later", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later",
+    "AGPL-3.0-only", "AGPL-3.0-or-later", "MulanPSL-2.0", "OGL-UK-3.0",
 )  # fmt: skip
 """SPDX ids a release may be published under, besides ``LicenseRef-…`` for a licence of one's own."""
 

@@ -10,7 +10,7 @@
     ├─ IntegrityError               5    502
     │   └─ ChunkMismatchError  DeltaBaseError
     ├─ NetworkError                 6    503
-    │   └─ NoPeersError  PeerTimeoutError  ProtocolMismatchError
+    │   └─ NoPeersError  PeerTimeoutError  ProtocolMismatchError  BusyError
     ├─ StorageError                 1    507
     │   └─ QuotaError  DiskFullError  CorruptError
     ├─ SynthesisError               1    422
@@ -160,6 +160,12 @@ class ProtocolMismatchError(NetworkError):
     """A peer speaks another version of the protocol."""
 
     code, retryable = "protocol_mismatch", False
+
+
+class BusyError(NetworkError):
+    """A peer has too much to do at the moment."""
+
+    code = "busy"
 
 
 class StorageError(P2PVoiceError):

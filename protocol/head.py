@@ -145,7 +145,7 @@ def is_fork(one: Head, other: Head) -> bool:
 
 
 def advance(held: Head | None, candidate: Head) -> Head:
-    """The head to hold after a candidate came in. StaleError for a lower sequence: somebody replays the past."""
+    """The head to hold once a candidate came in. StaleError for a lower sequence: the past is replayed."""
     if held is None:
         return candidate
     if newer(candidate, held):

@@ -408,10 +408,9 @@ def sign_manifest(manifest: Manifest, key: Ed25519PrivateKey) -> Release:
     """
     if public_key_of(key) != manifest.author:
         raise SignatureError("the manifest names another author than the key that signs it")
-    if Licence.parse(manifest.license).spdx != manifest.license:
-        raise ConsentError(
-            f"the licence {manifest.license!r} is spelled {Licence.parse(manifest.license).spdx!r}"
-        )
+    known = Licence.parse(manifest.license).spdx
+    if known != manifest.license:
+        raise ConsentError(f"the licence {manifest.license!r} is spelled {known!r}")
     for tag in manifest.tags:
         if canonical_tag(tag) != tag:
             raise ManifestError(f"the tag {tag!r} is not in canonical form, {canonical_tag(tag)!r}")

@@ -24,7 +24,7 @@ from p2pvoice.protocol.fields import Fields
 from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import DIGEST_SIZE, Digest, check_slug, cid_of, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
-from p2pvoice.protocol.tags import TAG_LENGTH, TAGS_LIMIT, check_tag
+from p2pvoice.protocol.tags import TAGS_LIMIT, check_tag
 
 CATALOG = "/p2pvoice/catalog/1.0.0"
 """Stream protocol for questions about releases and heads."""
@@ -248,7 +248,7 @@ class Have:
 
 @dataclass(frozen=True)
 class Want:
-    """Ask for ``count`` chunks of a file from index ``first`` on; ``codecs`` are those the asker can decode."""
+    """Ask for ``count`` chunks of a file from index ``first`` on, in codecs the asker can decode."""
 
     file: Digest
     first: int
@@ -279,7 +279,7 @@ class Want:
 
 @dataclass(frozen=True)
 class ChunkFrame:
-    """Announces the chunk with this index of the file; ``size`` encoded bytes follow."""
+    """Announces the chunk with this index of the file; its ``size`` encoded bytes follow, without a frame."""
 
     index: int
     codec: str
@@ -329,7 +329,7 @@ class Fail:
         """The failure as an error on the asking side; NetworkError for a code this version does not know."""
         kind = by_code(self.code)
         # A bug on the other side is not a bug here.
-        if kind.code != self.code or not kind.http_status < 500:
+        if kind.code != self.code or (kind.http_status >= 500 and not issubclass(kind, NetworkError)):
             kind = NetworkError
         return kind(f"the peer says: {_shown(self.message)}" if self.message else "")
 
@@ -384,7 +384,7 @@ def decode_message(data: bytes, *expected: type[_Expected]) -> _Expected:
     raise ProtocolMismatchError(f"a message of type {name[:20]!r} came where it makes no sense")
 
 
-def message_limit(*expected: type[Message]) -> int:
+def message_limit(*expected: type[_Expected]) -> int:
     """The longest frame to accept while waiting for one of these messages, in bytes."""
     return max(kind.LIMIT for kind in expected)
 
@@ -419,6 +419,3 @@ def _blob(value: object, limit: int, what: str) -> None:
 def _cursor(text: str) -> None:
     if len(text) > CURSOR_LENGTH or not text.isascii() or (text and not text.isprintable()):
         raise ManifestError(f"a cursor has at most {CURSOR_LENGTH} printable ASCII characters")
-
-
-assert REQUEST_LIMIT >= TAGS_LIMIT * TAG_LENGTH * 3 + CURSOR_LENGTH + _SLACK
