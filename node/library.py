@@ -13,7 +13,7 @@ from p2pvoice.protocol.manifest import FileEntry
 
 @dataclass(frozen=True)
 class Page:
-    """Part of an answer to a query: whole signed envelopes. ``next`` is where the rest begins, "" = nowhere."""
+    """Part of an answer to a query: signed envelopes as stored. ``next`` is where the rest begins, or ""."""
 
     releases: tuple[bytes, ...]
     heads: tuple[bytes, ...] = ()
@@ -24,7 +24,7 @@ class Library(Protocol):
     """What this node offers to others. It must not offer drafts or what was fetched without seeding."""
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
-        """Releases offered that carry all ``tags``, at most ``limit``, from ``cursor`` on ("" = the start)."""
+        """Releases offered that carry all ``tags``, at most ``limit``, from ``cursor`` on ("" at first)."""
 
     async def get_release(self, release: str) -> bytes | None:
         """The signed envelope of a release by its id."""

@@ -1,14 +1,24 @@
 """Real hosts on loopback, for tests that speak over real sockets."""
 
-from collections.abc import AsyncIterator
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
+from p2pvoice.node.library import Page
+from p2pvoice.protocol.chunks import Chunk, plan_chunks
+from p2pvoice.protocol.consent import ConsentDeclaration
+from p2pvoice.protocol.head import Head, sign_head
+from p2pvoice.protocol.ids import author_id, digest_of
+from p2pvoice.protocol.manifest import Engine, FileEntry, Manifest, Release, sign_manifest
 
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 
@@ -48,3 +58,146 @@ async def _network(count: int, **options: Any) -> AsyncIterator[list[P2PHost]]:
 @pytest.fixture
 def network() -> Network:
     return _network
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A signed release, its head, and the bytes of its files by digest."""
+
+    release: Release
+    head: bytes
+    blobs: dict[bytes, bytes]
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        return self.release.manifest.files
+
+
+def make_publication(
+    *,
+    slug: str = "storyteller",
+    tags: Sequence[str] = ("language/yue",),
+    sizes: dict[str, int] | None = None,
+    sequence: int = 1,
+    key: Ed25519PrivateKey | None = None,
+    seed: int = 0,
+) -> Publication:
+    """A release whose files are seeded random bytes of the given sizes."""
+    key = key or Ed25519PrivateKey.generate()
+    chance = random.Random(seed)
+    blobs, files = {}, []
+    for path, size in (sizes or {"gpt.safetensors": 300_000, "voice.json": 500}).items():
+        data = chance.randbytes(size)
+        chunks, start = [], 0
+        for length in plan_chunks(size):
+            chunks.append(Chunk(length, digest_of(data[start : start + length])))
+            start += length
+        blobs[digest_of(data)] = data
+        files.append(FileEntry(path, size, digest_of(data), tuple(chunks)))
+    manifest = Manifest(
+        author=key.public_key().public_bytes_raw(),
+        slug=slug,
+        name=slug.title(),
+        created=int(time.time()),
+        license="CC-BY-4.0",
+        consent=ConsentDeclaration(subject="self", ai_voice_permission=True),
+        languages=("yue",),
+        tags=tuple(tags),
+        files=tuple(files),
+        engine=Engine("gpt-sovits", "v2", 32_000),
+    )
+    release = sign_manifest(manifest, key)
+    return Publication(release, make_head(key, slug, sequence, release.id), blobs)
+
+
+def make_head(key: Ed25519PrivateKey, slug: str, sequence: int, release: str, lifetime: int = 3600) -> bytes:
+    """A signed head that expires ``lifetime`` seconds from now."""
+    public = key.public_key().public_bytes_raw()
+    return sign_head(Head(public, slug, sequence, release, int(time.time()) + lifetime), key)
+
+
+class Shelf:
+    """A library and a sink that keep everything in memory.
+
+    ``spoil`` changes a chunk before it is served; ``hang`` is the number of chunks after which it stops.
+    """
+
+    def __init__(self, *publications: Publication, spoil: bool = False, hang: int | None = None) -> None:
+        self.releases: dict[str, bytes] = {}
+        self.tags: dict[str, set[str]] = {}
+        self.heads: dict[tuple[str, str], bytes] = {}
+        self.chunks: dict[tuple[bytes, int], bytes] = {}
+        self.finished: list[str] = []
+        self.served = 0
+        self.asked = 0
+        self.hung = trio.Event()
+        self.spoil = spoil
+        self.hang = hang
+        for publication in publications:
+            self.put(publication)
+
+    def put(self, publication: Publication, *, data: bool = True) -> None:
+        """Offer a publication; without ``data`` its manifest only."""
+        manifest = publication.release.manifest
+        self.releases[publication.release.id] = publication.release.envelope.to_bytes()
+        self.tags[publication.release.id] = set(manifest.tags)
+        self.heads[author_id(manifest.author), manifest.slug] = publication.head
+        for file in manifest.files if data else ():
+            start = 0
+            for index, chunk in enumerate(file.chunks):
+                self.chunks[file.digest, index] = publication.blobs[file.digest][start : start + chunk.size]
+                start += chunk.size
+
+    async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
+        names = sorted(name for name in self.releases if set(tags) <= self.tags[name] and name > cursor)
+        page = names[:limit]
+        return Page(
+            tuple(self.releases[name] for name in page),
+            tuple(self.heads.values())[:limit],
+            page[-1] if len(names) > limit else "",
+        )
+
+    async def get_release(self, release: str) -> bytes | None:
+        return self.releases.get(release)
+
+    async def get_head(self, author: str, slug: str) -> bytes | None:
+        return self.heads.get((author, slug))
+
+    async def read_chunk(self, file: bytes, index: int) -> bytes | None:
+        self.asked += 1
+        if self.hang is not None and self.asked > self.hang:
+            self.hung.set()
+            await trio.sleep_forever()
+        data = self.chunks.get((file, index))
+        if data is not None:
+            self.served += len(data)
+            if self.spoil:
+                return bytes([data[0] ^ 1]) + data[1:]
+        return data
+
+    async def missing(self, file: FileEntry) -> list[int]:
+        return [i for i in range(len(file.chunks)) if (file.digest, i) not in self.chunks]
+
+    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.chunks[file.digest, index] = data
+
+    async def finish(self, file: FileEntry) -> None:
+        data = b"".join(self.chunks[file.digest, i] for i in range(len(file.chunks)))
+        assert digest_of(data) == file.digest
+        self.finished.append(file.path)
+
+
+@pytest.fixture
+def publish() -> Callable[..., Publication]:
+    return make_publication
+
+
+@pytest.fixture
+def sign_old_head() -> Callable[..., bytes]:
+    return make_head
+
+
+@pytest.fixture
+def shelf() -> type[Shelf]:
+    return Shelf
