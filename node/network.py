@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node.ask import fetch_manifest, get_head
+from p2pvoice.node.ask import SignedHead, fetch_manifest, get_head
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
 from p2pvoice.node.exchange import ExchangeServer
@@ -130,16 +130,16 @@ class Network:
             await self.remember(found.release, found.head)
             await deliver(found.release)
 
-        return await find_releases(self._host, tags, take, within=seconds)
+        return await find_releases(self._host, tags, take, timeout=seconds)
 
-    async def remember(self, release: Release, head: Head | None) -> None:
+    async def remember(self, release: Release, head: SignedHead | None) -> None:
         """Put a verified release and its head into the catalog."""
 
         def keep() -> None:
             self._catalog.add_release(release.envelope.to_bytes())
             if head is not None:
                 try:
-                    self._catalog.add_head(head.to_bytes())
+                    self._catalog.add_head(head.data)
                 except StaleError as error:
                     log.info("a replayed head was ignored: %s", error.message)
 
@@ -162,13 +162,21 @@ class Network:
     async def newest_head(self, author: str, slug: str, release: str | None) -> Head:
         """The newest head of a voice that the DHT or the release's providers know; remembered, too.
 
-        Raises NotFoundError when nobody knows one, and RefusedError when only old ones are replayed.
+        Raises NotFoundError when nobody knows one, and StaleError when only old ones are replayed.
         """
         known = await trio.to_thread.run_sync(self._catalog.head, author, slug, limiter=self._disk)
-        best, problem = known, None
+        best: Head | None = known
+        problem: P2PVoiceError | None = None
+
+        async def consider(head: SignedHead) -> None:
+            nonlocal best
+            await trio.to_thread.run_sync(self._catalog.add_head, head.data, limiter=self._disk)
+            if best is None or head.sequence > best.sequence:
+                best = head
+
         try:
-            best = await find_head(self._host, author, slug, known)
-        except (NotFoundError, NetworkError) as error:
+            await consider(await find_head(self._host, author, slug, known))
+        except (NotFoundError, NetworkError, StaleError) as error:
             problem = error
         if release is not None:
             try:
@@ -177,16 +185,14 @@ class Network:
                 providers = []
             for info in providers[:ASK_LIMIT]:
                 try:
-                    head = await get_head(self._host, info, author, slug, best)
-                except P2PVoiceError:
-                    continue
-                if best is None or head.sequence > best.sequence:
-                    best = head
+                    await consider(await get_head(self._host, info, author, slug, best))
+                except P2PVoiceError as error:
+                    log.info("peer %s has no newer head: %s", info.peer_id, error.message)
+        if isinstance(problem, StaleError) and best is known:
+            raise problem
         if best is None:
             raise problem or NotFoundError(f"nobody knows a head of {author}/{slug}")
-        found = best
-        await trio.to_thread.run_sync(lambda: self._catalog.add_head(found.to_bytes()), limiter=self._disk)
-        return found
+        return best
 
     # -- fetching ----------------------------------------------------------------------------------------
 

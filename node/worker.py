@@ -8,6 +8,7 @@ the least recently used one leaves first. Follows specs/worker.md.
 
 import argparse
 import io
+import json
 import os
 import queue
 import resource
@@ -22,12 +23,14 @@ from typing import Any, BinaryIO
 from p2pvoice.node import jobs
 from p2pvoice.protocol.errors import (
     BugError,
+    NotFoundError,
     OutOfMemoryError,
     P2PVoiceError,
     SynthesisError,
     UsageError,
     VoiceNotLoadableError,
 )
+from p2pvoice.protocol.ids import slugify
 
 #: Longest text of one request, in characters.
 TEXT_LIMIT = 20_000
@@ -136,11 +139,31 @@ def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def import_bundled(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Make a bundle folder of the voice that comes with the package."""
-    from p2pvoice.sovits.bundled import import_bundled as convert
+    """Make a bundle folder of the voice that comes with the package, through the same import as any other.
 
-    convert(Path(arguments["out"]), _bases(arguments["bases"]), worker.progress)
-    return inspect(worker, {"folder": arguments["out"], "bases": arguments["bases"]})
+    The package has it as upstream's two files and a clip, with the clip's text and language beside it.
+    """
+    from p2pvoice import sovits
+
+    folder = Path(sovits.__file__).parent / "data" / "bootstrap"
+    if not (folder / "reference.json").is_file():
+        raise NotFoundError("this installation comes without a voice", hint="p2pvoice import --help")
+    said = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+    files = {
+        "sovits": _only(folder, "*.pth"),
+        "gpt": _only(folder, "*.ckpt"),
+        "clip": folder / str(said["clip"]),
+        "text": said["text"],
+        "lang": said["lang"],
+    }
+    return import_voice(worker, {**arguments, **files})
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise BugError(f"the packaged voice has {len(found)} files {pattern}")
+    return found[0]
 
 
 def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -157,9 +180,15 @@ def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     """Install a helper network (HuBERT, BERT) from a folder of its published files."""
     from p2pvoice.sovits import bases
+    from p2pvoice.sovits.checkpoint import file_header
+    from p2pvoice.sovits.mapped import MappedFile
 
-    installed = bases.install(str(arguments["kind"]), Path(arguments["source"]), Path(arguments["into"]))
-    return {"installed": str(installed)}
+    name = slugify(str(arguments["name"]))
+    place = bases.install("", Path(arguments["source"]), Path(arguments["into"]) / name)
+    metadata = file_header(MappedFile(place / bases.MODEL_NAME)).metadata
+    record = {"name": name, "kind": metadata["kind"], "id": bases.content_id(place)}
+    (place / "base.json").write_text(json.dumps(record))
+    return record
 
 
 def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -175,10 +204,10 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"the text has {len(text)} characters; at most {TEXT_LIMIT} are spoken at once")
     voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"])
     wanted = SpeakText(text=text, lang=str(arguments["lang"]), **arguments["options"])
-    rate = int(voice.sample_rate)
+    rate, told = int(voice.sample_rate), len(voice.notices)
     whole: list[Any] = []
     samples = 0
-    for part in voice.speak(wanted):
+    for part in voice.speak(wanted, on_code=lambda _: worker.check()):
         worker.check()
         pcm = (numpy.clip(part, -1.0, 1.0) * 32767.0).astype("<i2")
         samples += len(pcm)
@@ -186,7 +215,7 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
             whole.append(pcm)
         else:
             worker.piece(pcm.tobytes())
-    result: dict[str, Any] = {"sample_rate": rate, "samples": samples}
+    result: dict[str, Any] = {"sample_rate": rate, "samples": samples, "notices": voice.notices[told:]}
     if arguments.get("format") == "flac":
         import soundfile
 
