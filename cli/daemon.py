@@ -5,6 +5,7 @@ Ready means that the socket answers `/v1/status`; gone means that the process ha
 bounded. Follows specs/cli.md and specs/home.md.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -125,19 +126,20 @@ def failure(said: Path, code: int) -> P2PVoiceError:
     )
 
 
-def stop(client: Client, timeout: float = STOP_TIMEOUT) -> int | None:
+def stop(client: Client, timeout: float = STOP_TIMEOUT) -> int:
     """Ask the daemon to stop and wait until its process is gone; returns its process id.
 
     Raises DaemonUnavailableError when none runs.
     """
-    pid = _pid(client, client.status())
-    client.shutdown()
+    pid = int(client.status()["pid"])
+    with contextlib.suppress(DaemonUnavailableError):  # it may be gone before its answer is read
+        client.shutdown()
     deadline = time.monotonic() + timeout
-    while _alive(client, pid):
+    while is_running(pid):
         if time.monotonic() > deadline:
             raise P2PVoiceError(
                 f"the daemon (process {pid}) was asked to stop and still runs",
-                hint=f"kill {pid}" if pid else f"its log: {client.home.log}",
+                hint=f"kill {pid}",
             )
         time.sleep(POLL)
     return pid
@@ -154,27 +156,14 @@ def end(process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOUT) -> None
     process.wait()
 
 
-def _pid(client: Client, status: dict[str, Any]) -> int | None:
-    try:
-        return int(status.get("pid") or client.home.pid.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _alive(client: Client, pid: int | None) -> bool:
-    if pid is None:
-        try:
-            client.status()
-        except DaemonUnavailableError:
-            return False
-        return True
+def is_running(pid: int) -> bool:
+    """Whether a process runs. A zombie, which only waits for its parent to ask, runs no more."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    # A child of ours stays a zombie until it is waited for; it runs no more.
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (OSError, IndexError):

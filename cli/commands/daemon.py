@@ -87,7 +87,7 @@ def stop(output: Output) -> None:
     if output.as_json:
         output.document({"stopped": True, "pid": pid})
     else:
-        output.line(f"stopped{f' (process {pid})' if pid else ''}")
+        output.line(f"stopped (process {pid})")
 
 
 @daemon.command("status")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pvoice.cli.commands.inspect import inspect_audio
+from p2pvoice.cli.daemon import is_running
 
 DEMO_TIMEOUT = 540
 """Seconds the whole demo may take on a small busy machine; a quiet one needs about one minute."""
@@ -21,14 +22,6 @@ SIZE_LIMIT = 40_000_000
 
 def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_the_demo(tmp_path: Path) -> None:
@@ -78,13 +71,13 @@ def test_the_demo(tmp_path: Path) -> None:
         assert 1.0 < clip["audio_seconds"] < 20.0
         label = inspect_audio(Path(into / clip["file"]))["label"]
         assert updated["release"] in label.values()
-        assert not label.get("reserved_code1")
+        assert not label.get("reserved1")
     assert len(labels["labels"]) == 3
     assert result["event"] == "result"
     assert result["release"] == updated["release"]
 
     assert tree(user) == set()
-    assert not any(alive(node["pid"]) for node in start["nodes"].values())
+    assert not any(is_running(node["pid"]) for node in start["nodes"].values())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -10,11 +10,12 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
+from p2pvoice.protocol.ids import release_id
 from p2pvoice.protocol.label import Label, label_flac, label_wav
 
 from .conftest import Command
 
-RELEASE = "bafakereleaseid234567"
+RELEASE = release_id(b"any manifest")
 
 
 def clip(path: Path) -> bytes:
