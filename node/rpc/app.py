@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -114,8 +115,12 @@ async def status(parts: Parts, request: Request) -> Response:
 
 async def shutdown(parts: Parts, request: Request) -> Response:
     """Answer, then stop."""
-    parts.stop.set()
-    return JSONResponse({"stopping": True})
+
+    async def stop() -> None:
+        parts.stop.set()
+
+    # Only when the answer has left: a daemon that is already ending would cut it off.
+    return JSONResponse({"stopping": True}, background=BackgroundTask(stop))
 
 
 async def peers(parts: Parts, request: Request) -> Response:

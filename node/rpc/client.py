@@ -93,7 +93,7 @@ class Client:
     ) -> Any:
         """One request with a JSON answer."""
         with self._answer(method, path, _encode(body), query, self._timeout) as response:
-            return json.loads(response.read() or b"null")
+            return json.loads(_guard(response.read) or b"null")
 
     def stream(
         self, method: str, path: str, body: object = None, *, query: Mapping[str, object] | None = None
@@ -134,7 +134,7 @@ class Client:
             with self._answer(
                 "PUT", "/v1/uploads", _pieces(file, progress), None, self._timeout, headers=headers
             ) as response:
-                return str(json.loads(response.read())["upload"])
+                return str(json.loads(_guard(response.read))["upload"])
 
     # -- the endpoints by name ---------------------------------------------------------------------
 
