@@ -56,9 +56,12 @@ def read_clip(source: Path | BinaryIO) -> tuple[Samples, int]:
                 raise UsageError(f"the clip lasts {seconds:.1f} s", hint="cut out 3 to 10 seconds")
             samples = file.read(frames=file.frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise UsageError(f"this is no audio file that can be read: {error.error_string}") from error
+        raise UsageError(
+            f"this is no audio file that can be read: {error.error_string}",
+            hint="give a wav, flac, mp3 or ogg file",
+        ) from error
     if not np.isfinite(samples).all():
-        raise RefusedError("the clip holds numbers that are no sound")
+        raise RefusedError("the clip holds numbers that are no sound", hint="export the clip again")
     return samples.mean(axis=1), rate
 
 

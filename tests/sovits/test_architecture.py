@@ -1,4 +1,4 @@
-"""The architecture rules know exactly the published models: their key lists, no tensor more, no tensor less."""
+"""The architecture rules know exactly the published models: no tensor more, no tensor less."""
 
 import json
 import os
