@@ -162,10 +162,10 @@ class ConsentDeclaration:
         return cls(
             subject=fields.text("subject"),
             ai_voice_permission=fields.flag("ai_voice_permission"),
-            subject_name=fields.text("subject_name", ""),
-            references_may_travel=fields.flag("references_may_travel", True),
+            subject_name=fields.text("subject_name"),
+            references_may_travel=fields.flag("references_may_travel"),
             scope=fields.texts("scope", len(SCOPES)),
-            statement=fields.text("statement", ""),
+            statement=fields.text("statement"),
             data_sources=fields.texts("data_sources", DATA_SOURCES_LIMIT),
             expires=fields.optional_number("expires"),
             extra=fields.rest(),

@@ -105,16 +105,16 @@ class Fields:
             )
         return list(value)
 
-    def texts(self, key: str, limit: int) -> tuple[str, ...]:
-        """A list of texts; empty when absent."""
-        values = self.items(key, limit, ())
+    def texts(self, key: str, limit: int, default: Any = _MISSING) -> tuple[str, ...]:
+        """A list of texts."""
+        values = self.items(key, limit, default)
         if not all(isinstance(value, str) for value in values):
             raise self._wrong(key, "a list of texts")
         return tuple(values)
 
-    def blobs(self, key: str, limit: int) -> tuple[bytes, ...]:
-        """A list of byte strings; empty when absent."""
-        values = self.items(key, limit, ())
+    def blobs(self, key: str, limit: int, default: Any = _MISSING) -> tuple[bytes, ...]:
+        """A list of byte strings."""
+        values = self.items(key, limit, default)
         if not all(isinstance(value, bytes) for value in values):
             raise self._wrong(key, "a list of bytes")
         return tuple(values)

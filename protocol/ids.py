@@ -68,7 +68,7 @@ def parse_release_id(text: str) -> Digest:
         if raw.startswith(_CID_PREFIX) and cid_of(raw[len(_CID_PREFIX) :]) == text:
             return raw[len(_CID_PREFIX) :]
     raise UsageError(
-        f"{text[:80]!r} is not a release id", hint="a release id looks like bagaqmeia…, 61 characters long"
+        f"{text[:80]!r} is not a release id", hint="a release id looks like bagaqiera…, 61 characters long"
     )
 
 

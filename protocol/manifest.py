@@ -39,6 +39,9 @@ RELEASE_LIMIT = MANIFEST_LIMIT + ENVELOPE_OVERHEAD
 FORMAT = 1
 """The format this version writes, and the newest one it reads."""
 
+FORMAT_LIMIT = 1000
+"""Formats a manifest may claim to be written in."""
+
 NAME_LENGTH = 80
 """Characters of a voice's display name."""
 
@@ -190,7 +193,7 @@ class Engine:
     def from_map(cls, value: object) -> "Engine":
         """Read an engine out of a decoded manifest."""
         fields = Fields(value, "the engine")
-        bases = fields.any("bases", {})
+        bases = fields.any("bases")
         if not isinstance(bases, dict):
             raise ManifestError("the bases of an engine are not a map")
         return cls(
@@ -254,7 +257,11 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything an author says of one release. ``created`` is in seconds since 1970."""
+    """Everything an author says of one release.
+
+    ``created`` is in seconds since 1970. ``format`` is what the writer writes, ``min_reader`` the oldest
+    format a reader must know to read it rightly.
+    """
 
     author: bytes
     slug: str
@@ -269,6 +276,7 @@ class Manifest:
     tags: tuple[str, ...] = ()
     references: tuple[ReferenceInfo, ...] = ()
     parents: tuple[Parent, ...] = ()
+    format: int = FORMAT
     min_reader: int = FORMAT
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -286,6 +294,7 @@ class Manifest:
         check_text(self.name, "the name", NAME_LENGTH, minimum=1)
         check_text(self.description, "the description", DESCRIPTION_LENGTH, lines=True)
         _check_number(self.created, 1, TIME_LIMIT - 1, "the time of creation")
+        _check_number(self.format, 1, FORMAT_LIMIT, "the format")
         _check_number(self.min_reader, 1, FORMAT, "min_reader")
         _check_set(self.languages, 1, LANGUAGES_LIMIT, "languages")
         for language in self.languages:
@@ -312,7 +321,7 @@ class Manifest:
     def _payload(self) -> bytes:
         body = dict(self.extra)
         body.update(
-            v=FORMAT,
+            v=self.format,
             min_reader=self.min_reader,
             author=self.author,
             slug=self.slug,
@@ -356,14 +365,14 @@ def decode_manifest(payload: bytes) -> Manifest:
     """Read a manifest that came from anywhere.
 
     Raises ManifestError for anything out of form or bounds and ConsentError when the licence or the consent
-    declaration is missing. Re-encoding the result gives the same bytes, unless a newer version left out a
-    field that this one writes; the id of a release is therefore always taken from the bytes received.
+    declaration is missing. Every field of format 1 must be there, so encoding the result again gives the same
+    bytes; the id of a release is nevertheless always taken from the bytes received.
     """
     fields = Fields(
         decode(payload, limit=MANIFEST_LIMIT, max_items=MANIFEST_ITEMS),
         "the manifest",
     )
-    fields.number("v")
+    written_by = fields.number("v")
     min_reader = fields.number("min_reader")
     if min_reader > FORMAT:
         raise ManifestError(
@@ -375,17 +384,16 @@ def decode_manifest(payload: bytes) -> Manifest:
         slug=fields.text("slug"),
         name=fields.text("name"),
         created=fields.number("created"),
-        description=fields.text("description", ""),
+        description=fields.text("description"),
         license=check_license_shape(fields.any("license", None)),
         consent=ConsentDeclaration.from_map(fields.any("consent", None)),
         languages=fields.texts("languages", LANGUAGES_LIMIT),
         tags=fields.texts("tags", TAGS_LIMIT),
         files=tuple(FileEntry.from_map(row) for row in fields.items("files", FILES_LIMIT)),
         engine=Engine.from_map(fields.any("engine")),
-        references=tuple(
-            ReferenceInfo.from_map(row) for row in fields.items("references", REFERENCES_LIMIT, ())
-        ),
-        parents=tuple(Parent.from_map(row) for row in fields.items("parents", PARENTS_LIMIT, ())),
+        references=tuple(ReferenceInfo.from_map(row) for row in fields.items("references", REFERENCES_LIMIT)),
+        parents=tuple(Parent.from_map(row) for row in fields.items("parents", PARENTS_LIMIT)),
+        format=written_by,
         min_reader=min_reader,
         extra=fields.rest(),
     )

@@ -87,7 +87,9 @@ class Query:
     @classmethod
     def _read(cls, fields: Fields) -> "Query":
         return cls(
-            fields.texts("tags", TAGS_LIMIT), fields.number("limit", PAGE_ITEMS), fields.text("cursor", "")
+            fields.texts("tags", TAGS_LIMIT, ()),
+            fields.number("limit", PAGE_ITEMS),
+            fields.text("cursor", ""),
         )
 
 
@@ -120,7 +122,9 @@ class QueryPage:
     @classmethod
     def _read(cls, fields: Fields) -> "QueryPage":
         return cls(
-            fields.blobs("releases", PAGE_ITEMS), fields.blobs("heads", PAGE_ITEMS), fields.text("next", "")
+            fields.blobs("releases", PAGE_ITEMS, ()),
+            fields.blobs("heads", PAGE_ITEMS, ()),
+            fields.text("next", ""),
         )
 
 
@@ -274,7 +278,7 @@ class Want:
         file = fields.blob("file", DIGEST_SIZE)
         first, count = fields.number("first"), fields.number("count", 1)
         # Absent codecs mean the one that everybody decodes.
-        return cls(file, first, count, fields.texts("codecs", 8) or ("raw",))
+        return cls(file, first, count, fields.texts("codecs", 8, ()) or ("raw",))
 
 
 @dataclass(frozen=True)

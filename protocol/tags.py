@@ -44,9 +44,10 @@ def normalise(text: str) -> str:
 def canonical_tag(text: str) -> str:
     """The key of a tag as somebody typed it.
 
-    ``cantonese``, ``粤语`` and ``language/粵語`` give ``language/yue``; an unknown plain word gives a free tag,
-    ``tag/<word>``. Raises UsageError for an unknown facet, for an unknown value of a facet, and for a free
-    tag that is empty, too long or holds anything but letters, digits and hyphens.
+    ``cantonese``, ``粤语`` and ``language/粵語`` give ``language/yue``; an unknown word gives ``tag/<word>``.
+
+    Raises UsageError for an unknown facet, for an unknown value of a facet, and for a free tag that is empty,
+    too long or holds anything but letters, digits and hyphens.
     """
     if len(text) > INPUT_LENGTH:
         raise UsageError(f"a tag of {len(text)} characters is too long")

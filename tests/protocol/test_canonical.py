@@ -4,6 +4,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from p2pvoice.protocol import canonical
 from p2pvoice.protocol.errors import ManifestError
 

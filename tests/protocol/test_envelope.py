@@ -2,6 +2,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+
 from p2pvoice.protocol import envelope
 from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.errors import ManifestError, SignatureError

@@ -2,6 +2,7 @@ import base58
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from p2pvoice.protocol import ids
 from p2pvoice.protocol.errors import UsageError
 
