@@ -303,3 +303,14 @@ def test_an_unknown_language_is_an_unsupported_one_for_the_text_part() -> None:
         text.phonemize("今日天氣 good", language)
     with pytest.raises(UnsupportedLanguageError):
         text.phonemize("x", "klingon")
+
+
+def test_conversion_matches_the_vector(tmp_path: Path, installed: bases.Bases) -> None:
+    """The same weights give the same files on every machine."""
+    vector = json.loads((Path(__file__).parents[2] / "specs" / "vectors" / "bundle.json").read_text())
+    clip(tmp_path)
+    bring(tmp_path, installed)
+    found = digests(tmp_path / "out")
+    assert {name: found[name] for name in vector["sha256"]} == vector["sha256"]
+    with safe_open(tmp_path / "out" / "sovits.safetensors", "pt") as file:
+        assert file.metadata() == vector["sovits_metadata"]
