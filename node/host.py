@@ -89,6 +89,8 @@ class P2PHost:
         self._failed_addresses: dict[tuple[ID, str], float] = {}
         self._failed_peers: dict[ID, float] = {}
         self._arrival = trio.Event()
+        self.joined = trio.Event()
+        """Set when a bootstrap peer was reached and the neighbourhood in the DHT was looked up."""
         # Whatever inside libp2p wants a connection comes through here: its DHT, its streams, ourselves.
         self._swarm.dial_peer = self._dial_peer
         self._swarm.register_notifee(_Watch(self))
@@ -150,9 +152,9 @@ class P2PHost:
         except trio.TooSlowError as error:
             raise PeerTimeoutError(f"peer {name} did not open a stream in {STREAM_TIMEOUT:g} s") from error
         except STREAM_ERRORS as error:
-            if self.host.get_network().get_connections(info.peer_id):
+            if "not supported" in str(error.__cause__):
                 raise ProtocolMismatchError(f"peer {name} does not speak {protocol}") from error
-            raise NetworkError(f"peer {name} closed the connection") from error
+            raise NetworkError(f"peer {name} refused the stream or closed the connection") from error
         return self._channel(stream)
 
     def serve(self, protocol: str, handler: StreamHandler) -> None:
@@ -274,7 +276,10 @@ class P2PHost:
                     await trio.sleep(pause * random.uniform(0.8, 1.2))
                     continue
                 attempt = 0
+                # The first query tells our addresses, and only the second puts us into the others' tables.
                 await self.kad.refresh()
+                await self.kad.refresh()
+                self.joined.set()
             await trio.sleep(BOOTSTRAP_CHECK * random.uniform(0.8, 1.2))
 
 
@@ -328,16 +333,24 @@ async def open_host(
     ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
     as it is, not wrapped in the groups of the nurseries below.
     """
+    failure: BaseException | None = None
     try:
         async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout) as node:
-            yield node
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            if len(error.exceptions) > 1:
+            try:
+                yield node
+            except BaseException as error:
+                failure = error
                 raise
-            error = error.exceptions[0]
-        raise error from None
+        # libp2p's services can end without a word while an error passes through them.
+        if failure is not None:
+            raise failure
+    except BaseExceptionGroup as group:
+        inner: BaseException = group
+        while isinstance(inner, BaseExceptionGroup):
+            if len(inner.exceptions) > 1:
+                raise
+            inner = inner.exceptions[0]
+        raise inner from None
 
 
 @asynccontextmanager

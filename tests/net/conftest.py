@@ -40,7 +40,7 @@ async def _network(count: int, **options: Any) -> AsyncIterator[list[P2PHost]]:
         async with open_host(generate(), listen=LOOPBACK, bootstrap=bootstrap, **options) as host:
             hosts.append(host)
             if index:
-                await host.arrival()
+                await host.joined.wait()
             ready[index].set()
             await finished.wait()
 
