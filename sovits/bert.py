@@ -154,8 +154,8 @@ class Characters:
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read a ``vocab.txt``: one token a line, numbered from 0."""
-        lines = text.split("\n", VOCABULARY_LIMIT + 1)
-        if len(lines) > VOCABULARY_LIMIT + 1:
+        lines = text.rstrip("\n").split("\n", VOCABULARY_LIMIT)
+        if len(lines) > VOCABULARY_LIMIT:
             raise BadCheckpointError(f"the vocabulary has more than {VOCABULARY_LIMIT} lines")
         return cls({line.rstrip("\r"): i for i, line in enumerate(lines) if line})
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Config, GptSettings, Tensors
 
@@ -222,7 +221,7 @@ class Text2Semantic(nn.Module):
 
     def _run(self, x: Tensor, cache: Cache, mask: Tensor | None) -> Tensor:
         if cache.filled + x.shape[1] > cache.capacity:
-            raise BadCheckpointError("the cache is full")
+            raise ValueError("the cache is full: prefill was told of too little room")
         for i, layer in enumerate(self.layers):
             q, k, v = layer.self_attn.project(x)
             k, v = cache.extend(i, k, v)
