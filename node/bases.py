@@ -65,4 +65,4 @@ async def add(parts: Parts, name: str, files: Mapping[str, str], step: Step) -> 
             finally:
                 shutil.rmtree(source, ignore_errors=True)
     finally:
-        parts.uploads.discard(*(upload for upload in files.values() if re.fullmatch("[0-9a-f]{32}", upload)))
+        parts.uploads.discard(*files.values())

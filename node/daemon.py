@@ -10,12 +10,14 @@ offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py. Fo
 """
 
 import argparse
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -55,17 +57,20 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
     async with _parts(home, config) as parts, trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, parts.stop)
         nursery.start_soon(parts.engine.run)
-        await nursery.start(serve_rpc, build_app(parts), socket_path, parts.stop.wait)
         for held in parts.catalog.installed():
             release = parts.catalog.release(held.release)
             if held.seed and release is not None:
                 parts.network.announce(release)
-        home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
-        log.info("ready", extra={"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()})
-        if ready is not None:
-            ready(parts)
-        await parts.stop.wait()
-        log.info("stopping")
+        # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
+        async with trio.open_nursery() as answering:
+            await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
+            home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
+            facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
+            log.info("ready", extra=facts)
+            if ready is not None:
+                ready(parts)
+            await parts.stop.wait()
+            log.info("stopping")
         nursery.cancel_scope.cancel()
 
 
@@ -119,6 +124,12 @@ async def _watch_signals(stop: trio.Event, task_status: Any = trio.TASK_STATUS_I
             stop.set()
 
 
+def _say_ready(parts: Parts) -> None:
+    """One JSON line on stdout: whoever started this process may now use it."""
+    facts = {"ready": True, "peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
+    print(json.dumps(facts), flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a daemon in the foreground; the exit code is that of the error that ended it."""
     parser = argparse.ArgumentParser(prog="p2pvoice-daemon", description="Run a p2pvoice node.")
@@ -151,7 +162,8 @@ def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreg
         start_log(home.log, foreground=foreground)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
-            trio.run(run, home, config)
+            trio.run(partial(run, home, config, ready=_say_ready))
+            log.info("stopped")
         finally:
             home.pid.unlink(missing_ok=True)
             home.addresses.unlink(missing_ok=True)

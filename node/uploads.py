@@ -6,6 +6,7 @@ specs/rpc.md, "Uploads".
 """
 
 import os
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,8 @@ WAITING_LIMIT = 64
 
 #: Seconds after which an upload that nobody took is deleted.
 LIFETIME = 3_600.0
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,12 @@ class Uploads:
     def path(self, name: str) -> Path:
         """Where an upload is; UsageError when there is none by that id."""
         path = self._folder / name
-        if len(name) != 32 or not set(name) <= set("0123456789abcdef") or not path.is_file():
+        if not _ID.fullmatch(name) or not path.is_file():
             raise UsageError("there is no such upload", hint="send the file again with PUT /v1/uploads")
         return path
 
     def discard(self, *names: str) -> None:
-        """Delete uploads that have served."""
+        """Delete uploads that have served; a name that is no upload's id names nothing."""
         for name in names:
-            (self._folder / name).unlink(missing_ok=True)
+            if _ID.fullmatch(name):
+                (self._folder / name).unlink(missing_ok=True)

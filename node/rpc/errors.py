@@ -6,9 +6,10 @@ details. Follows specs/rpc.md, "Errors".
 
 import logging
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from p2pvoice.protocol.errors import BugError, P2PVoiceError
+from p2pvoice.protocol.errors import BugError, P2PVoiceError, UsageError
 
 log = logging.getLogger("p2pvoice.rpc")
 
@@ -21,6 +22,8 @@ def to_error(error: BaseException) -> P2PVoiceError:
     found = _first(error)
     if found is not None:
         return found
+    if isinstance(error, ClientDisconnect):
+        return UsageError("the request ended before its body did")
     log.error("unexpected error", exc_info=error)
     return BugError()
 

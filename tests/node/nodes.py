@@ -1,0 +1,159 @@
+"""Helpers of the tests with real daemons: one process and one home each, on loopback, spoken to through the RPC client.
+
+The voices are tiny and say nothing intelligible, but they go through every step that a real one goes
+through: upstream-format checkpoints, a content encoder installed as a base, import, publish.
+"""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.errors import P2PVoiceError
+from p2pvoice.sovits.checkpoint import read_checkpoint
+from p2pvoice.sovits.hubert import HubertSettings
+
+LOOPBACK = "/ip4/127.0.0.1/tcp/0"
+CHECKPOINTS = Path(__file__).parent.parent / "golden" / "checkpoints" / "good"
+
+#: A content encoder of the width that the tiny golden checkpoints were made for.
+ENCODER = HubertSettings(
+    conv_dims=(8,) * 7, width=48, heads=4, layers=2, feed_forward=96, position_kernel=16, position_groups=4
+)
+
+TEXT = "今日天氣好好。"
+
+
+@dataclass
+class Daemon:
+    """A daemon process and its home."""
+
+    home: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    addresses: list[str] = field(default_factory=list)
+    peer_id: str = ""
+
+    @property
+    def client(self) -> Client:
+        return Client(self.home, timeout=120)
+
+    @property
+    def log(self) -> str:
+        return (self.home / "daemon.log").read_text()
+
+    def start(self, *bootstrap: "Daemon", file_limit: int = 0) -> "Daemon":
+        """Start it and wait for its ready line."""
+        command = [sys.executable, "-m", "p2pvoice.node.daemon", "--home", str(self.home)]
+        command += ["--listen", LOOPBACK]
+        for other in bootstrap:
+            command += ["--bootstrap", other.addresses[0]]
+
+        def limits() -> None:
+            if file_limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limits, start_new_session=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            _, errors = self.process.communicate()
+            raise AssertionError(f"the daemon did not start: {errors.decode()}")
+        ready = json.loads(line)
+        self.addresses, self.peer_id = ready["addresses"], ready["peer_id"]
+        return self
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal and wait until it is gone; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        self.process = None
+        return code
+
+    def meet(self, other: "Daemon") -> None:
+        """Connect it to another one."""
+        self.client.connect(other.addresses[0])
+
+
+def install_encoder(daemon: Daemon, encoder: Path) -> None:
+    """Add the content encoder as a base, as `p2pvoice base add` does."""
+    files = {path.name: daemon.client.upload(path) for path in encoder.iterdir()}
+    list(daemon.client.add_base("chinese-hubert-base", files))
+
+
+def bring(
+    daemon: Daemon, clip: Path, *, gpt: Path = CHECKPOINTS / "tiny_v2.ckpt", name: str = "Storyteller"
+) -> Any:
+    """Import the tiny voice, or one with another GPT, as a draft; its result event."""
+    client = daemon.client
+    uploads = [client.upload(path) for path in (CHECKPOINTS / "tiny_v2.pth", gpt, clip)]
+    *_, result = client.import_voice(
+        name=name,
+        sovits=uploads[0],
+        gpt=uploads[1],
+        clip=uploads[2],
+        clip_name=clip.name,
+        text=TEXT,
+        lang="yue",
+    )
+    return result
+
+
+def publish(daemon: Daemon, draft: str = "storyteller", **changed: object) -> Any:
+    """Publish a draft; its result event."""
+    body: dict[str, object] = {
+        "draft": draft,
+        "tags": ["cantonese", "male", "narration"],
+        "license": "CC-BY-4.0",
+        "consent": "self",
+        "ai_voice_permission": True,
+        "description": "溫暖嘅聲，啱講故事。",
+    }
+    *_, result = daemon.client.publish(body | changed)
+    return result
+
+
+def refusal(call: Callable[[], object]) -> P2PVoiceError:
+    """The error that a call ends with."""
+    with pytest.raises(P2PVoiceError) as caught:
+        call()
+    return caught.value
+
+
+def large_gpt(path: Path, *, feed: int, seed: int) -> Path:
+    """A GPT checkpoint in upstream's form with random weights; ``feed`` decides how large it is."""
+    tiny = read_checkpoint(CHECKPOINTS / "tiny_v2.ckpt")
+    generator = torch.Generator().manual_seed(seed)
+    weight = {}
+    for name, tensor in tiny.tensors.items():
+        shape = [feed if size == 128 and ".linear" in name else size for size in tensor.shape]
+        if list(tensor.shape) == shape:
+            weight[name] = tensor.clone().half()
+        else:
+            weight[name] = (torch.randn(shape, generator=generator) * 0.01).half()
+    config = {"model": {"head": tiny.settings.heads}, "data": {}}
+    torch.save({"weight": weight, "config": config, "info": "GPT-e1"}, path)
+    return path
+
+
+def running(pid: int) -> bool:
+    """Whether a process still runs (a zombie does not)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
