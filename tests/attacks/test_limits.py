@@ -17,6 +17,8 @@ from p2pvoice.sovits.pickle_walk import walk
 from . import forge
 
 START = b"\x80\x02"
+#: Levels of nesting by reference; each takes up to 12 opcodes of the million allowed.
+LEVELS = 50_000
 
 
 def text(word: str) -> bytes:
@@ -301,3 +303,17 @@ def test_a_mark_must_fit_the_tensors(tmp_path: Path) -> None:
         with pytest.raises(BadCheckpointError, match="mark"):
             read_checkpoint(_write(tmp_path, forge.save(forge.tiny(), head=head)))
     assert read_checkpoint(_write(tmp_path, forge.save(forge.tiny(), head=b"01"))).version == "v2"
+
+
+@pytest.mark.parametrize(
+    "wrap", [b"]h\x00a", b"h\x00\x85", b"}K\x01h\x00s", b"cutils\nHParams\n)\x81}X\x01\x00\x00\x00ah\x00sb"]
+)
+def test_depth_by_reference_does_not_break_the_process(wrap: bytes) -> None:
+    """50,000 levels on a flat stack, each value holding the one before: built and freed without harm."""
+    outer = walk(START + b"]Nq\x00a" + (wrap + b"q\x00a") * LEVELS + b".")
+    assert isinstance(outer, list)
+    assert len(outer) == LEVELS + 1
+    # Freed from the outside in, as when nothing else holds the levels.
+    last = outer.pop()
+    outer.clear()
+    del last
