@@ -7,7 +7,7 @@ Not for chunks (fetch.py) nor for finding whom to ask (discovery.py). Follows sp
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from libp2p.peer.peerinfo import PeerInfo
 
@@ -158,7 +158,7 @@ async def _ask(channel: Channel, request: Query | GetRelease | GetHead, reply: t
     frame = await channel.receive(message_limit(reply, Fail))
     if frame is None:
         raise NetworkError(f"peer {channel.peer} ended the stream")
-    answer = decode_message(frame, reply, Fail)
+    answer = cast("_Reply | Fail", decode_message(frame, reply, Fail))
     if not isinstance(answer, Fail):
         return answer
     if answer.code == NotFoundError.code:

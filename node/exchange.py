@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import trio
 from libp2p.peer.peerinfo import PeerInfo
@@ -37,6 +37,7 @@ from p2pvoice.protocol.messages import (
     GetHead,
     GetRelease,
     HeadReply,
+    Message,
     Query,
     QueryPage,
     ReleaseReply,
@@ -67,7 +68,7 @@ PAGE_RELEASES = 16
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
 
-_Request = TypeVar("_Request", Query | GetRelease | GetHead, Want)
+_Request = TypeVar("_Request", bound=Message)
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +118,13 @@ class ExchangeServer:
                 await channel.send(encode_message(BUSY))
                 return
             for _ in range(REQUESTS_PER_STREAM):
-                request = await self._request(channel, Query, GetRelease, GetHead)
+                request = cast(
+                    "Query | GetRelease | GetHead | None",
+                    await self._request(channel, Query, GetRelease, GetHead),
+                )
                 if request is None:
                     return
+                answer: Message
                 try:
                     answer = await self._answer(request)
                 except P2PVoiceError as error:
@@ -223,7 +228,7 @@ class ExchangeClient:
                 frame = await self._channel.receive(message_limit(ChunkFrame, Fail), stall=self._stall)
                 if frame is None:
                     raise NetworkError(f"peer {self._channel.peer} ended the stream")
-                answer = decode_message(frame, ChunkFrame, Fail)
+                answer = cast("ChunkFrame | Fail", decode_message(frame, ChunkFrame, Fail))
                 if isinstance(answer, Fail):
                     if answer.code == NotFoundError.code:
                         return None

@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trio
 from libp2p import new_host
@@ -26,8 +26,8 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.tools.anyio_service import background_trio_service
-from multiaddr import Multiaddr
-from multiaddr.exceptions import Error as MultiaddrError
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-untyped]
 
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.kad import Kad
@@ -62,6 +62,9 @@ BOOTSTRAP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 BOOTSTRAP_CHECK = 30.0
 """Seconds between looks whether a bootstrap peer is still connected."""
 
+BOOK_INTERVAL = 300.0
+"""Seconds between saves of the peer book."""
+
 CLOSE_TIMEOUT = 5.0
 """Seconds for closing connections and listeners at the end."""
 
@@ -83,7 +86,7 @@ class P2PHost:
         self.peers = peers
         self.id = str(host.get_id())
         self.dial_timeout = dial_timeout
-        self._swarm: Any = host.get_network()
+        self._swarm = cast(Any, host.get_network())
         self._nursery = nursery
         self._dials: dict[ID, trio.Lock] = {}
         self._failed_addresses: dict[tuple[ID, str], float] = {}
@@ -402,6 +405,8 @@ async def _running(
             async with background_trio_service(node.kad.dht):
                 for address in bootstrap:
                     nursery.start_soon(node.keep_bootstrapped, address)
+                if book_path is not None:
+                    nursery.start_soon(_keep_book, book, book_path)
                 try:
                     yield node
                 finally:
@@ -409,6 +414,16 @@ async def _running(
                         book.save(book_path)
                     nursery.cancel_scope.cancel()
                     await _say_goodbye(host)
+
+
+async def _keep_book(book: PeerBook, path: Path) -> None:
+    """Save the book now and then, so that a killed node still remembers who lied."""
+    while True:
+        await trio.sleep(BOOK_INTERVAL)
+        try:
+            book.save(path)
+        except OSError as error:
+            log.warning("could not save the peer book: %s", error)
 
 
 async def _dial_nobody() -> None:
@@ -420,7 +435,8 @@ async def _say_goodbye(host: IHost) -> None:
 
     libp2p's own way takes 0.1 s a connection, one after the other, and leaves a listener accepting.
     """
-    with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+    with trio.move_on_after(CLOSE_TIMEOUT) as scope:
+        scope.shield = True
         async with trio.open_nursery() as nursery:
             for peer in list(host.get_connected_peers()):
                 nursery.start_soon(host.disconnect, peer)

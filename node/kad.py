@@ -20,7 +20,7 @@ from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.records.validator import NamespacedValidator, Validator
-from multiaddr import Multiaddr
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError
 from p2pvoice.protocol.head import HEAD_LIMIT, Head, head_key, verify_head

@@ -9,6 +9,7 @@ specs/network.md, "Streams".
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
+from typing import cast
 
 import trio
 from libp2p.abc import INetStream, IRawConnection, ISecureConn
@@ -17,6 +18,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_x25519_key_pair
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
@@ -76,7 +78,8 @@ class Channel:
 
     async def close(self, *, reset: bool = False) -> None:
         """Close or reset the stream within ``CLOSE_BUDGET``, even when the task is being cancelled."""
-        with trio.move_on_after(CLOSE_BUDGET, shield=True):
+        with trio.move_on_after(CLOSE_BUDGET) as scope:
+            scope.shield = True
             # A stream that is gone already is what closing wants.
             with contextlib.suppress(*STREAM_ERRORS):
                 await (self.stream.reset() if reset else self.stream.close())
@@ -84,7 +87,7 @@ class Channel:
     async def finish_sending(self) -> None:
         """Tell the peer that no more frames come; reading goes on."""
         try:
-            await self.stream.close_write()
+            await cast(NetStream, self.stream).close_write()
         except STREAM_ERRORS as error:
             raise NetworkError(f"peer {self.peer} closed the connection") from error
 
@@ -172,7 +175,8 @@ class WholeWrites(SecureSession):
     """
 
     async def write(self, data: bytes) -> None:
-        with trio.move_on_after(WRITE_BUDGET, shield=True):
+        with trio.move_on_after(WRITE_BUDGET) as scope:
+            scope.shield = True
             await super().write(data)
             return
         await self.close()
