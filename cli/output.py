@@ -8,6 +8,7 @@ start. Follows specs/cli.md.
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -115,6 +116,13 @@ def seconds(count: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def date(created: Any) -> str | None:
+    """A moment in seconds since 1970 for a person, in UTC; None for what is no moment."""
+    if not isinstance(created, (int, float)):
+        return None
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(created))
 
 
 SHORT_ID = 17

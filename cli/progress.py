@@ -20,6 +20,16 @@ MILESTONES = 4
 """Lines that one file or step may take where there is no terminal: every 25 %, and the end."""
 
 
+STAGES = {
+    "read": "reading the files",
+    "listen": "listening to the clip",
+    "convert": "converting",
+    "check": "checking every number",
+    "load": "loading the voice",
+}
+"""The worker's stages in words; a stage that is not here is shown as it is named."""
+
+
 class Progress:
     """Shows progress events until it is closed; a context manager, so that a bar never stays behind."""
 
@@ -50,10 +60,10 @@ class Progress:
         """Show one progress event: a step, and how much of how much if it says so."""
         if self._silent:
             return
-        label = str(
-            event.get("step") or event.get("file") or event.get("stage") or event.get("message") or "working"
-        )
-        have, total = event.get("have", event.get("done")), event.get("total")
+        # A fetch counts over all its files, whichever it is at: that is one bar, not one a file.
+        label = str(event.get("step") or event.get("stage") or ("fetching" if "file" in event else "working"))
+        label = STAGES.get(label, label)
+        have, total = event.get("have"), event.get("total")
         counted = isinstance(have, (int, float)) and isinstance(total, (int, float)) and total > 0
         if self._terminal:
             self._bar(label, have if counted else None, total if counted else None)

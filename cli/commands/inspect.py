@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from p2pvoice.cli.output import Output, json_option, printable, size
+from p2pvoice.cli.output import Output, date, json_option, printable, size
 from p2pvoice.protocol.errors import UsageError
 
 FILE_LIMIT = 256 * 1024 * 1024
@@ -17,6 +17,9 @@ FILE_LIMIT = 256 * 1024 * 1024
 
 HEADER_LIMIT = 100 * 1024 * 1024
 """Bytes of a safetensors file that may be read for its header: the format's own limit."""
+
+MARKS = {"1": "yes", "2": "possibly", "3": "suspected"}
+"""What the label's three values mean."""
 
 TENSORS_SHOWN = 12
 """Tensors listed for a person; `--json` lists all."""
@@ -124,10 +127,23 @@ def show(output: Output, facts: dict[str, Any]) -> None:
         output.pairs(rows)
         return
     label = facts["label"]
-    output.pairs(
-        rows + [(name.replace("_", " "), printable(str(value))) for name, value in (label or {}).items()]
-    )
     if label is None:
-        output.note(
-            "no AIGC label: the file does not say that it is synthetic, which proves nothing either way"
-        )
+        output.pairs(rows)
+        output.note("no AIGC label: the file does not say it is synthetic, which proves nothing either way")
+        return
+    output.pairs(
+        [
+            *rows,
+            ("synthetic", f"{MARKS.get(label['mark'], 'unknown')} (AIGC label {label['mark']})"),
+            ("release", label.get("release")),
+            ("voice", label.get("voice")),
+            ("licence", label.get("license")),
+            ("made by", label.get("producer")),
+            ("made at", date(label.get("created"))),
+            ("produce id", label.get("produce_id")),
+            (
+                "passed on by",
+                " ".join(label.get(part, "") for part in ("propagator", "propagate_id")).strip(),
+            ),
+        ]
+    )

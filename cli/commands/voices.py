@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from p2pvoice.cli.files import write_output
-from p2pvoice.cli.output import Output, json_option, seconds, short_author, short_id, size
+from p2pvoice.cli.output import Output, date, json_option, seconds, short_author, short_id, size
 from p2pvoice.cli.progress import Progress
 from p2pvoice.node.rpc.client import Client, Event
 
@@ -136,7 +136,7 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("author", f"{voice.get('author')}{' (you)' if voice.get('own') else ' (unknown)'}"),
             ("slug", voice.get("slug")),
             ("sequence", voice.get("sequence")),
-            ("created", _date(voice.get("created"))),
+            ("created", date(voice.get("created"))),
             ("description", voice.get("description")),
             ("languages", " ".join(voice.get("languages", []))),
             ("tags", " ".join(voice.get("tags", []))),
@@ -162,14 +162,6 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("installed", "yes" if voice.get("installed") else "no"),
         ]
     )
-
-
-def _date(created: Any) -> str | None:
-    if not isinstance(created, (int, float)):
-        return None
-    import datetime
-
-    return datetime.datetime.fromtimestamp(created, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 @click.command()

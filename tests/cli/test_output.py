@@ -74,17 +74,25 @@ def test_small_phrases() -> None:
 def test_progress_without_a_terminal_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(Output()) as progress:
         for have in range(0, 1_000_001, 10_000):
-            progress.show({"event": "progress", "file": "gpt.safetensors", "have": have, "total": 1_000_000})
+            progress.show(
+                {
+                    "event": "progress",
+                    "file": "gpt.safetensors",
+                    "received": 0,
+                    "have": have,
+                    "total": 1_000_000,
+                }
+            )
         progress.show({"event": "progress", "step": "signing"})
         progress.show({"event": "progress", "step": "signing"})
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "gpt.safetensors: 0 B of 1.0 MB",
-        "gpt.safetensors: 250.0 kB of 1.0 MB",
-        "gpt.safetensors: 500.0 kB of 1.0 MB",
-        "gpt.safetensors: 750.0 kB of 1.0 MB",
-        "gpt.safetensors: 1.0 MB of 1.0 MB",
+        "fetching: 0 B of 1.0 MB",
+        "fetching: 250.0 kB of 1.0 MB",
+        "fetching: 500.0 kB of 1.0 MB",
+        "fetching: 750.0 kB of 1.0 MB",
+        "fetching: 1.0 MB of 1.0 MB",
         "signing",
     ]
 
@@ -98,8 +106,16 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with Progress(Output()) as progress:
-        progress.show({"event": "progress", "file": "gpt.safetensors", "have": 500_000, "total": 1_000_000})
-    assert "gpt.safetensors" in terminal.getvalue()
+        progress.show(
+            {
+                "event": "progress",
+                "file": "gpt.safetensors",
+                "received": 0,
+                "have": 500_000,
+                "total": 1_000_000,
+            }
+        )
+    assert "fetching" in terminal.getvalue()
     assert "━" in terminal.getvalue()
 
 

@@ -1,6 +1,8 @@
 """The console examples of README and of the pages beside this file, run for real."""
 
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,23 +10,23 @@ from pathlib import Path
 import pytest
 
 from p2pvoice.cli import daemon
+from p2pvoice.cli.main import COMMANDS
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import DaemonUnavailableError
 
-from .transcript import Names, examples, matches, run_page
+from .transcript import Names, matches, run_page
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent.parent / "README.md", *sorted(HERE.glob("*.md"))]
 
 
 @pytest.fixture
-def no_daemon_left(home: Path) -> Iterator[None]:
-    """A page that starts a daemon stops it; if it failed half-way, it is stopped here."""
+def no_daemon_left(home: Path, tmp_path: Path) -> Iterator[None]:
+    """A page that starts daemons stops them; if it failed half-way, they are stopped here."""
     yield
-    try:
-        daemon.stop(Client(home))
-    except DaemonUnavailableError:
-        return
+    for place in (home, tmp_path / "friend"):
+        with contextlib.suppress(DaemonUnavailableError):
+            daemon.stop(Client(place))
 
 
 @pytest.mark.usefixtures("no_daemon_left")
@@ -36,10 +38,8 @@ def test_page(page: Path, home: Path, tmp_path: Path) -> None:
 
 
 def test_every_command_of_the_help_is_shown_somewhere() -> None:
-    from p2pvoice.cli.main import COMMANDS
-
-    typed = [example.command.split() for page in PAGES for example in examples(page.read_text())]
-    shown = {words[1] for words in typed if words[0] == "p2pvoice" and len(words) > 1}
+    text = "\n".join(page.read_text() for page in PAGES)
+    shown = set(re.findall(r"p2pvoice (?:--home \S+ )?([a-z]+)", text))
     assert set(COMMANDS) - shown == set()
 
 

@@ -3,12 +3,17 @@
 In a ```console block a line that starts with `$ ` is typed into a shell; the lines up to the next one are
 what a person sees on the terminal (stdout and stderr together). What differs from run to run may differ:
 numbers, units, amounts of white space, and ids, but an id is the same id wherever the page repeats it, also
-in the commands that follow. A line `…` stands for any number of lines, `[exit N]` for the exit code (0 when left out).
+in the commands that follow. A line `…` stands for any number of lines, `[exit N]` for the exit code (0
+when left out).
+
+`python tests/transcripts/transcript.py PAGE` runs a page and writes what was printed into it.
 """
 
 import os
 import re
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +21,21 @@ from pathlib import Path
 COMMAND_TIMEOUT = 300
 """Seconds one command of a page may take."""
 
-ID = r"(?:did:key:)?z6Mk[A-Za-z0-9]{6,}|12D3KooW[A-Za-z0-9]{6,}|ba[a-z2-7]{12,}"
-"""Author, peer and release ids, whole or as the beginnings that tables show."""
+PEER = r"12D3KooW[A-Za-z0-9]{6,}"
+
+ID = rf"/ip4/[0-9.]+/tcp/[0-9]+/p2p/{PEER}|(?:did:key:)?z6Mk[A-Za-z0-9]{{6,}}|{PEER}|ba[a-z2-7]{{12,}}"
+"""Addresses and author, peer and release ids, whole or as the beginnings that tables show."""
+
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 VARYING = re.compile(
-    rf"(?P<id>{ID})|(?P<date>\d{{4}}-\d\d-\d\d \d\d:\d\d)|(?P<time>\d+ (?:min|h)(?: \d+ (?:s|min))?)"
+    rf"(?P<id>{ID})|(?P<uuid>{UUID})|(?P<date>\d{{4}}-\d\d-\d\d \d\d:\d\d)"
+    r"|(?P<time>\d+ (?:min|h)(?: \d+ (?:s|min))?)"
     r"|(?P<amount>\d+(?:\.\d+)? (?:B|kB|MB|GB|ms|s)(?:/s)?\b)|(?P<number>\d+(?:\.\d+)?)|(?P<space>\s+)"
 )
 
 PATTERNS = {
+    "uuid": UUID,
     "date": r"\d{4}-\d\d-\d\d \d\d:\d\d",
     "time": r"(?:\d+ (?:min|h)(?: \d+ (?:s|min))?|\d+(?:\.\d+)? m?s)",
     "amount": r"\d+(?:\.\d+)? (?:B|kB|MB|GB|ms|s|min \d+ s)(?:/s)?",
@@ -115,27 +126,64 @@ def _line(expected: str, found: str) -> list[tuple[str, str]] | None:
     return list(zip(ids, hit.groups(), strict=True)) if hit else None
 
 
+def execute(typed: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and output of one shell command."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", typed],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=COMMAND_TIMEOUT,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode()
+
+
 def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> int:
-    """Run the page's examples in `folder` and return how many ran. AssertionError at the first that differs."""
+    """Run the page's examples in `folder`; returns how many. AssertionError at the first that differs."""
     names = Names()
     count = 0
     for example in examples(page.read_text()):
         typed = names.translate(example.command)
-        done = subprocess.run(
-            ["/bin/sh", "-c", typed],
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=COMMAND_TIMEOUT,
-            check=False,
-        )
-        shown = done.stdout.decode()
+        code, shown = execute(typed, folder, environment)
         where = f"{page.name}:{example.line}: $ {typed}\n"
-        assert done.returncode == example.exit_code, f"{where}exit code {done.returncode}\n{shown}"
+        assert code == example.exit_code, f"{where}exit code {code}\n{shown}"
         expected = "\n".join(example.expected).strip("\n").splitlines()
         told = f"{where}-- expected\n" + "\n".join(expected) + f"\n-- printed\n{shown}"
         assert matches(expected, shown.strip("\n").splitlines(), names), told
         count += 1
     return count
+
+
+def write_page(page: Path) -> None:
+    """Run the page's examples and put what they print in the place of what it shows."""
+    names, written, lines = Names(), [], page.read_text().splitlines()
+    found = {example.line: example for example in examples(page.read_text())}
+    with tempfile.TemporaryDirectory(prefix="p2pv-") as folder:
+        place = Path(folder, "here")
+        place.mkdir()
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {"P2PVOICE_HOME": str(Path(folder, "me")), "PATH": path}
+        skip = False
+        for number, line in enumerate(lines, 1):
+            if line.startswith("```"):
+                skip = False
+            if example := found.get(number):
+                # The ids typed are those of the last writing: what they were shown as is what they are now.
+                typed = names.translate(example.command)
+                code, shown = execute(typed, place, environment)
+                for before, now in zip(example.expected, shown.splitlines(), strict=False):
+                    names.actual.update(zip(re.findall(ID, before), re.findall(ID, now), strict=False))
+                # A path of this machine says nothing on a page.
+                kept = [row.rstrip().replace(folder, "…") for row in shown.rstrip().splitlines()]
+                written += [f"$ {typed}", *kept, *([f"[exit {code}]"] if code else [])]
+                skip = True
+            elif not skip:
+                written.append(line)
+    page.write_text("\n".join(written) + "\n")
+
+
+if __name__ == "__main__":
+    write_page(Path(sys.argv[1]))
