@@ -249,8 +249,8 @@ def test_chunks_must_add_up() -> None:
     "path",
     [
         "../voice.json", "/voice.json", "voice.json/", "./voice.json", "reference/../voice.json",
-        "reference/00.wav", "reference/100.wav", "reference/0.mp3", "voice.json\0", "voice.json\n", "VOICE.JSON", "voicé.json",
-        "",
+        "reference/00.wav", "reference/100.wav", "reference/0.mp3", "voice.json\0", "voice.json\n",
+        "VOICE.JSON", "voicé.json", "",
         "gpt.ckpt", "reference\\0.wav", "reference/٠.wav", b"voice.json", None,
     ],
 )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The test vectors in specs/vectors say what the code does; any other implementation can check itself by them."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from p2pvoice.protocol import (
+    canonical,
+    chunks,
+    codec,
+    envelope,
+    errors,
+    framing,
+    head,
+    ids,
+    label,
+    manifest,
+    messages,
+    tags,
+    tensors,
+)
+
+FOLDER = Path(__file__).parents[2] / "specs" / "vectors"
+KINDS = {
+    kind.TYPE: kind
+    for kind in (
+        messages.Query,
+        messages.QueryPage,
+        messages.GetRelease,
+        messages.ReleaseReply,
+        messages.GetHead,
+        messages.HeadReply,
+        messages.GetHave,
+        messages.Have,
+        messages.Want,
+        messages.ChunkFrame,
+        messages.Fail,
+    )
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+
+
+def value_of(shown: Any) -> Any:
+    """The value a vector shows: JSON, with {"$hex": …} for bytes."""
+    if isinstance(shown, dict):
+        if set(shown) == {"$hex"}:
+            return bytes.fromhex(shown["$hex"])
+        return {key: value_of(item) for key, item in shown.items()}
+    return [value_of(item) for item in shown] if isinstance(shown, list) else shown
+
+
+def private_key(vector: dict[str, Any]) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector["private_key"]))
+
+
+def test_every_vector_file_is_tested() -> None:
+    own = Path(__file__).read_text("utf-8")
+    for path in FOLDER.glob("*.json"):
+        assert f'load("{path.stem}")' in own
+
+
+def test_ids() -> None:
+    vector = load("ids")
+    for case in vector["release"]:
+        assert ids.release_id(bytes.fromhex(case["payload"])) == case["id"]
+        assert ids.cid_of(ids.parse_release_id(case["id"])) == case["id"]
+    for case in vector["author"]:
+        assert ids.author_id(bytes.fromhex(case["public_key"])) == case["id"]
+        assert ids.parse_author_id(case["id"]).hex() == case["public_key"]
+    for case in vector["bundle"]:
+        files = [(path, size, bytes.fromhex(digest)) for path, size, digest in case["files"]]
+        assert ids.bundle_id(files) == case["id"]
+    for case in vector["slugify"]:
+        assert ids.slugify(case["name"]) == case["slug"]
+    parsers = {
+        "not_release": ids.parse_release_id,
+        "not_author": ids.parse_author_id,
+        "not_slug": ids.check_slug,
+    }
+    for name, parse in parsers.items():
+        for text in vector[name]:
+            with pytest.raises(errors.UsageError):
+                parse(text)
+
+
+def test_canonical() -> None:
+    vector = load("canonical")
+    for case in vector["values"]:
+        raw = bytes.fromhex(case["bytes"])
+        assert canonical.encode(value_of(case["value"])) == raw
+        assert canonical.decode(raw, limit=1000) == value_of(case["value"])
+    for case in vector["refused"]:
+        with pytest.raises(errors.ManifestError):
+            canonical.decode(bytes.fromhex(case["bytes"]), limit=1000)
+
+
+def test_envelope() -> None:
+    vector = load("envelope")
+    payload = bytes.fromhex(vector["payload"])
+    sealed = envelope.seal(vector["kind"], payload, private_key(vector))
+    assert envelope.signed_bytes(vector["kind"], payload).hex() == vector["signed"]
+    assert sealed.signature.hex() == vector["signature"]
+    assert sealed.to_bytes().hex() == vector["envelope"]
+    assert ids.author_id(sealed.author) == vector["author"]
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])):
+            envelope.open_envelope(bytes.fromhex(case["envelope"]), kind=vector["kind"], limit=100)
+
+
+def test_manifest() -> None:
+    vector = load("manifest")
+    payload = bytes.fromhex(vector["payload"])
+    assert canonical.encode(value_of(vector["value"])) == payload
+    read = manifest.decode_manifest(payload)
+    assert (ids.release_id(payload), read.bundle_id) == (vector["id"], vector["bundle"])
+    release = manifest.verify_release(bytes.fromhex(vector["release"]))
+    assert (release.id, release.manifest) == (vector["id"], read)
+    assert manifest.sign_manifest(read, private_key(vector)).envelope.to_bytes().hex() == vector["release"]
+    newer = bytes.fromhex(vector["newer"]["payload"])
+    assert manifest.decode_manifest(newer).payload() == newer
+    assert ids.release_id(newer) == vector["newer"]["id"]
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            manifest.decode_manifest(bytes.fromhex(case["payload"]))
+        assert caught.value.code == case["error"]
+
+
+def test_head() -> None:
+    vector = load("head")
+    key = private_key(vector)
+    public = key.public_key().public_bytes_raw()
+    made = head.Head(public, vector["slug"], vector["sequence"], vector["release"], vector["expires"])
+    assert made.payload().hex() == vector["payload"]
+    assert head.sign_head(made, key).hex() == vector["head"]
+    assert head.verify_head(bytes.fromhex(vector["head"]), vector["now"]) == made
+    with pytest.raises(errors.StaleError):
+        head.verify_head(bytes.fromhex(vector["head"]), vector["expired_at"])
+    assert head.head_key(public, vector["slug"]) == vector["key"].encode()
+    assert head.head_key(vector["author"], vector["slug"]) == vector["key"].encode()
+    assert head.release_key(vector["release"]).hex() == vector["release_key"]
+    for tag, expected in vector["tag_keys"].items():
+        assert head.tag_key(tag).hex() == expected
+
+
+def test_tags() -> None:
+    vector = load("tags")
+    for typed, key in vector["keys"].items():
+        assert tags.canonical_tag(typed) == key
+    for typed in vector["refused"]:
+        with pytest.raises(errors.UsageError):
+            tags.canonical_tag(typed)
+    # Values may be added; none may ever go.
+    assert set(vector["vocabulary"]) <= set(tags.known_tags())
+
+
+def test_chunks() -> None:
+    vector = load("chunks")
+    for case in vector["tensor_files"]:
+        found, position = {}, case["header_size"]
+        for number, (dtype, shape) in enumerate(case["tensors"]):
+            size = tensors.ITEM_SIZE[dtype]
+            for length in shape:
+                size *= length
+            found[str(number)] = tensors.TensorInfo(dtype, tuple(shape), position, position + size)
+            position += size
+        assert position == case["file_size"]
+        header = tensors.SafetensorsHeader(found, {}, case["header_size"], position)
+        assert chunks.plan_chunks(position, header) == case["chunks"]
+    for case in vector["plain_files"]:
+        assert chunks.plan_chunks(case["file_size"]) == case["chunks"]
+    for case in vector["bitmaps"]:
+        bitmap = chunks.Bitmap.from_bytes(bytes.fromhex(case["bytes"]), case["count"])
+        assert [index for index in range(case["count"]) if index in bitmap] == case["present"]
+    for case in vector["encoded"]:
+        raw = bytes.fromhex(case["raw"])
+        data, digest = bytes.fromhex(case["data"]), bytes.fromhex(case["digest"])
+        assert codec.decode_chunk(case["codec"], data, len(raw), digest) == raw
+    for case in vector["refused"]:
+        with pytest.raises(errors.ChunkMismatchError):
+            codec.decode_chunk(
+                case["codec"], bytes.fromhex(case["data"]), case["size"], bytes.fromhex(case["digest"])
+            )
+
+
+def test_messages() -> None:
+    vector = load("messages")
+    assert {case["type"] for case in vector["messages"]} == set(KINDS)
+    for case in vector["messages"]:
+        raw = bytes.fromhex(case["bytes"])
+        message = messages.decode_message(raw, KINDS[case["type"]])
+        assert messages.encode_message(message) == raw
+        assert canonical.encode(value_of(case["fields"]) | {"t": case["type"]}) == raw
+        assert framing.FrameReader().feed(bytes.fromhex(case["frame"])) == [raw]
+    for case in vector["refused"]:
+        with pytest.raises(errors.ManifestError):
+            messages.decode_message(bytes.fromhex(case["bytes"]), KINDS[case["type"]])
+
+
+def test_framing() -> None:
+    vector = load("framing")
+    for case in vector["frames"]:
+        payload, frame = bytes.fromhex(case["payload"]), bytes.fromhex(case["frame"])
+        assert framing.encode_frame(payload, vector["limit"]) == frame
+        assert framing.FrameReader(vector["limit"]).feed(frame) == [payload]
+    for beginning in vector["refused"]:
+        with pytest.raises(errors.ManifestError):
+            framing.FrameReader(vector["limit"]).feed(bytes.fromhex(beginning))
+
+
+def test_label() -> None:
+    vector = load("label")
+    made = label.Label(**vector["label"])
+    for format, write in (("wav", label.label_wav), ("flac", label.label_flac)):
+        labelled = bytes.fromhex(vector[f"labelled_{format}"])
+        assert write(bytes.fromhex(vector[format]), made) == labelled
+        assert label.read_label(labelled) == made
+        assert vector["text"].encode() in labelled
+        assert vector["own_text"].encode() in labelled
+    wav = bytes.fromhex(vector["labelled_wav"])
+    at = wav.index(b"AIGC")
+    assert struct.unpack_from("<I", wav, at + 4)[0] == len(vector["text"])
+
+
+def test_safetensors() -> None:
+    vector = load("safetensors")
+    good = vector["good"]
+    raw = bytes.fromhex(good["file"])
+    header = tensors.read_header(raw, len(raw))
+    assert (header.header_size, dict(header.metadata)) == (good["header_size"], good["metadata"])
+    read = {name: [t.dtype, list(t.shape), t.start, t.end] for name, t in header.tensors.items()}
+    assert read == good["tensors"]
+    for case in vector["refused"]:
+        raw = bytes.fromhex(case["file"])
+        with pytest.raises(errors.BadCheckpointError):
+            tensors.read_header(raw, len(raw))
