@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from p2pvoice.protocol.errors import BadCheckpointError, NotFoundError, UsageError
 from p2pvoice.sovits.bert import Bert, Characters, current_names
@@ -27,6 +26,7 @@ from p2pvoice.sovits.identify import is_finite
 from p2pvoice.sovits.mapped import MappedFile
 from p2pvoice.sovits.pickle_walk import TensorSpec, walk
 from p2pvoice.sovits.sizes import Config, Tensors
+from p2pvoice.sovits.tensorfile import write_half
 from p2pvoice.sovits.torch_zip import open_zip
 
 KINDS = ("hubert", "bert")
@@ -75,11 +75,11 @@ class Bases:
     def _find(self, kind: str, base: str) -> Path:
         for folder in self.folders:
             for candidate in _installed(folder):
+                if base != kind:
+                    if content_id(candidate) == base:
+                        return candidate
                 # A base that came with the program serves by its id only, never as the published one.
-                by_kind = base == kind and folder != BUNDLED
-                if (by_kind and _described(candidate)[0] == kind) or (
-                    base != kind and content_id(candidate) == base
-                ):
+                elif folder != BUNDLED and _described(candidate)[0] == kind:
                     return candidate
         name = "chinese-hubert-base" if kind == "hubert" else "chinese-roberta-wwm-ext-large"
         wanted = kind if base == kind else f"{kind} {base[:20]}…"
@@ -91,6 +91,11 @@ def content_id(folder: Path) -> str:
     with (folder / MODEL_NAME).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").digest()
     return "b" + base64.b32encode(_CID_PREFIX + digest).decode().lower().rstrip("=")
+
+
+def kind_of(folder: Path) -> str:
+    """What an installed base is: one of KINDS."""
+    return _described(folder)[0]
 
 
 def install(kind: str, source: Path, into: Path) -> Path:
@@ -116,13 +121,13 @@ def install(kind: str, source: Path, into: Path) -> Path:
 
 
 def write(kind: str, tensors: Tensors, config: Config, into: Path, vocabulary: bytes | None = None) -> Path:
-    """Write a base that was already checked, or just trained; an older one in ``into`` is replaced."""
+    """Write a base that was checked, or just trained, in half precision; an older one is replaced."""
     into.mkdir(parents=True, exist_ok=True)
     if vocabulary is not None:
         (into / VOCABULARY_NAME).write_bytes(vocabulary)
     metadata = {"kind": kind, "config": json.dumps(dict(config), sort_keys=True, separators=(",", ":"))}
     growing = into / (MODEL_NAME + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in sorted(tensors.items())}, growing, metadata)
+    write_half(growing, tensors, metadata)
     os.replace(growing, into / MODEL_NAME)
     return into
 
@@ -142,7 +147,9 @@ def _installed(folder: Path) -> Iterator[Path]:
     """The bases in ``folder``: itself, or the folders in it."""
     if not folder.is_dir():
         return
-    for candidate in [folder, *sorted(folder.iterdir())[:FOLDER_LIMIT]]:
+    # A hidden folder is one that somebody is still filling.
+    within = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for candidate in [folder, *within[:FOLDER_LIMIT]]:
         if (candidate / MODEL_NAME).is_file():
             yield candidate
 
@@ -151,10 +158,12 @@ def _described(folder: Path) -> tuple[str, Config]:
     """Kind and configuration of an installed base."""
     metadata = file_header(MappedFile(folder / MODEL_NAME)).metadata
     try:
-        config = json.loads(metadata.get("config", "{}"))
+        config = json.loads(metadata.get("config", ""))
     except (ValueError, RecursionError) as error:
-        raise BadCheckpointError(f"the base in {folder.name} does not say what it is") from error
-    return metadata.get("kind", ""), config if type(config) is dict else {}
+        raise BadCheckpointError(f"the base in {folder.name!a} does not say what it is") from error
+    if type(config) is not dict:
+        raise BadCheckpointError(f"the base in {folder.name!a} does not say what it is")
+    return metadata.get("kind", ""), config
 
 
 def _load(folder: Path) -> tuple[dict[str, torch.Tensor], Config]:
