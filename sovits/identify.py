@@ -267,7 +267,7 @@ def _groups(
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether every number is finite, looking at a piece at a time so that memory stays small."""
     if tensor.is_contiguous():
-        return all(bool(torch.isfinite(piece).all()) for piece in tensor.reshape(-1).split(SCAN_STEP))
+        return all(bool(torch.isfinite(piece).all()) for piece in torch.split(tensor.reshape(-1), SCAN_STEP))
     return bool(torch.isfinite(tensor).all())
 
 

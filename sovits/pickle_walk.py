@@ -7,6 +7,7 @@ or name ends the walk with :class:`UnsafeFileError`. Follows specs/checkpoints.m
 
 import struct
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from p2pvoice.protocol.errors import BadCheckpointError, UnsafeFileError
 
@@ -275,18 +276,20 @@ class _Walk:
         self.push(StorageSpec(dtype, itemsize, key, count))
 
 
-def _is_size(value: object) -> bool:
+def _is_size(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 1 << 40
 
 
 def _tensor(arguments: tuple[object, ...]) -> TensorSpec:
     """Check a tensor description against its storage: inside, not overlapping itself, nothing negative."""
-    if len(arguments) not in (6, 7) or type(arguments[0]) is not StorageSpec:
-        raise UnsafeFileError("the file builds a tensor from something that is no storage")
+    if len(arguments) not in (6, 7):
+        raise UnsafeFileError("the file builds a tensor in a way that no weight file does")
     storage, offset, shape, stride = arguments[:4]
+    if not isinstance(storage, StorageSpec):
+        raise UnsafeFileError("the file builds a tensor from something that is no storage")
     if type(shape) is not tuple or type(stride) is not tuple or len(shape) != len(stride):
         raise _broken("describes a tensor wrongly")
-    if len(shape) > RANK_LIMIT or not all(_is_size(n) for n in (offset, *shape, *stride)):
+    if len(shape) > RANK_LIMIT or not _is_size(offset) or not all(_is_size(n) for n in shape + stride):
         raise _broken("describes a tensor of impossible size")
     reach = 1
     for step, size in sorted((step, size) for step, size in zip(stride, shape, strict=True) if size > 1):

@@ -183,7 +183,7 @@ def _data_start(file: MappedFile, name: bytes, offset: int, length: int, directo
     )
     # The leading two bytes of the very first header may carry a version marker in place of "PK".
     good = signature[2:] == b"\x03\x04" if offset == 0 else signature == b"PK\x03\x04"
-    start = offset + _LOCAL.size + name_size + extra_size
+    start: int = offset + _LOCAL.size + name_size + extra_size
     if not good or flags & ~0x0808 or method != 0 or name_size != len(name):
         raise _bad(f"its entry {_show(name)} is damaged")
     if start + length > directory or file.bytes(offset + _LOCAL.size, name_size) != name:
