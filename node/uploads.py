@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from p2pvoice.node.partial import storage_error
-from p2pvoice.protocol.errors import P2PVoiceError, UsageError
+from p2pvoice.protocol.errors import UsageError
 
 #: Largest upload in bytes.
 UPLOAD_LIMIT = 4 << 30
@@ -70,7 +70,7 @@ class Uploads:
         except OSError as error:
             self.discard(name)
             raise storage_error(error, path) from error
-        except (P2PVoiceError, trio.Cancelled):
+        except BaseException:
             self.discard(name)
             raise
         if not size:

@@ -180,13 +180,10 @@ def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     """Install a helper network (HuBERT, BERT) from a folder of its published files."""
     from p2pvoice.sovits import bases
-    from p2pvoice.sovits.checkpoint import file_header
-    from p2pvoice.sovits.mapped import MappedFile
 
     name = slugify(str(arguments["name"]))
     place = bases.install("", Path(arguments["source"]), Path(arguments["into"]) / name)
-    metadata = file_header(MappedFile(place / bases.MODEL_NAME)).metadata
-    record = {"name": name, "kind": metadata["kind"], "id": bases.content_id(place)}
+    record = {"name": name, "kind": bases.kind_of(place), "id": bases.content_id(place)}
     (place / "base.json").write_text(json.dumps(record))
     return record
 

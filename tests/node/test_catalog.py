@@ -225,7 +225,9 @@ def test_name_can_be_an_id_a_voice_or_a_beginning(catalog: Catalog) -> None:
         assert catalog.resolve(ref).id == release.id, ref
 
 
-@pytest.mark.parametrize("ref", ["", "b", "z6M", "nobody", "did:key:z6Mk/other", "storytell", "%", "b_______"])
+@pytest.mark.parametrize(
+    "ref", ["", "b", "z6M", "nobody", "did:key:z6Mk/other", "storytell", "%", "b_______"]
+)
 def test_unknown_name_is_not_found(catalog: Catalog, ref: str) -> None:
     add(catalog, make_release())
     with pytest.raises(NotFoundError):

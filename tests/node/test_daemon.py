@@ -139,7 +139,11 @@ def test_json_body_ends_at_its_limit(daemons: Make) -> None:
 
 def test_broken_requests_do_not_hurt_it(daemons: Make) -> None:
     daemon = daemons().start()
-    for raw in (b"\r\n\r\n", b"GET /v1/status", b"POST /v1/drafts HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+    for raw in (
+        b"\r\n\r\n",
+        b"GET /v1/status",
+        b"POST /v1/drafts HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    ):
         with socket.socket(socket.AF_UNIX) as link:
             link.connect(str(daemon.home / "rpc.sock"))
             link.sendall(raw)
@@ -156,7 +160,9 @@ def test_uploads_end_with_the_daemon_and_are_named_by_the_daemon(daemons: Make, 
     assert (daemon.home / "uploads" / upload).stat().st_size == 3_000_000
     for forged in ("../keys/author.key", "/etc/passwd", "0" * 32):
         body = {"name": "x", "sovits": forged, "gpt": upload, "clip": upload, "text": "t", "lang": "en"}
-        assert isinstance(refusal(lambda body=body: list(daemon.client.stream("POST", "/v1/drafts", body))), UsageError)
+        assert isinstance(
+            refusal(lambda body=body: list(daemon.client.stream("POST", "/v1/drafts", body))), UsageError
+        )
     assert (daemon.home / "keys" / "author.key").exists()
     daemon.client.upload(source)
     daemon.end()

@@ -102,9 +102,7 @@ async def test_cancelled_request_leaves_the_pipe_in_step(tmp_path: Path) -> None
         assert engine.pid == pid
 
 
-async def test_worker_that_does_not_let_go_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_worker_that_does_not_let_go_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("p2pvoice.node.engine.CANCEL_GRACE", 0.2)
     async with _engine(tmp_path) as engine:
         await engine.call("ping", {})
