@@ -1,4 +1,4 @@
-"""The test vectors in specs/vectors say what the code does; another implementation can check itself by them."""
+"""The vectors in specs/vectors say what the code does, so that another implementation can check itself."""
 
 import json
 import struct
