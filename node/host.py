@@ -32,7 +32,7 @@ from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.kad import Kad
 from p2pvoice.node.peers import Fault, PeerBook
-from p2pvoice.node.wire import STREAM_ERRORS, Channel, Noise
+from p2pvoice.node.wire import STREAM_ERRORS, Channel, Noise, WholeWrites
 from p2pvoice.protocol.errors import (
     NetworkError,
     PeerTimeoutError,
@@ -295,6 +295,9 @@ class _Watch:
     async def connected(self, network: object, connection: Any) -> None:
         owner = self._owner
         peer = connection.muxed_conn.peer_id
+        session = connection.muxed_conn.secured_conn
+        if isinstance(session, WholeWrites):
+            session.guard(connection.muxed_conn)
         direction = "inbound" if "INBOUND" in str(connection.direction).upper() else "outbound"
         owner.peers.connected(str(peer), direction)
         owner._arrival.set()

@@ -16,6 +16,7 @@ from libp2p.abc import IHost
 from libp2p.custom_types import TProtocol
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
+from libp2p.kad_dht.pb.kademlia_pb2 import Record
 from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
@@ -222,14 +223,17 @@ class Kad:
         present = values.get(key)
         if present is not None and self._select(text, [present.value, value]) == 0:
             raise RefusedError("a newer record stands in the DHT already")
-        values.put(key, value)
-        values.local_keys.discard(key)  # Our own loop republishes; libp2p's would not retry.
+        # libp2p would sign the record with our peer key, and so tie our peer to the author for all to see.
+        # A head carries its author's signature inside, which is the one that counts. (Kept this way it is
+        # also none of the records libp2p republishes; our own loop does, and retries.)
+        record = Record(key=key, value=value, timeReceived=common.format_time_rfc3339())
+        values.put_record(key, record)
         taken = 0
 
         async def give(peer: ID) -> None:
             nonlocal taken
             with trio.move_on_after(QUERY_TIMEOUT):
-                if await values._store_at_peer(peer, key, value):
+                if await values._store_at_peer(peer, key, value, record=record):
                     taken += 1
 
         with trio.move_on_after(LOOKUP_TIMEOUT):

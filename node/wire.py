@@ -9,7 +9,7 @@ specs/network.md, "Streams".
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 import trio
 from libp2p.abc import INetStream, IRawConnection, ISecureConn
@@ -37,6 +37,12 @@ SEND_TIMEOUT = 60.0
 
 WRITE_BUDGET = 20.0
 """Seconds one write to the socket may block, cancelled or not, before its connection is closed."""
+
+OVERRUN_LIMIT = 1024 * 1024
+"""Bytes a sender may send beyond the receive window of a stream before its connection is closed."""
+
+OVERRUN_CHECK = 32
+"""Reads between two looks at the windows; two reads make one frame of at most 64 KiB."""
 
 CLOSE_BUDGET = 2.0
 """Seconds spent on closing a stream politely."""
@@ -166,13 +172,40 @@ class Channel:
 
 
 class WholeWrites(SecureSession):
-    """A Noise session whose writes are never cut in half.
+    """A Noise session that never cuts a write in half and does not read on from a sender that overruns us.
 
     libp2p cancels its own DHT queries after a few seconds. Were such a cancellation to land inside a
     write, half a Noise message would stay on the wire and every stream of the connection would die with
     it. A write therefore runs shielded; if it blocks longer than ``WRITE_BUDGET`` the connection itself
     is closed, which is honest to both sides.
+
+    """A Noise session that never cuts a write in half, nor reads on from a sender that overruns us.
+    the session look at the windows while it reads, and close the connection of such a sender.
     """
+
+    _muxed: Any = None
+    _reads = 0
+
+    def guard(self, muxed: Any) -> None:
+        """Watch the windows of the Yamux connection that runs over this session."""
+        self._muxed = muxed
+
+    async def read(self, n: int | None = None) -> bytes:
+        self._reads += 1
+        if self._reads % OVERRUN_CHECK == 0 and self._overrun():
+            await self.close()
+            raise ConnectionClosedError("the peer ignored the receive window", transport="tcp")
+        return await super().read(n)
+
+    def _overrun(self) -> bool:
+        if self._muxed is None:
+            return False
+        # libp2p sets an overrun window back to zero, so only what is buffered tells.
+        streams = self._muxed.streams
+        return any(
+            number in streams and len(data) > streams[number].target_recv_window + OVERRUN_LIMIT
+            for number, data in self._muxed.stream_buffers.items()
+        )
 
     async def write(self, data: bytes) -> None:
         with trio.move_on_after(WRITE_BUDGET) as scope:

@@ -253,6 +253,21 @@ async def test_equal_head_refreshes_the_record(network: Network, publish: Make) 
             assert await a.kad.put(place, voice.head) == first
 
 
+async def test_head_record_does_not_name_the_peer_that_put_it(network: Network, publish: Make) -> None:
+    """Stock libp2p signs it with the peer key, which would tie that peer to the author in public."""
+    voice = publish()
+    place = head_key(author_of(voice), "storyteller")
+    async with network(3) as (first, a, b):
+        with trio.fail_after(30):
+            await a.kad.put(place, voice.head)
+            assert await b.kad.get(place) == voice.head
+        for host in (first, a, b):
+            record = host.kad.dht.value_store.get(place)
+            assert record is not None
+            assert not record.author
+            assert not record.signature
+
+
 async def test_forged_heads_are_refused_by_strangers(
     network: Network, publish: Make, sign_old_head: Make
 ) -> None:

@@ -193,6 +193,27 @@ async def test_cancelled_send_does_not_break_the_connection(network: Network) ->
                 assert await witness.receive(100) == b"still here"
 
 
+async def test_sender_that_ignores_our_window_loses_the_connection(network: Network) -> None:
+    """libp2p logs such a sender and keeps all it sends: memory would fill up."""
+    async with network(2) as (a, b):
+
+        async def flood(channel: Channel) -> None:
+            channel.stream.muxed_stream.send_window = 1 << 40
+            for _ in range(64):
+                await channel.stream.write(bytes(1_000_000))
+
+        a.serve(ECHO, flood)
+        with trio.fail_after(20):
+            channel = await b.open_stream(a.id, ECHO)
+            muxed: Any = channel.stream.muxed_stream
+            most = 0
+            while b.connected():
+                most = max(most, len(muxed.conn.stream_buffers.get(muxed.stream_id, b"")))
+                await trio.lowlevel.checkpoint()
+            await channel.close(reset=True)
+        assert most < 8_000_000
+
+
 async def test_unknown_protocol_and_shunned_peer_have_their_own_errors(network: Network) -> None:
     async with network(2) as (a, b):
         with trio.fail_after(20):
