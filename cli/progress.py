@@ -39,6 +39,7 @@ class Progress:
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._told: dict[str, int] = {}
+        self._last = ""
 
     def __enter__(self) -> Self:
         return self
@@ -101,8 +102,9 @@ class Progress:
                 click.echo(label, err=True)
             return
         reached = int(have * MILESTONES // total)
-        if reached > self._told.get(label, -1) and (reached > 0 or label not in self._told):
+        line = f"{label}: {size(have)} of {size(total)}"
+        if reached > self._told.get(label, -1):
             self._told[label] = reached
-            # Below a hundred it counts steps, above it counts bytes: no step is made of more than that.
-            amount = f"{have} of {total}" if total <= 100 else f"{size(have)} of {size(total)}"
-            click.echo(f"{label}: {amount}", err=True)
+            if line != self._last:
+                click.echo(line, err=True)
+            self._last = line

@@ -58,7 +58,7 @@ def import_voice(
     given = {"--sovits": sovits, "--gpt": gpt, "--ref": clip, "--ref-text": ref_text, "--ref-lang": ref_lang}
     client = Client()
     if bundled:
-        if any(given.values()):
+        if any(given.values()) or slug:
             raise UsageError(
                 "--bundled brings its own files", hint="p2pvoice import --bundled --name " + name
             )

@@ -1,10 +1,7 @@
 """The console examples of README and of the pages beside this file, run for real."""
 
 import contextlib
-import os
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,27 +11,21 @@ from p2pvoice.cli.main import COMMANDS
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import DaemonUnavailableError
 
-from .transcript import Names, matches, run_page
+from .transcript import Names, matches, nodes_of, run_page
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent.parent / "README.md", *sorted(HERE.glob("*.md"))]
 
 
-@pytest.fixture
-def no_daemon_left(home: Path, tmp_path: Path) -> Iterator[None]:
-    """A page that starts daemons stops them; if it failed half-way, they are stopped here."""
-    yield
-    for place in (home, tmp_path / "friend"):
-        with contextlib.suppress(DaemonUnavailableError):
-            daemon.stop(Client(place))
-
-
-@pytest.mark.usefixtures("no_daemon_left")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_page(page: Path, home: Path, tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    ran = run_page(page, tmp_path, {"P2PVOICE_HOME": str(home), "PATH": path})
-    assert ran > 0
+def test_page(page: Path, home: Path) -> None:
+    try:
+        assert run_page(page, home) > 0
+    finally:
+        # A page that starts daemons stops them; if it failed half-way, they are stopped here.
+        for place in nodes_of(home):
+            with contextlib.suppress(DaemonUnavailableError):
+                daemon.stop(Client(place))
 
 
 def test_every_command_of_the_help_is_shown_somewhere() -> None:

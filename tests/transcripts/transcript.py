@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,12 +126,20 @@ def _line(expected: str, found: str) -> list[tuple[str, str]] | None:
     return list(zip(ids, hit.groups(), strict=True)) if hit else None
 
 
-def execute(typed: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Exit code and output of one shell command."""
+def nodes_of(folder: Path) -> tuple[Path, Path]:
+    """The homes that a page's commands use: the one without `--home`, and `--home friend`."""
+    return folder / "me", folder / "here" / "friend"
+
+
+def execute(typed: str, folder: Path) -> tuple[int, str]:
+    """Exit code and output of one shell command, typed in the folder `here`."""
+    here = folder / "here"
+    here.mkdir(exist_ok=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["/bin/sh", "-c", typed],
-        cwd=folder,
-        env={**os.environ, **environment},
+        cwd=here,
+        env={**os.environ, "P2PVOICE_HOME": str(nodes_of(folder)[0]), "PATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -141,13 +149,13 @@ def execute(typed: str, folder: Path, environment: Mapping[str, str]) -> tuple[i
     return done.returncode, done.stdout.decode()
 
 
-def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> int:
+def run_page(page: Path, folder: Path) -> int:
     """Run the page's examples in `folder`; returns how many. AssertionError at the first that differs."""
     names = Names()
     count = 0
     for example in examples(page.read_text()):
         typed = names.translate(example.command)
-        code, shown = execute(typed, folder, environment)
+        code, shown = execute(typed, folder)
         where = f"{page.name}:{example.line}: $ {typed}\n"
         assert code == example.exit_code, f"{where}exit code {code}\n{shown}"
         expected = "\n".join(example.expected).strip("\n").splitlines()
@@ -162,10 +170,6 @@ def write_page(page: Path) -> None:
     names, written, lines = Names(), [], page.read_text().splitlines()
     found = {example.line: example for example in examples(page.read_text())}
     with tempfile.TemporaryDirectory(prefix="p2pv-") as folder:
-        place = Path(folder, "here")
-        place.mkdir()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {"P2PVOICE_HOME": str(Path(folder, "me")), "PATH": path}
         skip = False
         for number, line in enumerate(lines, 1):
             if line.startswith("```"):
@@ -173,7 +177,7 @@ def write_page(page: Path) -> None:
             if example := found.get(number):
                 # The ids typed are those of the last writing: what they were shown as is what they are now.
                 typed = names.translate(example.command)
-                code, shown = execute(typed, place, environment)
+                code, shown = execute(typed, Path(folder))
                 for before, now in zip(example.expected, shown.splitlines(), strict=False):
                     names.actual.update(zip(re.findall(ID, before), re.findall(ID, now), strict=False))
                 # A path of this machine says nothing on a page.
@@ -182,7 +186,9 @@ def write_page(page: Path) -> None:
                 skip = True
             elif not skip:
                 written.append(line)
-    page.write_text("\n".join(written) + "\n")
+    # How many milestones a transfer tells of depends on the machine; that it ends is what a page shows.
+    text = re.sub(r"(?m)^(fetching: .*\n)+(?=fetching: )", "…\n", "\n".join(written) + "\n")
+    page.write_text(text)
 
 
 if __name__ == "__main__":
