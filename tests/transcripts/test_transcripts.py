@@ -30,7 +30,7 @@ def test_page(page: Path, home: Path) -> None:
 
 def test_every_command_of_the_help_is_shown_somewhere() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
-    shown = set(re.findall(r"p2pvoice (?:--home \S+ )?([a-z]+)", text))
+    shown = set(re.findall(r"p2pvoice (?:-q )?(?:--home \S+ )?([a-z]+)", text))
     assert set(COMMANDS) - shown == set()
 
 
