@@ -172,15 +172,15 @@ class Channel:
 
 
 class WholeWrites(SecureSession):
-    """A Noise session that never cuts a write in half and does not read on from a sender that overruns us.
+    """A Noise session that never cuts a write in half nor reads on from a sender that overruns us.
 
     libp2p cancels its own DHT queries after a few seconds. Were such a cancellation to land inside a
     write, half a Noise message would stay on the wire and every stream of the connection would die with
     it. A write therefore runs shielded; if it blocks longer than ``WRITE_BUDGET`` the connection itself
     is closed, which is honest to both sides.
 
-    """A Noise session that never cuts a write in half, nor reads on from a sender that overruns us.
-    the session look at the windows while it reads, and close the connection of such a sender.
+    libp2p's Yamux only logs when a sender ignores its receive window, and keeps what it sends. ``guard``
+    makes the session look at the windows while it reads, and close the connection of such a sender.
     """
 
     _muxed: Any = None
