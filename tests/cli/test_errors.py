@@ -1,6 +1,10 @@
 """Exit codes, the two lines of an error, and which stream gets what."""
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -99,3 +103,29 @@ def test_an_unwritable_home_is_told_in_one_line(p2pvoice: Command, tmp_path: Pat
     assert ran.code == 1
     assert ran.err.startswith("error: ")
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("words", [["status"], ["fetch", "x", "--json"]], ids=" ".join)
+def test_ctrl_c_is_130_and_no_traceback(home: Path, words: list[str]) -> None:
+    """The command is interrupted while it waits for an answer that never comes."""
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(home / "rpc.sock"))
+        silent.listen()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "p2pvoice.cli.main", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        connection.close()
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip() == "interrupted"
