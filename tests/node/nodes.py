@@ -1,4 +1,4 @@
-"""Helpers of the tests with real daemons: one process and one home each, on loopback, spoken to through the RPC client.
+"""Helpers of the tests with real daemons: one process and one home each, on loopback.
 
 The voices are tiny and say nothing intelligible, but they go through every step that a real one goes
 through: upstream-format checkpoints, a content encoder installed as a base, import, publish.
@@ -134,12 +134,17 @@ def refusal(call: Callable[[], object]) -> P2PVoiceError:
     return caught.value
 
 
-def large_gpt(path: Path, *, feed: int, seed: int) -> Path:
-    """A GPT checkpoint in upstream's form with random weights; ``feed`` decides how large it is."""
+def large_gpt(path: Path, *, feed: int, seed: int, layers: int = 2) -> Path:
+    """A GPT checkpoint in upstream's form with random weights; a layer has ``feed`` * 128 bytes."""
     tiny = read_checkpoint(CHECKPOINTS / "tiny_v2.ckpt")
     generator = torch.Generator().manual_seed(seed)
+    first = "model.h.layers.0."
+    tensors = {name: tensor for name, tensor in tiny.tensors.items() if ".layers." not in name}
+    for layer in range(layers):
+        block = {name: tensor for name, tensor in tiny.tensors.items() if name.startswith(first)}
+        tensors |= {name.replace(".0.", f".{layer}.", 1): tensor for name, tensor in block.items()}
     weight = {}
-    for name, tensor in tiny.tensors.items():
+    for name, tensor in tensors.items():
         shape = [feed if size == 128 and ".linear" in name else size for size in tensor.shape]
         if list(tensor.shape) == shape:
             weight[name] = tensor.clone().half()

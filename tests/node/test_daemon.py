@@ -1,4 +1,4 @@
-"""A daemon's life: start, what it holds while idle, who may talk to it, two on one home, every way to stop."""
+"""A daemon's life: start, what it holds while idle, who may talk to it, every way to stop."""
 
 import http.client
 import json

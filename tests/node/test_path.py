@@ -1,4 +1,4 @@
-"""The whole path between real daemons: import, publish, find, listen, fetch, update, speak, serve on, remove."""
+"""The whole path between real daemons: import, publish, find, listen, fetch, update, speak, remove."""
 
 import hashlib
 import json
