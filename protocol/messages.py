@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNK_LIMIT, CHUNKS_LIMIT, Bitmap
+from p2pvoice.protocol.entries import check_number
 from p2pvoice.protocol.errors import (
     ManifestError,
     NetworkError,
@@ -78,7 +79,7 @@ class Query:
             raise ManifestError(f"a query has at most {TAGS_LIMIT} different tags")
         for tag in self.tags:
             check_tag(tag)
-        _number(self.limit, 1, PAGE_ITEMS, "the limit of a query")
+        check_number(self.limit, 1, PAGE_ITEMS, "the limit of a query")
         _cursor(self.cursor)
 
     def _body(self) -> dict[str, Any]:
@@ -235,7 +236,7 @@ class Have:
     LIMIT: ClassVar[int] = CHUNKS_LIMIT // 8 + _SLACK
 
     def __post_init__(self) -> None:
-        _number(self.count, 0, CHUNKS_LIMIT, "the number of chunks")
+        check_number(self.count, 0, CHUNKS_LIMIT, "the number of chunks")
         self.bitmap()
 
     def bitmap(self) -> Bitmap:
@@ -263,8 +264,8 @@ class Want:
 
     def __post_init__(self) -> None:
         _digest(self.file)
-        _number(self.first, 0, CHUNKS_LIMIT - 1, "the first chunk")
-        _number(self.count, 1, WINDOW_LIMIT, "the number of chunks wanted")
+        check_number(self.first, 0, CHUNKS_LIMIT - 1, "the first chunk")
+        check_number(self.count, 1, WINDOW_LIMIT, "the number of chunks wanted")
         if self.first + self.count > CHUNKS_LIMIT:
             raise ManifestError(f"a file has at most {CHUNKS_LIMIT} chunks")
         if not 1 <= len(self.codecs) <= 8 or not all(1 <= len(codec) <= 16 for codec in self.codecs):
@@ -292,9 +293,9 @@ class ChunkFrame:
     LIMIT: ClassVar[int] = _SLACK
 
     def __post_init__(self) -> None:
-        _number(self.index, 0, CHUNKS_LIMIT - 1, "the index of a chunk")
+        check_number(self.index, 0, CHUNKS_LIMIT - 1, "the index of a chunk")
         # An encoding longer than the largest raw chunk would never be sent honestly.
-        _number(self.size, 1, CHUNK_LIMIT, "the encoded size of a chunk")
+        check_number(self.size, 1, CHUNK_LIMIT, "the encoded size of a chunk")
         if self.codec not in CODECS:
             raise ManifestError(f"unknown codec {self.codec[:20]!r}")
 
@@ -403,11 +404,6 @@ def _as_manifest_error(check: Callable[[str], _Any], text: str) -> _Any:
         return check(text)
     except UsageError as error:
         raise ManifestError(error.message) from error
-
-
-def _number(value: object, low: int, high: int, what: str) -> None:
-    if type(value) is not int or not low <= value <= high:
-        raise ManifestError(f"{what} is not an integer from {low} to {high}")
 
 
 def _digest(value: object) -> None:
