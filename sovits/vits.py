@@ -256,7 +256,7 @@ class Generator(nn.Module):
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, LEAK))
             blocks = self.resblocks[i * per_stage : (i + 1) * per_stage]
-            x = torch.stack([block(x) for block in blocks]).mean(0)
+            x = sum(block(x) for block in blocks) / per_stage
         return self.conv_post(F.leaky_relu(x)).tanh()
 
 
