@@ -46,22 +46,33 @@ class Output:
                 click.echo(f"{click.style(title, bold=True)}  {printable(str(item))}")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """An aligned table on stdout; a column whose title starts with `>` is aligned to the right."""
+        """An aligned table on stdout.
+
+        A title that starts with `>` aligns its column to the right; one that starts with `~` may lose its
+        end where a terminal is too narrow, the others stay whole as long as there is any room.
+        """
         # 45 ms of import, paid by the commands that show a table.
+        from rich.cells import cell_len
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        terminal = sys.stdout.isatty()
+        # Text, not str: a voice's name is a stranger's words and must not be read as markup.
+        cells = [[Text(printable(cell)) for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in columns:
-            right = column.startswith(">")
+        for number, column in enumerate(columns):
+            title = column.lstrip("~>")
+            widest = max([cell_len(title), *(row[number].cell_len for row in cells)])
             table.add_column(
-                column.lstrip(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
+                title,
+                justify="right" if ">" in column else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                min_width=None if "~" in column else widest,
             )
-        for row in rows:
-            # Text, not str: a voice's name is a stranger's words and must not be read as markup.
-            table.add_row(*[Text(printable(cell)) for cell in row])
+        for row in cells:
+            table.add_row(*row)
+        terminal = sys.stdout.isatty()
         console = Console(file=sys.stdout, highlight=False, width=None if terminal else PIPE_WIDTH)
         console.print(table)
 

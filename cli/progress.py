@@ -20,6 +20,9 @@ MILESTONES = 4
 """Lines that one file or step may take where there is no terminal: every 25 %, and the end."""
 
 
+BAR_WIDTH = 24
+"""Columns of a bar."""
+
 STAGES = {
     "read": "reading the files",
     "listen": "listening to the clip",
@@ -82,18 +85,30 @@ class Progress:
             from rich.console import Console
 
             self._bars = progress.Progress(
+                progress.SpinnerColumn(finished_text=" "),
                 progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(bar_width=24),
-                progress.DownloadColumn(),
-                progress.TransferSpeedColumn(),
-                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[amount]}", markup=False),
+                progress.TimeElapsedColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
             self._bars.start()
+        bar = amount = ""
+        if total:
+            filled = int(have * BAR_WIDTH // total)
+            bar, amount = "█" * filled + "░" * (BAR_WIDTH - filled), f"{size(have)} of {size(total)}"
+        elif self._tasks and label not in self._tasks:
+            # A step without figures begins when the one before it has ended.
+            for task in self._tasks.values():
+                self._bars.update(task, completed=1, total=1)
         if label not in self._tasks:
-            self._tasks[label] = self._bars.add_task(label, total=total)
-        self._bars.update(self._tasks[label], completed=have or 0, total=total)
+            self._tasks[label] = self._bars.add_task(label, total=None, amount="")
+        self._bars.update(
+            self._tasks[label],
+            amount=f"{bar} {amount}",
+            total=1 if total == have and total else None,
+            completed=1 if total == have and total else 0,
+        )
 
     def _milestone(self, label: str, have: Any, total: Any) -> None:
         if total is None:

@@ -58,7 +58,7 @@ def peers(output: Output) -> None:
         output.hint("p2pvoice connect /ip4/…/tcp/…/p2p/…   (an address that the other node's status shows)")
         return
     output.table(
-        ["PEER", "STATE", "VIA", ">RECEIVED", ">SENT", ">SCORE", "DROPPED BECAUSE"],
+        ["PEER", "STATE", "VIA", ">RECEIVED", ">SENT", ">SCORE", "~DROPPED BECAUSE"],
         [
             [
                 str(peer.get("id", "")),

@@ -43,7 +43,7 @@ def bare_tags(tags: Iterable[str]) -> str:
 def voice_table(output: Output, voices: list[Summary]) -> None:
     """The table of `find` and `list`."""
     output.table(
-        ["RELEASE", "NAME", "AUTHOR", "LANGUAGES", "TAGS", ">SIZE", "LICENCE", "HERE"],
+        ["RELEASE", "~NAME", "AUTHOR", "LANG", "~TAGS", ">SIZE", "HERE"],
         [
             [
                 handle(voice),
@@ -52,7 +52,6 @@ def voice_table(output: Output, voices: list[Summary]) -> None:
                 " ".join(voice.get("languages", [])),
                 bare_tags(voice.get("tags", [])),
                 size(voice.get("size", 0)),
-                str(voice.get("license", "")),
                 "yes" if voice.get("installed") else "no",
             ]
             for voice in voices

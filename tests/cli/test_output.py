@@ -116,7 +116,7 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
             }
         )
     assert "fetching" in terminal.getvalue()
-    assert "━" in terminal.getvalue()
+    assert "█" in terminal.getvalue()
 
 
 @pytest.mark.parametrize("silent", [Output(as_json=True)])
