@@ -1,8 +1,8 @@
 """Weights that anybody can rebuild: every number follows from its tensor's key, shape and nothing else.
 
 The golden numbers were made with these weights. The rules are those of the golden data's own page: raw bits
-of a Philox generator keyed by the tensor's name, brought to mean 0 and variance 1, then scaled by the tensor's
-role.
+of a Philox generator keyed by the tensor's name, brought to mean 0 and variance 1, then scaled by the
+tensor's role.
 """
 
 import hashlib
