@@ -182,6 +182,10 @@ class Catalog:
         )
         return {bytes(row["digest"]) for row in rows}
 
+    def known_files(self) -> set[bytes]:
+        """Digests of all files of all remembered releases."""
+        return {bytes(row["digest"]) for row in self._database.rows("SELECT DISTINCT digest FROM files")}
+
     # -- searching -----------------------------------------------------------------------------------------
 
     def search(self, tags: Sequence[str], text: str, limit: int) -> list[Release]:

@@ -84,6 +84,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     uploads, drafts = Uploads(home.uploads), Drafts(home.drafts)
     uploads.clean(all_of_them=True)
     drafts.clean()
+    # What a killed publication left belongs to no release; the beginnings of killed fetches do.
+    store.collect(catalog.known_files())
     try:
         async with (
             open_host(

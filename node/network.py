@@ -53,6 +53,8 @@ class Network:
         self._catalog = catalog
         self._identity = identity
         self._disk = disk
+        #: Release -> its keys. The announcer counts users of a tag, so each release is told to it once.
+        self._announced: dict[str, list[bytes]] = {}
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -88,9 +90,14 @@ class Network:
     # -- announcing --------------------------------------------------------------------------------------
 
     def announce(self, release: Release) -> list[bytes]:
-        """Announce an installed release, and its head when the voice is our own; returns the keys."""
+        """Announce an installed release, and its head when the voice is our own; returns the keys.
+
+        Announcing it once more changes nothing but the head, which is signed afresh.
+        """
         manifest = release.manifest
-        keys = self._announcer.release(release.id, manifest.tags)
+        if release.id not in self._announced:
+            self._announced[release.id] = self._announcer.release(release.id, manifest.tags)
+        keys = list(self._announced[release.id])
         if manifest.author == self._identity.author_public:
             author = author_id(manifest.author)
             make = partial(self.sign_again, author, manifest.slug)
@@ -108,8 +115,9 @@ class Network:
         return data
 
     def withdraw(self, release: Release, *, with_head: bool = False) -> None:
-        """Stop announcing a release."""
-        self._announcer.withdraw(release.id, release.manifest.tags)
+        """Stop announcing a release, if it was announced."""
+        if self._announced.pop(release.id, None) is not None:
+            self._announcer.withdraw(release.id, release.manifest.tags)
         if with_head:
             self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
 

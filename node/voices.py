@@ -188,10 +188,12 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
         )
         await admit(parts, release)
         await disk(parts, lambda: parts.catalog.install(release, seed=seed))
-        if previous is not None:
+        if previous is not None and previous.release != release.id:
             await _withdraw(parts, previous.release)
         if seed:
             parts.network.announce(release)
+        else:
+            parts.network.withdraw(release)
         total = sum(file.size for file in files)
         return {
             "release": release.id,

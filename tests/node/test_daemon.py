@@ -170,6 +170,15 @@ def test_uploads_end_with_the_daemon_and_are_named_by_the_daemon(daemons: Make, 
     assert list((daemon.home / "uploads").iterdir()) == []
 
 
+def test_files_of_no_release_are_gone_after_a_start(daemons: Make) -> None:
+    daemon = daemons().start()
+    daemon.end()
+    left = daemon.home / "store" / "files" / ("ab" * 32)
+    left.write_bytes(b"what a killed publication left")
+    daemon.start()
+    assert not left.exists()
+
+
 def test_interrupted_upload_leaves_nothing(daemons: Make) -> None:
     daemon = daemons().start()
     with socket.socket(socket.AF_UNIX) as link:

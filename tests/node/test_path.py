@@ -235,6 +235,26 @@ def test_damaged_partial_file_is_not_believed(
         assert hashlib.sha256(stored).hexdigest() == file["digest"]
 
 
+def test_fetching_again_keeps_a_voice_usable(daemons: Make, encoder: Path, clip: Path) -> None:
+    a = daemons().start()
+    b = daemons().start(a)
+    install_encoder(a, encoder)
+    bring(a, clip)
+    release = publish(a)["release"]
+    said = {"voice": release, "text": "好", "lang": "yue", **SEEDED}
+    for daemon in (a, b):
+        for _ in range(2):
+            _fetch(daemon, release)
+            assert daemon.client.status()["dht"]["keys"] == (5 if daemon is a else 4)
+        assert daemon.client.speak(said).release == release
+    assert _fetch(b, release, seed=False)["seeding"] is False
+    assert b.client.status()["dht"]["keys"] == 0
+    assert b.client.speak(said).release == release
+    b.client.remove(release)
+    a.client.remove(release)
+    assert a.client.status()["dht"]["keys"] == 0
+
+
 def test_search_without_peers_says_so(daemons: Make) -> None:
     daemon = daemons().start()
     events = list(daemon.client.find(tags=("cantonese",), timeout=2.0))
