@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
+from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.exchange import ExchangeClient
@@ -46,8 +47,8 @@ FETCH_PEERS = 6
 MISSES_LIMIT = 3
 """Chunks in a row a peer may not have before it is left alone for this fetch."""
 
-SEARCH_ROUNDS = 3
-"""How often new providers are looked for when none is left."""
+SEARCH_PAUSES = (0.0, 1.0, 3.0)
+"""Seconds before each search for new providers when none is left; an announcement may be on its way."""
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,8 @@ class _Fetch:
         except IntegrityError as error:
             fault, detail = Fault.WRONG_BYTES, error.message
         except (ManifestError, ProtocolMismatchError) as error:
-            fault, detail = Fault.BROKE_PROTOCOL, error.message
+            # A peer without our protocol is no liar; one that breaks it in the middle is.
+            fault, detail = (Fault.BROKE_PROTOCOL if worker.connected else None), error.message
         except NetworkError as error:
             fault, detail = (Fault.LEFT if worker.connected else Fault.UNREACHABLE), error.message
         except NotFoundError as error:
@@ -339,10 +341,15 @@ async def fetch_files(
     while fetch.work.open_jobs:
         fresh = {str(i.peer_id): i for i in waiting if str(i.peer_id) not in tried}
         if not fresh:
-            if find_more is None or rounds >= SEARCH_ROUNDS:
+            if find_more is None or rounds > len(SEARCH_PAUSES):
                 raise NoPeersError(_explain(fetch, tried))
+            if rounds < len(SEARCH_PAUSES):
+                await trio.sleep(SEARCH_PAUSES[rounds])
+                waiting = list(await find_more())
+            else:
+                # Whoever we are connected to may hold it without having announced it yet.
+                waiting = [PeerInfo(ID.from_string(name), []) for name in host.connected()]
             rounds += 1
-            waiting = list(await find_more())
             continue
         tried.update(fresh)
         queue = deque(fresh[name] for name in host.peers.best_first(fresh))

@@ -163,6 +163,21 @@ async def test_later_found_provider_is_used(network: Network, publish: Make, she
         assert set(report.peers) == {c.id}
 
 
+async def test_connected_peer_that_has_not_announced_is_the_last_resort(
+    network: Network, publish: Make, shelf: Make
+) -> None:
+    voice = publish()
+    async with network(2) as (a, b):
+        serve(a, shelf(voice))
+
+        async def nobody() -> list[PeerInfo]:
+            return []
+
+        with trio.fail_after(30):
+            report = await fetch_files(b, voice.files, [], shelf(), find_more=nobody)
+        assert set(report.peers) == {a.id}
+
+
 async def test_provider_that_leaves_in_the_middle(network: Network, publish: Make, shelf: Make) -> None:
     voice = publish(sizes={"gpt.safetensors": 12 * MIB})
     async with network(3) as (a, c, b):
