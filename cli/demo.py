@@ -27,7 +27,7 @@ from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, seconds, short_id, size
 from p2pvoice.cli.progress import Progress
 from p2pvoice.node.rpc.client import Client, Event
-from p2pvoice.protocol.errors import IntegrityError, NoPeersError, NotFoundError, P2PVoiceError
+from p2pvoice.protocol.errors import IntegrityError, NetworkError, NoPeersError, NotFoundError, P2PVoiceError
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 """Every node takes a free port of loopback: the demo talks to nobody else."""
@@ -174,7 +174,7 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         facts["told"] = f"{preview}  {size(len(clip))}"
 
     with report.step("C fetches it from A") as facts:
-        fetched = _result(output, c.client.fetch(first["release"]))
+        fetched = _fetch(output, c, first["release"])
         facts.update(_transfer(fetched))
         facts["told"] = _told(fetched)
 
@@ -196,7 +196,7 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         daemon.stop(a.client)
         daemon.end(a.process)
         voice, _ = _find(b, "粤语", second["release"])
-        handed_on = _result(output, b.client.fetch(voice["release"]))
+        handed_on = _fetch(output, b, voice["release"])
         facts.update(_transfer(handed_on))
         facts["told"] = _told(handed_on)
 
@@ -263,6 +263,17 @@ def _find(node: Node, tag: str, release: str) -> tuple[dict[str, Any], int]:
             raise NotFoundError(
                 f"node {node.name} did not find the voice by --tag {tag} in {SETTLE_TIMEOUT:.0f} s"
             )
+
+
+def _fetch(output: Output, node: Node, release: str) -> dict[str, Any]:
+    """Fetch; while the holders' announcements are still on their way, try again as a user would."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    while True:
+        try:
+            return _result(output, node.client.fetch(release))
+        except NetworkError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _update(output: Output, node: Node, voice: str, release: str) -> dict[str, Any]:

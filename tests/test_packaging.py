@@ -1,6 +1,7 @@
 """The distribution holds what the folders hold, and what is tested is what was installed."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -47,3 +48,15 @@ def test_nothing_of_ours_lands_outside_p2pvoice() -> None:
         [sys.executable, "-c", script], cwd="/", capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_pages_that_are_named_exist() -> None:
+    pages = [CHECKOUT / "README.md", *(CHECKOUT / "specs").glob("*.md")]
+    code = [path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py")]
+    named = {
+        (str(path.relative_to(CHECKOUT)), name)
+        for path in pages + code
+        for name in re.findall(r"\bspecs/[a-z0-9-]+\.md", path.read_text())
+    }
+    assert named
+    assert sorted(pair for pair in named if not (CHECKOUT / pair[1]).exists()) == []
