@@ -93,6 +93,7 @@ class BadCheckpointError(RefusedError):
     """The file is not a usable GPT-SoVITS checkpoint."""
 
     code = "bad_checkpoint"
+    default_hint = "ask for the file as the training tool exported it"
 
 
 class ConsentError(RefusedError):

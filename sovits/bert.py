@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from p2pvoice.protocol.errors import BadCheckpointError, SynthesisError
 from p2pvoice.sovits.layers import load_exactly
-from p2pvoice.sovits.sizes import HEAD_LIMIT, LAYER_LIMIT, Config, Sizes, Tensors, integer
+from p2pvoice.sovits.sizes import HEAD_LIMIT, LAYER_LIMIT, Config, Sizes, Tensors, integer, shapes_of
 
 UNUSED_LAYERS = 2
 """Layers above the hidden state that is used: ``hidden_states[-3]``."""
@@ -45,7 +45,7 @@ class BertSettings:
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
         """Sizes of the network behind ``tensors``; transformers' ``config`` tells heads and whole depth."""
-        size = Sizes(tensors)
+        size = Sizes(shapes_of(tensors))
         depth = integer(config, "num_hidden_layers", 24, range(UNUSED_LAYERS + 1, LAYER_LIMIT + 1))
         epsilon = config.get("layer_norm_eps", 1e-12)
         if not isinstance(epsilon, float):

@@ -213,7 +213,4 @@ def map_tensors(file: MappedFile, header: SafetensorsHeader) -> dict[str, torch.
 
 
 def _bad(reason: str, hint: str = "") -> BadCheckpointError:
-    return BadCheckpointError(
-        f"this file cannot be used: {reason}",
-        hint=hint or "ask for the file as the training tool exported it",
-    )
+    return BadCheckpointError(f"this file cannot be used: {reason}", hint=hint)

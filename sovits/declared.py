@@ -39,11 +39,35 @@ class SovitsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hop_length: int
     win_length: int
 
+    def to_config(self) -> dict[str, dict[str, object]]:
+        """These settings in the words of upstream's config."""
+        return {
+            "data": {
+                "sampling_rate": self.sample_rate,
+                "filter_length": self.filter_length,
+                "hop_length": self.hop_length,
+                "win_length": self.win_length,
+            },
+            "model": {
+                "n_heads": self.heads,
+                "upsample_rates": list(self.upsample_rates),
+                "upsample_kernel_sizes": list(self.upsample_kernels),
+                "resblock": "1",
+                "resblock_kernel_sizes": list(self.resblock_kernels),
+                "resblock_dilation_sizes": [list(group) for group in self.resblock_dilations],
+                "semantic_frame_rate": "25hz",
+            },
+        }
+
 
 class GptSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the GPT needs beside its tensors."""
 
     heads: int
+
+    def to_config(self) -> dict[str, dict[str, object]]:
+        """These settings in the words of upstream's config."""
+        return {"model": {"head": self.heads}}
 
 
 def check_sovits(settings: SovitsSettings) -> SovitsSettings:
@@ -93,7 +117,4 @@ def _within(name: str, value: int, low: int, high: int) -> None:
 
 
 def _bad(reason: str) -> BadCheckpointError:
-    return BadCheckpointError(
-        f"the model's settings cannot be right: {reason}",
-        hint="ask for the file as the training tool exported it",
-    )
+    return BadCheckpointError(f"the model's settings cannot be right: {reason}")

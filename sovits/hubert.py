@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.layers import WeightNormConv, fold_weight_norm, load_exactly
-from p2pvoice.sovits.sizes import HEAD_LIMIT, Config, Sizes, Tensors, integer, integers
+from p2pvoice.sovits.sizes import HEAD_LIMIT, Config, Sizes, Tensors, integer, integers, shapes_of
 
 SAMPLE_RATE = 16000
 """Hertz of the speech that goes in."""
@@ -81,7 +81,7 @@ class HubertSettings:
         """Sizes of the encoder behind ``tensors``; transformers' ``config`` tells heads and strides."""
         if config.get("feat_extract_norm", "group") != "group" or config.get("do_stable_layer_norm", False):
             raise BadCheckpointError("only HuBERTs of the base kind (group norm, post-norm) can be used")
-        size = Sizes(tensors)
+        size = Sizes(shapes_of(tensors))
         count = size.count("feature_extractor.conv_layers.")
         convs = [f"feature_extractor.conv_layers.{i}.conv.weight" for i in range(count)]
         strides = (5,) + (2,) * (count - 1)

@@ -272,7 +272,4 @@ def is_finite(tensor: torch.Tensor) -> bool:
 
 
 def _bad(reason: str, hint: str = "") -> BadCheckpointError:
-    return BadCheckpointError(
-        f"this file cannot be used: {reason}",
-        hint=hint or "ask for the file as the training tool exported it",
-    )
+    return BadCheckpointError(f"this file cannot be used: {reason}", hint=hint)

@@ -32,6 +32,7 @@ FILTER_LIMIT = 8192
 """Longest Fourier window in samples; the family uses 2048."""
 
 Tensors = Mapping[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
 Config = Mapping[str, Any]
 
 
@@ -129,7 +130,12 @@ class SoVitsSettings:
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
         """Sizes of the network that ``tensors`` were saved from; ``config`` is upstream's (data, model)."""
-        size = Sizes(tensors)
+        return cls.from_shapes(shapes_of(tensors), config)
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, config: Config) -> Self:
+        """The same from the shapes alone, before any weight is read."""
+        size = Sizes(shapes)
         data, model = section(config, "data"), section(config, "model")
         stages = size.count("dec.ups.", STAGE_LIMIT)
         blocks = size.count("dec.resblocks.", BLOCK_LIMIT)
@@ -155,7 +161,7 @@ class SoVitsSettings:
             gin_channels=size("ref_enc.fc.fc.weight", 0),
             style_channels=size("ref_enc.spectral.0.fc.weight", 0),
             ref_bins=size("ref_enc.spectral.0.fc.weight", 1),
-            speaker_dim=size("sv_emb.weight", 1) if "sv_emb.weight" in tensors else 0,
+            speaker_dim=size("sv_emb.weight", 1) if "sv_emb.weight" in shapes else 0,
             couplings=size.count("flow.flows."),
             coupling_layers=size.count("flow.flows.0.enc.in_layers."),
             posterior_layers=size.count("enc_q.enc.in_layers.") or 16,
@@ -217,7 +223,12 @@ class GptSettings:
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
         """Sizes of the decoder that ``tensors`` (keys without ``model.``) were saved from."""
-        size, model = Sizes(tensors), section(config, "model")
+        return cls.from_shapes(shapes_of(tensors), config)
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, config: Config) -> Self:
+        """The same from the shapes alone, before any weight is read."""
+        size, model = Sizes(shapes), section(config, "model")
         vocab = size("ar_predict_layer.weight", 0)
         if model.get("EOS", vocab - 1) != vocab - 1:
             raise BadCheckpointError(f"the end token is not the last of the {vocab} that the decoder knows")
@@ -235,24 +246,29 @@ class GptSettings:
 class Sizes:
     """Sizes looked up by key, each checked against the limits before anything is built from it."""
 
-    def __init__(self, tensors: Tensors) -> None:
-        self.tensors = tensors
+    def __init__(self, shapes: Shapes) -> None:
+        self.shapes = shapes
 
     def __call__(self, key: str, axis: int) -> int:
-        tensor = self.tensors.get(key)
-        if tensor is None or axis >= tensor.ndim:
+        shape = self.shapes.get(key, ())
+        if axis >= len(shape):
             raise BadCheckpointError(f"the tensor {key} is missing or has too few axes")
-        size = tensor.shape[axis]
+        size = shape[axis]
         if not 1 <= size <= WIDTH_LIMIT:
             raise BadCheckpointError(f"axis {axis} of {key} is {size} long; the limit is {WIDTH_LIMIT}")
         return size
 
     def count(self, prefix: str, limit: int = LAYER_LIMIT) -> int:
         """How many numbered children stand directly under ``prefix``."""
-        numbers = {key[len(prefix) :].split(".", 1)[0] for key in self.tensors if key.startswith(prefix)}
+        numbers = {key[len(prefix) :].split(".", 1)[0] for key in self.shapes if key.startswith(prefix)}
         if len(numbers) > limit:
             raise BadCheckpointError(f"{len(numbers)} layers under {prefix}; the limit is {limit}")
         return len(numbers)
+
+
+def shapes_of(tensors: Tensors) -> Shapes:
+    """The shape of every tensor."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def section(config: Config, name: str) -> Config:

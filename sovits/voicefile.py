@@ -85,12 +85,13 @@ class VoiceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int = FORMAT
 
     def sovits_config(self) -> dict[str, object]:
-        """The settings in the words of upstream's config, as the SoVITS model takes them."""
-        return sovits_config(self.sovits, self.version, self.bases.content)
+        """The settings in upstream's words; ``checkpoint`` reads them back to the same settings."""
+        content = "cnhubert" if self.bases.content == "hubert" else self.bases.content
+        return {"version": self.version, "content_module": content, **self.sovits.to_config()}
 
     def gpt_config(self) -> dict[str, object]:
-        """The settings in the words of upstream's config, as the GPT takes them."""
-        return gpt_config(self.gpt)
+        """The same for the GPT."""
+        return {**self.gpt.to_config()}
 
 
 @dataclass(frozen=True)
@@ -101,34 +102,6 @@ class Bundle:
     sovits: dict[str, torch.Tensor]
     gpt: dict[str, torch.Tensor]
     spectrograms: tuple[torch.Tensor, ...]
-
-
-def sovits_config(settings: SovitsSettings, version: str, content: str) -> dict[str, object]:
-    """SoVITS settings in upstream's words; ``checkpoint`` reads them back to the same settings."""
-    return {
-        "version": version,
-        "content_module": "cnhubert" if content == "hubert" else content,
-        "data": {
-            "sampling_rate": settings.sample_rate,
-            "filter_length": settings.filter_length,
-            "hop_length": settings.hop_length,
-            "win_length": settings.win_length,
-        },
-        "model": {
-            "n_heads": settings.heads,
-            "upsample_rates": list(settings.upsample_rates),
-            "upsample_kernel_sizes": list(settings.upsample_kernels),
-            "resblock": "1",
-            "resblock_kernel_sizes": list(settings.resblock_kernels),
-            "resblock_dilation_sizes": [list(group) for group in settings.resblock_dilations],
-            "semantic_frame_rate": "25hz",
-        },
-    }
-
-
-def gpt_config(settings: GptSettings) -> dict[str, object]:
-    """GPT settings in upstream's words."""
-    return {"model": {"head": settings.heads}}
 
 
 def encode_voice(voice: VoiceFile) -> bytes:
