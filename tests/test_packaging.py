@@ -1,5 +1,7 @@
 """The distribution holds what the folders hold, and what is tested is what was installed."""
 
+import ast
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -60,3 +62,39 @@ def test_pages_that_are_named_exist() -> None:
     }
     assert named
     assert sorted(pair for pair in named if not (CHECKOUT / pair[1]).exists()) == []
+
+
+def imported_by(path: Path) -> set[str]:
+    """Top-level names that a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"p2pvoice"}
+
+
+def declared(*extras: str) -> set[str]:
+    """Distributions that pyproject names, for everyone and in some extras."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + [
+        line for extra in extras for line in project["optional-dependencies"][extra]
+    ]
+    return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in wanted}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_used() -> None:
+    shipped = [path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py")]
+    common = [path for path in shipped if "starter" not in path.parts]
+    providers = importlib.metadata.packages_distributions()
+
+    def providers_of(paths: list[Path]) -> set[str]:
+        names = {name for path in paths for name in imported_by(path)}
+        # A name that is not installed here stands for itself: an extra's, or a mistake.
+        return {providers.get(name, [name])[0].lower().replace("_", "-") for name in names}
+
+    assert providers_of(common) - declared() == set()
+    assert declared() - providers_of(shipped) == set()
+    tests = list((CHECKOUT / "tests").rglob("*.py"))
+    assert providers_of(tests) - declared("test") == set()
