@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 REFERENCES = (
-    "The old captain told us a long story about the sea and the stars.",
     "We walked along the river in the morning, and the light was clear.",
+    "The old captain told us a long story about the sea and the stars.",
 )
 """What the reference clips say; the first one ships."""
 ENGLISH, CHINESE = 6500, 1500

@@ -27,8 +27,10 @@ from .train_sovits import SAVE_SECONDS, batches, pad
 SETTINGS: Final = GptSettings(width=192, heads=4, layers=5, feed_forward=768, dropout=0.05)
 GUIDED_LAYER: Final = 2
 GUIDED_HEADS: Final = 2
-GUIDANCE: Final = 0.3
+GUIDANCE: Final = 1.0
 """Weight of the attention's loss."""
+SOUNDNESS: Final = 1.0
+"""Weight of telling the right sound, whatever its pitch: to be understood matters more than melody."""
 PROMPTED: Final = 0.6
 """Share of the batches whose items have a prompt before them."""
 PADDING: Final = (10, 16)
@@ -62,10 +64,19 @@ def fresh_model() -> Text2Semantic:
     return model
 
 
-def sequence(item: Item, prompt: Item | None, rnd: random.Random) -> Sequence3:
-    """One training sequence."""
+def sequence(item: Item, prompt: Item | None, rnd: random.Random, heard: np.ndarray | None = None) -> Sequence3:
+    """One training sequence; ``heard`` are the codes that import finds in the clip of ``prompt``."""
     if prompt is None:
         return item.phones, item.codes, item.owner, 0
+    if heard is not None:
+        last = np.full(len(heard), len(prompt.phones) - 1, np.int16)
+        last[: len(prompt.owner)] = prompt.owner
+        return (
+            np.concatenate([prompt.phones, item.phones]),
+            np.concatenate([heard, item.codes]),
+            np.concatenate([last, item.owner + np.int16(len(prompt.phones))]),
+            len(heard),
+        )
     silence = np.full(rnd.randint(*PADDING), units.silence_code(), np.int16)
     codes = prompt.codes.copy()
     for at in range(len(codes)):
@@ -80,8 +91,8 @@ def sequence(item: Item, prompt: Item | None, rnd: random.Random) -> Sequence3:
     )
 
 
-def losses(model: Text2Semantic, rows: Sequence[Sequence3]) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy, guided attention, and how many of the codes are right."""
+def losses(model: Text2Semantic, rows: Sequence[Sequence3]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cross-entropy; all that is added to it; the sounds' own part of that; how many of the codes are right."""
     phones = pad([row[0].astype(np.int64) for row in rows])
     codes = pad([row[1].astype(np.int64) for row in rows])
     owner = pad([row[2].astype(np.int64) for row in rows])
@@ -102,8 +113,14 @@ def losses(model: Text2Semantic, rows: Sequence[Sequence3]) -> tuple[Tensor, Ten
     looked = attention[:, :GUIDED_HEADS, :-1].float().mean(1).gather(2, owner[..., None])[..., 0]
     guided = -(looked + 1e-5).log()[real].mean()
     right = (logits.argmax(-1) == target)[counted].float().mean()
+    same = torch.zeros(SETTINGS.vocab, len(units.NAMES) + 1)
+    same[torch.arange(units.USED), torch.tensor([units.NAMES.index(units.entry_of(c)[0]) for c in range(units.USED)])] = 1
+    same[SETTINGS.eos, -1] = 1
+    chances = (logits[counted].softmax(-1) @ same).clamp(min=1e-6).log()
+    sound = F.nll_loss(chances, same.argmax(-1)[target[counted]])
     excess = logits.logsumexp(-1)[counted].square().mean()
-    return entropy, guided + NORMALITY / GUIDANCE * excess, right
+    extra = GUIDANCE * guided + SOUNDNESS * sound + NORMALITY * excess
+    return entropy, extra, sound, right
 
 
 def train(
@@ -116,8 +133,12 @@ def train(
     settle: float = 0.5,
     seed: int = 0,
     held: int = 64,
+    reference: tuple[Item, np.ndarray] | None = None,
 ) -> None:
-    """Train for ``minutes`` of wall time; ``held`` utterances are kept aside to measure."""
+    """Train for ``minutes`` of wall time; ``held`` utterances are kept aside to measure.
+
+    With ``reference``, the clip that will ship and the codes found in it, every prompt is that one.
+    """
     torch.manual_seed(seed)
     rnd = random.Random(seed)
     items = [item for item in items if 15 < len(item.codes) < 160]
@@ -134,7 +155,7 @@ def train(
         step, spent = saved["step"], saved["cpu_seconds"]
         rnd.seed(seed + step)
     begun, cpu, first, saved_at = time.monotonic(), time.process_time(), step, time.monotonic()
-    sums: list[tuple[float, float, float]] = []
+    sums: list[tuple[float, ...]] = []
     test_rows = [sequence(item, None, rnd) for item in kept]
 
     def save() -> None:
@@ -154,24 +175,25 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate * factor
         if rnd.random() < PROMPTED:
-            rows = [sequence(item, rnd.choice(items), rnd) for item in chosen[: batch // 2]]
+            prompt, heard = reference or (None, None)
+            rows = [sequence(item, prompt or rnd.choice(items), rnd, heard) for item in chosen[: batch // 2]]
             rows = [row for row in rows if len(row[1]) <= LONGEST] or [sequence(chosen[0], None, rnd)]
         else:
             rows = [sequence(item, None, rnd) for item in chosen]
-        entropy, guided, right = losses(model, rows)
+        entropy, extra, sound, right = losses(model, rows)
         optimiser.zero_grad()
-        (entropy + GUIDANCE * guided).backward()
+        (entropy + extra).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         step += 1
-        sums.append((float(entropy.detach()), float(guided.detach()), float(right)))
+        sums.append(tuple(float(x.detach()) for x in (entropy, extra, sound, right)))
         if step % 50 == 0:
-            told = "entropy {:.3f} guided {:.3f} right {:.3f}".format(*np.mean(sums, 0))
+            told = "entropy {:.3f} extra {:.3f} sound {:.3f} right {:.3f}".format(*np.mean(sums, 0))
             if step % 200 == 0:
                 model.eval()
                 with torch.no_grad():
                     heard = [losses(model, test_rows[i : i + 16]) for i in range(0, len(test_rows), 16)]
-                told += " | held out {:.3f} {:.3f} {:.3f}".format(*np.mean([[float(x) for x in h] for h in heard], 0))
+                told += " | held out {:.3f} {:.3f} {:.3f} {:.3f}".format(*np.mean([[float(x) for x in h] for h in heard], 0))
                 model.train()
             used = spent + time.process_time() - cpu
             print(f"step {step} cpu {used:.0f} rate {rate * factor:.1e} {told}", flush=True)
