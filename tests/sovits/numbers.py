@@ -23,9 +23,10 @@ def folder() -> Path:
 
 
 def beside(name: str) -> Path:
-    """A file or folder that belongs to all golden data: beside the named folder, in the copies within."""
-    named = os.environ.get("P2PVOICE_GOLDEN")
-    return (folder().parent if named else folder()) / name
+    """A file or folder that belongs to all golden data: beside or in the named folder, else the copy here."""
+    places = (folder().parent / name, folder() / name) if os.environ.get("P2PVOICE_GOLDEN") else ()
+    copy = Path(__file__).parent.parent / "golden" / name
+    return next((place for place in places if place.exists()), copy)
 
 
 def keys(name: str, part: str = "keys") -> dict[str, list[int]]:

@@ -1,24 +1,19 @@
 """The architecture rules know exactly the published models: no tensor more, no tensor less."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 
 from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits import architecture
 from p2pvoice.sovits.declared import GptSettings, SovitsSettings
 
-HERE = Path(__file__).parent.parent / "golden" / "keys"
+from . import numbers
+
 Shapes = dict[str, tuple[int, ...]]
 
 
 def published(version: str, part: str) -> Shapes:
     """The published tensors of a version without those that speech never needs."""
-    named = os.environ.get("P2PVOICE_GOLDEN")
-    folder = Path(named).parent / "keys" if named else HERE
-    keys = json.loads((folder / f"keys_{version}_{part}.json").read_text())["keys"]
+    keys = numbers.keys(f"{version}_{part}")
     return {name: tuple(shape) for name, shape in keys.items() if not architecture.is_unused(name)}
 
 

@@ -18,6 +18,8 @@ from p2pvoice.sovits.text import cantonese, english, mandarin, phonemize, split
 from p2pvoice.sovits.text.english_tokens import tag_as_nouns
 from p2pvoice.sovits.text.spans import Reading
 
+from . import numbers
+
 # Parameters are needed before fixtures exist, so the folder is found here by the rule of tests/conftest.py.
 FOLDER = Path(os.environ.get("P2PVOICE_GOLDEN") or Path(__file__).parent.parent / "golden")
 CASES = json.loads((FOLDER / "text_frontend.json").read_text(encoding="utf-8"))
@@ -97,8 +99,7 @@ def test_the_later_cases_are_these() -> None:
     ]
 
 
-def test_symbol_tables(golden: Path) -> None:
-    beside, above = golden / "symbols.json", golden.parent / "symbols.json"
-    expected = json.loads((beside if beside.exists() else above).read_text(encoding="utf-8"))
+def test_symbol_tables() -> None:
+    expected = json.loads(numbers.beside("symbols.json").read_text(encoding="utf-8"))
     for version, table in expected.items():
         assert list(symbols.SYMBOLS[version]) == table
