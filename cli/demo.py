@@ -22,7 +22,7 @@ from p2pvoice.cli import daemon
 from p2pvoice.cli.commands.inspect import inspect_audio
 from p2pvoice.cli.commands.publish import request as publish_request
 from p2pvoice.cli.commands.speak import request as speak_request
-from p2pvoice.cli.commands.voices import voice_of
+from p2pvoice.cli.commands.voices import describe_transfer, voice_of
 from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, seconds, short_id, size
 from p2pvoice.cli.progress import Progress
@@ -176,7 +176,7 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
     with report.step("C fetches it from A") as facts:
         fetched = _fetch(output, c, first["release"])
         facts.update(_transfer(fetched))
-        facts["told"] = _told(fetched)
+        facts["told"] = describe_transfer(fetched)
 
     with report.step("A publishes a second release; C updates and fetches only what changed") as facts:
         second = _publish(
@@ -188,9 +188,8 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         facts.update(release=second["release"], bytes=second["bytes"], **_transfer(updated))
         saved = second["bytes"] - updated.get("bytes_fetched", 0)
         facts["bytes_saved"] = saved
-        facts["told"] = (
-            f"{short_id(second['release'])}  {_told(updated)}; {size(saved)} of {size(second['bytes'])} saved"
-        )
+        told = f"{size(saved)} of {size(second['bytes'])} saved"
+        facts["told"] = f"{short_id(second['release'])}  {describe_transfer(updated)}; {told}"
 
     with report.step("A stops; B finds it by --tag 粤语 through the DHT and fetches from C alone") as facts:
         daemon.stop(a.client)
@@ -198,7 +197,7 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         voice, _ = _find(b, "粤语", second["release"])
         handed_on = _fetch(output, b, voice["release"])
         facts.update(_transfer(handed_on))
-        facts["told"] = _told(handed_on)
+        facts["told"] = describe_transfer(handed_on)
 
     spoken = []
     with report.step("B speaks Cantonese, Mandarin and English") as facts:
@@ -300,14 +299,7 @@ def _result(output: Output, events: Iterable[Event]) -> dict[str, Any]:
 
 
 def _transfer(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: result.get(name) for name in ("bytes_fetched", "bytes_reused", "peers")}
-
-
-def _told(result: dict[str, Any]) -> str:
-    fetched, taken = result.get("bytes_fetched", 0), float(result.get("seconds") or 0)
-    rate = f" ({size(fetched / taken)}/s)" if taken > 0 and fetched > 1_000_000 else ""
-    count = len(result.get("peers") or ())
-    return f"{size(fetched)} in {seconds(taken)}{rate} from {count} peer{'' if count == 1 else 's'}"
+    return {name: result.get(name) for name in ("bytes_fetched", "bytes_reused", "transfer_seconds", "peers")}
 
 
 def _label(file: Path) -> dict[str, Any]:

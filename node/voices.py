@@ -179,6 +179,7 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
         report = None
         if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
             report = await _fetch_files(parts, release, files, tell)
+        transferred = trio.current_time()
         await tell({"event": "progress", "step": "checking"})
         previous = await disk(
             parts,
@@ -200,6 +201,7 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
             "bytes_total": total,
             "bytes_fetched": report.received if report else 0,
             "bytes_reused": report.reused if report else total,
+            "transfer_seconds": round(transferred - started, 3),
             "seconds": round(trio.current_time() - started, 3),
             "peers": report.peers if report else {},
             "dropped": report.dropped if report else {},

@@ -17,6 +17,9 @@ from p2pvoice.node.rpc.client import Client, Event
 
 Summary = dict[str, Any]
 
+RATE_FROM = 1_000_000
+"""Bytes below which a transfer's rate says more about the start than about the line."""
+
 VOICE = click.argument("voice")
 
 
@@ -226,9 +229,13 @@ def describe_transfer(result: Summary) -> str:
     """How much came from where, in one sentence."""
     fetched, reused = result.get("bytes_fetched", 0), result.get("bytes_reused", 0)
     count = len(result.get("peers") or ())
-    text = f"fetched {size(fetched)} in {seconds(float(result.get('seconds', 0)))}"
+    moving, whole = float(result.get("transfer_seconds", 0)), float(result.get("seconds", 0))
+    text = f"fetched {size(fetched)} in {seconds(moving)}"
+    if fetched > RATE_FROM and moving > 0:
+        text += f" ({size(fetched / moving)}/s)"
     if count:
         text += f" from {count} peer{'s' if count != 1 else ''}"
+    text += f", checked in {seconds(whole - moving)}"
     if reused:
         text += f"; {size(reused)} were already here"
     return text

@@ -66,9 +66,17 @@ def test_an_author_is_unknown_until_it_is_us() -> None:
 def test_small_phrases() -> None:
     assert bare_tags(["language/yue", "tag/narration"]) == "yue narration"
     told = describe_transfer(
-        {"bytes_fetched": 2_000_000, "bytes_reused": 1_000, "seconds": 2, "peers": ["a", "b"]}
+        {
+            "bytes_fetched": 2_000_000,
+            "bytes_reused": 1_000,
+            "transfer_seconds": 2,
+            "seconds": 3,
+            "peers": ["a", "b"],
+        }
     )
-    assert told == "fetched 2.0 MB in 2.0 s from 2 peers; 1.0 kB were already here"
+    assert (
+        told == "fetched 2.0 MB in 2.0 s (1.0 MB/s) from 2 peers, checked in 1.0 s; 1.0 kB were already here"
+    )
 
 
 def test_progress_without_a_terminal_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
