@@ -25,7 +25,7 @@ NAME: Final = "bootstrap"
 SHIPPED: Final = replace(train_sovits.SETTINGS, ssl_dim=content.WIDTH, dropout=0.0)
 """The codebook is padded to the width of the content encoder's features."""
 GPT_SHIPPED: Final = replace(train_gpt.SETTINGS, dropout=0.0)
-SHARPENED: Final = 0.8
+SHARPENED: Final = 0.6
 """Temperature that is folded into the GPT's last layer, because the published defaults draw at 1.0."""
 
 

@@ -31,7 +31,7 @@ GUIDANCE: Final = 1.0
 """Weight of the attention's loss."""
 SOUNDNESS: Final = 1.0
 """Weight of telling the right sound, whatever its pitch: to be understood matters more than melody."""
-PROMPTED: Final = 0.6
+PROMPTED: Final = 0.75
 """Share of the batches whose items have a prompt before them."""
 PADDING: Final = (10, 16)
 """Silent codes after a prompt: the 0.6 s of zeros that importing appends, and what recognition makes of them."""
@@ -171,7 +171,7 @@ def train(
         done = (time.monotonic() - begun) / (minutes * 60)
         if done >= 1:
             break
-        factor = min(1.0, (step - first + 1) / 150) * (1 if done < 1 - settle else max(0.03, (1 - done) / settle))
+        factor = min(1.0, (step - first + 1) / (150 if first == 0 else 30)) * (1 if done < 1 - settle else max(0.03, (1 - done) / settle))
         for group in optimiser.param_groups:
             group["lr"] = rate * factor
         if rnd.random() < PROMPTED:
