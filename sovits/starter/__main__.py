@@ -1,4 +1,5 @@
-"""``python -m p2pvoice.sovits.starter``: the steps from nothing to a shipped voice, each of which can be resumed.
+"""``python -m p2pvoice.sovits.starter``: the steps from nothing to a shipped voice, each of which can be
+resumed.
 
     corpus  WORK [--books ROOT]              recite the sentences of all three languages
     prior   WORK --minutes N                 train the text encoder alone
@@ -102,7 +103,9 @@ def _judge(asr: Path, out: Path | None, seed: int) -> None:
 
 def main() -> None:
     """Read the command line and do the step."""
-    parser = argparse.ArgumentParser(prog="p2pvoice.sovits.starter", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="p2pvoice.sovits.starter", description=(__doc__ or "").split("\n")[0]
+    )
     steps = parser.add_subparsers(dest="step", required=True)
     for name in ("corpus", "prior", "decoder", "both", "gpt", "content", "pack"):
         step = steps.add_parser(name)

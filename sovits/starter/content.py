@@ -1,8 +1,9 @@
 """Trains the small content encoder that tells the bootstrap voice's codes from speech.
 
-A HuBERT of a few layers, taught that its features, through the voice's own rule (ssl_proj, then the nearest row of
-the codebook), give the codes the corpus is known to have. Only importing a reference clip needs it. Resumes from
-its checkpoint. Follows specs/bootstrap-voice.md.
+A HuBERT of a few layers, taught that its features, through the voice's own rule (ssl_proj, then the
+nearest row of
+the codebook), give the codes the corpus is known to have. Only importing a reference clip needs it.
+Resumes from its checkpoint. Follows specs/bootstrap-voice.md.
 """
 
 import random
@@ -71,8 +72,8 @@ def clip(item: Item, rnd: random.Random, whole: bool = False) -> tuple[np.ndarra
 
 
 def train(
-    items: Sequence[Item], checkpoint: Path, minutes: float, *, references: Sequence[Item] = (), batch: int = 8,
-    rate: float = 1e-3, seed: int = 0,
+    items: Sequence[Item], checkpoint: Path, minutes: float, *, references: Sequence[Item] = (),
+    batch: int = 8, rate: float = 1e-3, seed: int = 0,
 ) -> None:  # fmt: skip
     """Train for ``minutes`` of wall time; the voice's ``references`` stand in every fourth batch."""
     torch.manual_seed(seed)

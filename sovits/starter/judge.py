@@ -1,9 +1,9 @@
 """Judges a voice on the held-out sentences: word or character errors by a Whisper, and DNSMOS when installed.
 
-The recogniser is given by path (any faster-whisper folder). Whisper base knows no Cantonese: it is asked to hear
+The recogniser is given by path (any faster-whisper folder). Whisper base knows no Cantonese: it is asked
+to hear
 Cantonese as Chinese, and that figure is a hint, no more. What this module is not for: training. Follows
-specs/bootstrap-voice.md.
-"""
+specs/bootstrap-voice.md."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -89,7 +89,10 @@ def dnsmos(pieces: Sequence[Audio]) -> dict[str, float] | None:
     except ImportError:
         return None
     heard = [model.run(np.clip(piece.astype(np.float64), -1, 1), sr=EAR_RATE) for piece in pieces]
-    return {name: float(np.mean([h[name] for h in heard])) for name in ("ovrl_mos", "sig_mos", "bak_mos", "p808_mos")}
+    return {
+        name: float(np.mean([h[name] for h in heard]))
+        for name in ("ovrl_mos", "sig_mos", "bak_mos", "p808_mos")
+    }
 
 
 def judge_all(

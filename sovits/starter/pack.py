@@ -1,6 +1,7 @@
 """Packs trained checkpoints into what ships: upstream-format files, a reference clip and the content encoder.
 
-The two weight files are written as GPT-SoVITS exports them, so the bundled voice is imported by the very path any
+The two weight files are written as GPT-SoVITS exports them, so the bundled voice is imported by the very
+path any
 user's voice takes. The same checkpoints always give the same tensors. Follows specs/bootstrap-voice.md.
 """
 
@@ -38,7 +39,10 @@ def sovits_weights(trained: Path, encoder: Path) -> dict[str, Tensor]:
     weights[book + "embed"] = content.padded_codebook()
     weights[book + "embed_avg"] = torch.zeros(units.CODES, content.WIDTH)
     projection = content.load_content(encoder).ssl_proj
-    weights["ssl_proj.weight"], weights["ssl_proj.bias"] = projection.weight.detach(), projection.bias.detach()
+    weights["ssl_proj.weight"], weights["ssl_proj.bias"] = (
+        projection.weight.detach(),
+        projection.bias.detach(),
+    )
     return weights
 
 

@@ -29,7 +29,8 @@ PAUSE: Final = {",": (3, 6), ".": (4, 5), "!": (4, 5), "?": (4, 5), "…": (5, 7
 """Least and most steps of a mark."""
 
 TONES: Final = {
-    "zh1": (4.5, 4.5), "zh2": (-2.0, 0.0, 4.5), "zh3": (-3.0, -6.5, -5.0), "zh4": (6.0, 1.5, -5.0), "zh5": (-1.5, -2.5),
+    "zh1": (4.5, 4.5), "zh2": (-2.0, 0.0, 4.5), "zh3": (-3.0, -6.5, -5.0), "zh4": (6.0, 1.5, -5.0),
+    "zh5": (-1.5, -2.5),
     "yue1": (5.5, 5.5), "yue2": (-3.0, -1.0, 4.5), "yue3": (1.0, 1.0), "yue4": (-4.0, -7.0),
     "yue5": (-3.5, -2.0, 0.5), "yue6": (-2.0, -2.0),
 }  # fmt: skip
@@ -145,7 +146,9 @@ def _tone_levels(parts: Sequence[_Part], steps: Sequence[int], phones: Sequence[
     return semitones
 
 
-def recite(teacher: Teacher, phones: Sequence[Phone], language: str, random: np.random.Generator) -> Utterance:
+def recite(
+    teacher: Teacher, phones: Sequence[Phone], language: str, random: np.random.Generator
+) -> Utterance:
     """Render ``phones``, which should end with a mark."""
     parts = _parts(phones)
     tonal = language != "en"
@@ -167,10 +170,15 @@ def recite(teacher: Teacher, phones: Sequence[Phone], language: str, random: np.
     lengths.append(0)
     frames = teacher.frames(tokens, lengths)
     per_step = units.FRAMES_PER_STEP
-    gain = np.concatenate([[0] * per_step, *(np.full(n * per_step, p.sound.gain) for p, n in zip(parts, steps))])
+    gain = np.concatenate(
+        [[0] * per_step, *(np.full(n * per_step, p.sound.gain) for p, n in zip(parts, steps, strict=True))]
+    )
     if others != tokens:
         share = np.concatenate(
-            [[0] * per_step, *(np.full(n * per_step, p.sound.share) for p, n in zip(parts, steps))]
+            [
+                [0] * per_step,
+                *(np.full(n * per_step, p.sound.share) for p, n in zip(parts, steps, strict=True)),
+            ]
         )
         share = np.convolve(np.pad(share, 2, mode="edge"), np.ones(5) / 5, mode="valid")
         frames = frames.mixed(teacher.frames(others, lengths), share.astype(np.float32))

@@ -6,6 +6,8 @@ lasts, the teacher's envelopes of both are mixed. What this module is not for: d
 Follows specs/bootstrap-voice.md.
 """
 
+# ruff: noqa: SIM905 (word lists are easier to read and check as text)
+
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,8 +55,8 @@ SOUNDS: Final = _table()
 _ENGLISH: Final = dict(
     pair.split("=")
     for pair in (
-        "AA=ɑ AE=æ AH=ʌ AO=ɔ AW=W AY=I EH=ɛ ER=ɝ EY=A IH=ɪ IY=i OW=O OY=Y UH=ʊ UW=u B=b CH=ʧ D=d DH=ð F=f G=ɡ "
-        "HH=h JH=ʤ K=k L=l M=m N=n NG=ŋ P=p R=ɹ S=s SH=ʃ T=t TH=θ V=v W=w Y=j Z=z ZH=ʒ"
+        "AA=ɑ AE=æ AH=ʌ AO=ɔ AW=W AY=I EH=ɛ ER=ɝ EY=A IH=ɪ IY=i OW=O OY=Y UH=ʊ UW=u B=b CH=ʧ D=d DH=ð F=f "
+        "G=ɡ HH=h JH=ʤ K=k L=l M=m N=n NG=ŋ P=p R=ɹ S=s SH=ʃ T=t TH=θ V=v W=w Y=j Z=z ZH=ʒ"
     ).split()
 )
 

@@ -1,8 +1,7 @@
 """The spectra that training compares: log mel at several resolutions, computed with torch and differentiable.
 
 What this module is not for: the reference spectrogram of inference (p2pvoice.sovits.audio). Follows
-specs/bootstrap-voice.md.
-"""
+specs/bootstrap-voice.md."""
 
 from functools import lru_cache
 
@@ -19,6 +18,7 @@ FLOOR = 1e-4
 @lru_cache
 def mel_filters(window: int, bands: int) -> Tensor:
     """Triangles evenly spaced on the mel scale, each of unit area: [bands, window / 2 + 1]."""
+
     def mel(hertz: Tensor) -> Tensor:
         return 1127 * torch.log1p(hertz / 700)
 

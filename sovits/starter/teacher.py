@@ -1,4 +1,5 @@
-"""The teacher: an openly licensed English synthesiser driven sound by sound, with the timing under our control.
+"""The teacher: an openly licensed English synthesiser driven sound by sound, with the timing under our
+control.
 
 hibari-tts (Apache-2.0) predicts, for a string of IPA tokens, a duration for each token and then, for every
 frame, an F0 value and filter envelopes. This module splits that network at its durations, so that the corpus
@@ -44,6 +45,7 @@ class Frames:
 
     def mixed(self, other: "Frames", share: Curve) -> "Frames":
         """Between this and ``other``; ``share`` is the other one's part in each frame."""
+
         def between(a: Curve, b: Curve) -> Curve:
             return (a * (1 - share[:, None]) + b * share[:, None]).astype(np.float32)
 
@@ -76,9 +78,7 @@ class Teacher:
         clip = next(node for node in graph.graph.node if DURATIONS in node.output)
         graph.graph.node.remove(clip)
         shape = ["tokens"]
-        graph.graph.input.append(
-            onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, shape)
-        )
+        graph.graph.input.append(onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, shape))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3

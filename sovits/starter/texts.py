@@ -1,6 +1,7 @@
 """The sentences that the bootstrap voice is trained on, and those it is judged on.
 
-Three kinds of source: sentences of public-domain books installed on the machine (the Jargon File, the King James
+Three kinds of source: sentences of public-domain books installed on the machine (the Jargon File, the
+King James
 Bible), sentences put together by small grammars below, and dictionary words (CMU, jieba) dropped into those
 grammars. The held-out sentences are never trained on: whoever builds a corpus drops them by ``is_held_out``.
 Follows specs/bootstrap-voice.md.
@@ -124,6 +125,7 @@ _NUMBERS = (
 
 def is_held_out(text: str) -> bool:
     """Whether ``text`` is, but for its marks and case, a sentence that judges the voice."""
+
     def bare(value: str) -> str:
         return re.sub(r"[^\w']", "", value.lower())
 
@@ -131,7 +133,8 @@ def is_held_out(text: str) -> bool:
 
 
 def english_books(folder: Path) -> list[str]:
-    """Sentences of the books under ``folder`` (an unpacked or a real root of jargon-text and bible-kjv-text)."""
+    """Sentences of the books under ``folder`` (an unpacked or a real root of jargon-text and
+    bible-kjv-text)."""
     raw = ""
     jargon = folder / "usr/share/doc/jargon-text/jargon.txt.gz"
     if jargon.exists():
@@ -152,7 +155,9 @@ def english_grammar(count: int, seed: int, words: list[str]) -> Iterator[str]:
         return rnd.choice(words) if rnd.random() < 0.4 else rnd.choice(_NOUNS)
 
     def phrase() -> str:
-        start = rnd.choice("the the the the a a my your his her this that our their every some one no".split())
+        start = rnd.choice(
+            "the the the the a a my your his her this that our their every some one no".split()
+        )
         adjective = f" {rnd.choice(_ADJECTIVES)}" if rnd.random() < 0.55 else ""
         body = f"{adjective} {noun()}"
         if start == "a" and body.strip()[0] in "aeiou":
@@ -160,7 +165,13 @@ def english_grammar(count: int, seed: int, words: list[str]) -> Iterator[str]:
         return start + body
 
     def fill(text: str) -> str:
-        for key, pool in (("{a}", _ADJECTIVES), ("{v2}", _BASE), ("{p}", _PLACES), ("{num}", _NUMBERS), ("{t}", _ADVERBS)):
+        for key, pool in (
+            ("{a}", _ADJECTIVES),
+            ("{v2}", _BASE),
+            ("{p}", _PLACES),
+            ("{num}", _NUMBERS),
+            ("{t}", _ADVERBS),
+        ):
             while key in text:
                 text = text.replace(key, rnd.choice(pool), 1)
         while "{n}" in text:

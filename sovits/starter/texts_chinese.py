@@ -1,8 +1,8 @@
-"""Mandarin and Cantonese training sentences: small grammars over the words of jieba's dictionary (MIT) and our own.
+"""Mandarin and Cantonese training sentences: small grammars over the words of jieba's dictionary (MIT)
+and our own.
 
 The sentences need not be wise; they must hold every syllable in every tone, beside many others. Follows
-specs/bootstrap-voice.md.
-"""
+specs/bootstrap-voice.md."""
 
 import random
 from collections.abc import Iterator
@@ -87,13 +87,21 @@ def grammar(language: str, count: int, seed: int) -> Iterator[str]:
             return rnd.choice(_THIS[language]) + pick("n")
         if shape < 0.85:
             return rnd.choice(_WHO[language]) + _OF[language] + pick("n")
-        return pick("n") + rnd.choice("和同与")+ pick("n") if language == "zh" else pick("n") + "同" + pick("n")
+        return (
+            pick("n") + rnd.choice("和同与") + pick("n") if language == "zh" else pick("n") + "同" + pick("n")
+        )
 
     def clause() -> str:
         shape = rnd.random()
         who = rnd.choice(_WHO[language]) if rnd.random() < 0.6 else thing()
         if shape < 0.4:
-            return who + rnd.choice([rnd.choice(_HOW[language]), ""]) + pick("v") + rnd.choice([_DONE[language], ""]) + thing()
+            return (
+                who
+                + rnd.choice([rnd.choice(_HOW[language]), ""])
+                + pick("v")
+                + rnd.choice([_DONE[language], ""])
+                + thing()
+            )
         if shape < 0.55:
             return who + _IS[language] + thing()
         if shape < 0.7:
@@ -101,7 +109,13 @@ def grammar(language: str, count: int, seed: int) -> Iterator[str]:
         if shape < 0.8:
             return who + _IN[language] + pick("n") + pick("v")
         if shape < 0.9:
-            return who + pick("v") + "".join(rnd.choices(_DIGITS, k=rnd.randint(1, 3))) + rnd.choice("个本张次天年") + pick("n")
+            return (
+                who
+                + pick("v")
+                + "".join(rnd.choices(_DIGITS, k=rnd.randint(1, 3)))
+                + rnd.choice("个本张次天年")
+                + pick("n")
+            )
         return "".join((pick("d"), pick("v"), thing()))
 
     for _ in range(count):

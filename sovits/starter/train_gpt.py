@@ -1,9 +1,11 @@
 """Trains the bootstrap voice's GPT: phones to codes, as inference will ask for them.
 
-Most items are a prompt followed by the sentence, because that is what speaking gives the network: the phones of
-both, the prompt's codes, some silence (a reference clip is padded with it), and then the codes to come. Two heads
-of one layer are taught to look at the phone that the next code belongs to. Resumes from its checkpoint. Follows
-specs/bootstrap-voice.md.
+Most items are a prompt followed by the sentence, because that is what speaking gives the network: the
+phones of
+both, the prompt's codes, some silence (a reference clip is padded with it), and then the codes to come.
+Two heads
+of one layer are taught to look at the phone that the next code belongs to. Resumes from its checkpoint.
+Follows specs/bootstrap-voice.md.
 """
 
 import random
@@ -34,13 +36,15 @@ SOUNDNESS: Final = 1.0
 PROMPTED: Final = 0.75
 """Share of the batches whose items have a prompt before them."""
 PADDING: Final = (10, 16)
-"""Silent codes after a prompt: the 0.6 s of zeros that importing appends, and what recognition makes of them."""
+"""Silent codes after a prompt: the 0.6 s of zeros that importing appends, and what recognition makes of
+them."""
 LONGEST: Final = 260
 """Codes of the longest sequence trained on."""
 WRONG: Final = 0.03
 """Share of a prompt's codes that are disturbed, as a content encoder errs."""
 NORMALITY: Final = 0.05
-"""Weight of the squared log of the softmax's sum. Logits that are near log-probabilities are hardly moved by a
+"""Weight of the squared log of the softmax's sum. Logits that are near log-probabilities are hardly
+moved by a
 repetition penalty, which would otherwise forbid a voice whose codes repeat by design to speak."""
 IGNORED: Final = -100
 
@@ -56,7 +60,10 @@ def fresh_model() -> Text2Semantic:
     features[units.USED : -1, -2] = 1.0
     features[-1, -1] = 1.0
     with torch.no_grad():
-        for table, size in ((model.ar_audio_embedding["word_embeddings"].weight, 0.7), (model.ar_predict_layer.weight, 0.06)):
+        for table, size in (
+            (model.ar_audio_embedding["word_embeddings"].weight, 0.7),
+            (model.ar_predict_layer.weight, 0.06),
+        ):
             table.copy_(features @ torch.randn(features.shape[1], SETTINGS.width) * size)
             table.add_(torch.randn_like(table) * size * 0.1)
         model.ar_text_embedding["word_embeddings"].weight.mul_(0.7)
@@ -64,7 +71,9 @@ def fresh_model() -> Text2Semantic:
     return model
 
 
-def sequence(item: Item, prompt: Item | None, rnd: random.Random, heard: np.ndarray | None = None) -> Sequence3:
+def sequence(
+    item: Item, prompt: Item | None, rnd: random.Random, heard: np.ndarray | None = None
+) -> Sequence3:
     """One training sequence; ``heard`` are the codes that import finds in the clip of ``prompt``."""
     if prompt is None:
         return item.phones, item.codes, item.owner, 0
@@ -92,7 +101,8 @@ def sequence(item: Item, prompt: Item | None, rnd: random.Random, heard: np.ndar
 
 
 def losses(model: Text2Semantic, rows: Sequence[Sequence3]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cross-entropy; all that is added to it; the sounds' own part of that; how many of the codes are right."""
+    """Cross-entropy; all that is added to it; the sounds' own part of that; how many of the codes are
+    right."""
     phones = pad([row[0].astype(np.int64) for row in rows])
     codes = pad([row[1].astype(np.int64) for row in rows])
     owner = pad([row[2].astype(np.int64) for row in rows])
@@ -114,7 +124,10 @@ def losses(model: Text2Semantic, rows: Sequence[Sequence3]) -> tuple[Tensor, Ten
     guided = -(looked + 1e-5).log()[real].mean()
     right = (logits.argmax(-1) == target)[counted].float().mean()
     same = torch.zeros(SETTINGS.vocab, len(units.NAMES) + 1)
-    same[torch.arange(units.USED), torch.tensor([units.NAMES.index(units.entry_of(c)[0]) for c in range(units.USED)])] = 1
+    same[
+        torch.arange(units.USED),
+        torch.tensor([units.NAMES.index(units.entry_of(c)[0]) for c in range(units.USED)]),
+    ] = 1
     same[SETTINGS.eos, -1] = 1
     chances = (logits[counted].softmax(-1) @ same).clamp(min=1e-6).log()
     sound = F.nll_loss(chances, same.argmax(-1)[target[counted]])
@@ -171,7 +184,9 @@ def train(
         done = (time.monotonic() - begun) / (minutes * 60)
         if done >= 1:
             break
-        factor = min(1.0, (step - first + 1) / (150 if first == 0 else 30)) * (1 if done < 1 - settle else max(0.03, (1 - done) / settle))
+        factor = min(1.0, (step - first + 1) / (150 if first == 0 else 30)) * (
+            1 if done < 1 - settle else max(0.03, (1 - done) / settle)
+        )
         for group in optimiser.param_groups:
             group["lr"] = rate * factor
         if rnd.random() < PROMPTED:
@@ -193,7 +208,9 @@ def train(
                 model.eval()
                 with torch.no_grad():
                     heard = [losses(model, test_rows[i : i + 16]) for i in range(0, len(test_rows), 16)]
-                told += " | held out {:.3f} {:.3f} {:.3f} {:.3f}".format(*np.mean([[float(x) for x in h] for h in heard], 0))
+                told += " | held out {:.3f} {:.3f} {:.3f} {:.3f}".format(
+                    *np.mean([[float(x) for x in h] for h in heard], 0)
+                )
                 model.train()
             used = spent + time.process_time() - cpu
             print(f"step {step} cpu {used:.0f} rate {rate * factor:.1e} {told}", flush=True)

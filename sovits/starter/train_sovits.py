@@ -1,9 +1,12 @@
 """Trains the bootstrap voice's SoVITS: codes and phones to a latent, the latent to audio.
 
-The latent is not left to chance: its channels are the log mel spectrum and the pitch of the frame. So the text
-encoder (prior) and the decoder can be taught apart, each from the truth, on a core of its own, and then together
+The latent is not left to chance: its channels are the log mel spectrum and the pitch of the frame. So
+the text
+encoder (prior) and the decoder can be taught apart, each from the truth, on a core of its own, and then
+together
 through the path that speaks. The teacher's speech is a function of its codes but for noise, so there is no
-posterior encoder, and the flow stays the identity. Resumes from its checkpoint. Follows specs/bootstrap-voice.md.
+posterior encoder, and the flow stays the identity. Resumes from its checkpoint. Follows
+specs/bootstrap-voice.md.
 """
 
 import random
@@ -41,7 +44,8 @@ MEL: Final = 80
 MEL_MEAN, MEL_SPREAD = -5.3, 2.1
 """Of the corpus: they bring the spectrum's channels to about 0 and 1."""
 PITCH: Final = SETTINGS.inter_channels - MEL
-"""Channels of the pitch: its height, and bumps over its range, so that the decoder finds it without effort."""
+"""Channels of the pitch: its height, and bumps over its range, so that the decoder finds it without
+effort."""
 PITCH_RANGE: Final = 8.0
 """Semitones above and below the middle that the bumps cover."""
 NOISE: Final = 0.2
@@ -60,7 +64,8 @@ SAVE_SECONDS: Final = 150
 
 
 class Trainee(nn.Module):
-    """The network, prepared: the codebook built in, the flow an identity, the prior's deviation a constant."""
+    """The network, prepared: the codebook built in, the flow an identity, the prior's deviation a
+    constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,7 +214,9 @@ def train(
         done = (time.monotonic() - begun) / (minutes * 60)
         if done >= 1:
             break
-        factor = min(1.0, (step - first + 1) / 100) * (1 if done < 1 - settle else max(0.03, (1 - done) / settle))
+        factor = min(1.0, (step - first + 1) / 100) * (
+            1 if done < 1 - settle else max(0.03, (1 - done) / settle)
+        )
         for group in optimiser.param_groups:
             group["lr"] = rate * factor
         for group in judge_optimiser.param_groups:
@@ -235,7 +242,9 @@ def train(
             with torch.autocast("cpu", torch.bfloat16):
                 made = voice.dec(cut + torch.randn_like(cut) * (NOISE * NOISE_SCALE), style)[:, 0]
             made = made.float()
-            true = torch.stack([data.audio[i, at * HOP : (at + SEGMENT) * HOP] for i, at in enumerate(starts)])
+            true = torch.stack(
+                [data.audio[i, at * HOP : (at + SEGMENT) * HOP] for i, at in enumerate(starts)]
+            )
             losses["mel"] = distance(made, true)
             loss = loss + 45 * losses["mel"]
             if critics_on:

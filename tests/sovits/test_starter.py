@@ -52,7 +52,8 @@ def test_every_phone_of_the_three_languages_has_sounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phone", "tone"), [("ao3", "zh3"), ("Yung1", "yue1"), ("AH1", None), ("sh", None), ("Yng", None), (",", None)]
+    ("phone", "tone"),
+    [("ao3", "zh3"), ("Yung1", "yue1"), ("AH1", None), ("sh", None), ("Yng", None), (",", None)],
 )
 def test_tones_belong_to_chinese_finals(phone: str, tone: str | None) -> None:
     assert sounds.tone_of(phone) == tone
