@@ -46,7 +46,12 @@ def _train(step: str, work: Path, minutes: float, critics: bool) -> None:
 
     items = corpus.read_corpus(work / "corpus")
     if step == "gpt":
-        train_gpt.train(items, work / "gpt.pt", minutes)
+        # Once the content encoder is there, the prompts are what it hears in the clip that ships.
+        shipped = next(corpus.read_shard(work / "reference.npz"))
+        reference = None
+        if (work / "ct.pt").exists():
+            reference = shipped, content.heard_codes(work / "ct.pt", shipped)
+        train_gpt.train(items, work / "gpt.pt", minutes, reference=reference)
     elif step == "content":
         references = list(corpus.read_shard(work / "reference.npz"))
         content.train(items, work / "ct.pt", minutes, references=references)

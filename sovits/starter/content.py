@@ -1,9 +1,8 @@
 """Trains the small content encoder that tells the bootstrap voice's codes from speech.
 
 A HuBERT of a few layers, taught that its features, through the voice's own rule (ssl_proj, then the
-nearest row of
-the codebook), give the codes the corpus is known to have. Only importing a reference clip needs it.
-Resumes from its checkpoint. Follows specs/bootstrap-voice.md.
+nearest row of the codebook), give the codes the corpus is known to have. Only importing a reference clip
+needs it. Resumes from its checkpoint. Follows specs/bootstrap-voice.md.
 """
 
 import random
@@ -134,6 +133,14 @@ def train(
             save()
             saved_at = time.monotonic()
     save()
+
+
+def heard_codes(checkpoint: Path, item: Item) -> np.ndarray:
+    """The codes that importing the clip of ``item`` will find, those of the silence behind it included."""
+    audio = np.concatenate([item.audio.astype(np.float32) / 32768, np.zeros(ZEROS, np.float32)])
+    with torch.inference_mode():
+        logits = load_content(checkpoint)(torch.from_numpy(audio)[None])
+    return logits[0].argmax(-1).numpy().astype(np.int16)
 
 
 def load_content(checkpoint: Path) -> Content:

@@ -1,8 +1,8 @@
 """Builds the training corpus: sentences are recited by the teacher and kept in shards that can be resumed.
 
-A shard is one .npz of a few hundred utterances of one language. English phones come from the CMU dictionary
-directly, because the teacher must be told where words begin; the other languages use the project's own front
-end and its word2ph. Follows specs/bootstrap-voice.md.
+A shard is one .npz of a few hundred utterances of one language. English phones come from the CMU
+dictionary directly, because the teacher must be told where words begin; the other languages use the
+project's own front end and its word2ph. Follows specs/bootstrap-voice.md.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

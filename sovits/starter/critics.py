@@ -1,7 +1,7 @@
 """The discriminators of late SoVITS training: a few periods and two spectral resolutions, all small.
 
-Not shipped and not needed to speak. Least-squares losses and feature matching. Follows
-specs/bootstrap-voice.md.
+Not shipped and not needed to speak. Least-squares losses and feature matching. Follows specs/bootstrap-
+voice.md.
 """
 
 import itertools

@@ -1,9 +1,10 @@
-"""Judges a voice on the held-out sentences: word or character errors by a Whisper, and DNSMOS when installed.
+"""Judges a voice on the held-out sentences: word or character errors by a Whisper, and DNSMOS when
+installed.
 
 The recogniser is given by path (any faster-whisper folder). Whisper base knows no Cantonese: it is asked
-to hear
-Cantonese as Chinese, and that figure is a hint, no more. What this module is not for: training. Follows
-specs/bootstrap-voice.md."""
+to hear Cantonese as Chinese, and that figure is a hint, no more. What this module is not for: training.
+Follows specs/bootstrap-voice.md.
+"""
 
 import re
 from collections.abc import Callable, Sequence

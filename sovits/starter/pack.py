@@ -1,8 +1,9 @@
-"""Packs trained checkpoints into what ships: upstream-format files, a reference clip and the content encoder.
+"""Packs trained checkpoints into what ships: upstream-format files, a reference clip and the content
+encoder.
 
 The two weight files are written as GPT-SoVITS exports them, so the bundled voice is imported by the very
-path any
-user's voice takes. The same checkpoints always give the same tensors. Follows specs/bootstrap-voice.md.
+path any user's voice takes. The same checkpoints always give the same tensors. Follows specs/bootstrap-
+voice.md.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Phones in, a training utterance out: audio, codes, and which phone each code belongs to.
 
-The teacher's durations are snapped to whole code steps, English pitch is the teacher's own rounded to levels,
-Mandarin and Cantonese pitch is drawn from tone contours. Text belongs to texts.py, sounds to sounds.py.
-Follows specs/bootstrap-voice.md.
+The teacher's durations are snapped to whole code steps, English pitch is the teacher's own rounded to
+levels, Mandarin and Cantonese pitch is drawn from tone contours. Text belongs to texts.py, sounds to
+sounds.py. Follows specs/bootstrap-voice.md.
 """
 
 from collections.abc import Sequence

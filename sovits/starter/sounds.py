@@ -1,9 +1,9 @@
 """Which sounds a phone of our tables is made of, and how the English teacher is brought to make each.
 
-A sound is the unit the bootstrap voice's codes are built from; the three languages share them. Most are one
-token of the teacher's alphabet. A sound English lacks is an average of two that it has: for as long as it
-lasts, the teacher's envelopes of both are mixed. What this module is not for: durations, pitch and text.
-Follows specs/bootstrap-voice.md.
+A sound is the unit the bootstrap voice's codes are built from; the three languages share them. Most are
+one token of the teacher's alphabet. A sound English lacks is an average of two that it has: for as long
+as it lasts, the teacher's envelopes of both are mixed. What this module is not for: durations, pitch and
+text. Follows specs/bootstrap-voice.md.
 """
 
 # ruff: noqa: SIM905 (word lists are easier to read and check as text)

@@ -1,7 +1,9 @@
-"""The spectra that training compares: log mel at several resolutions, computed with torch and differentiable.
+"""The spectra that training compares: log mel at several resolutions, computed with torch and
+differentiable.
 
 What this module is not for: the reference spectrogram of inference (p2pvoice.sovits.audio). Follows
-specs/bootstrap-voice.md."""
+specs/bootstrap-voice.md.
+"""
 
 from functools import lru_cache
 

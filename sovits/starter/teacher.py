@@ -1,11 +1,12 @@
 """The teacher: an openly licensed English synthesiser driven sound by sound, with the timing under our
 control.
 
-hibari-tts (Apache-2.0) predicts, for a string of IPA tokens, a duration for each token and then, for every
-frame, an F0 value and filter envelopes. This module splits that network at its durations, so that the corpus
-can set them (every sound lasts a whole number of code steps), can average the envelopes of two token strings
-(a front rounded vowel is between two English vowels) and can set the pitch curve (lexical tones). It then
-synthesises at 16 kHz. It knows nothing of texts or codes. Follows specs/bootstrap-voice.md.
+hibari-tts (Apache-2.0) predicts, for a string of IPA tokens, a duration for each token and then, for
+every frame, an F0 value and filter envelopes. This module splits that network at its durations, so that
+the corpus can set them (every sound lasts a whole number of code steps), can average the envelopes of two
+token strings (a front rounded vowel is between two English vowels) and can set the pitch curve (lexical
+tones). It then synthesises at 16 kHz. It knows nothing of texts or codes. Follows specs/bootstrap-
+voice.md.
 """
 
 from collections.abc import Sequence

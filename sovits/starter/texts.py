@@ -1,10 +1,9 @@
 """The sentences that the bootstrap voice is trained on, and those it is judged on.
 
-Three kinds of source: sentences of public-domain books installed on the machine (the Jargon File, the
-King James
-Bible), sentences put together by small grammars below, and dictionary words (CMU, jieba) dropped into those
-grammars. The held-out sentences are never trained on: whoever builds a corpus drops them by ``is_held_out``.
-Follows specs/bootstrap-voice.md.
+Three kinds of source: sentences of public-domain books installed on the machine (the Jargon File),
+sentences put together by small grammars below, and dictionary words (CMU, jieba) dropped into those
+grammars. The held-out sentences are never trained on: whoever builds a corpus drops them by
+``is_held_out``. Follows specs/bootstrap-voice.md.
 """
 
 import gzip
@@ -133,8 +132,7 @@ def is_held_out(text: str) -> bool:
 
 
 def english_books(folder: Path) -> list[str]:
-    """Sentences of the books under ``folder`` (an unpacked or a real root of jargon-text and
-    bible-kjv-text)."""
+    """Sentences of the Jargon File under ``folder``, a real root or an unpacked jargon-text package."""
     raw = ""
     jargon = folder / "usr/share/doc/jargon-text/jargon.txt.gz"
     if jargon.exists():

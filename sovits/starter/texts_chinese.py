@@ -2,7 +2,8 @@
 and our own.
 
 The sentences need not be wise; they must hold every syllable in every tone, beside many others. Follows
-specs/bootstrap-voice.md."""
+specs/bootstrap-voice.md.
+"""
 
 import random
 from collections.abc import Iterator

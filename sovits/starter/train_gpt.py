@@ -1,11 +1,9 @@
 """Trains the bootstrap voice's GPT: phones to codes, as inference will ask for them.
 
 Most items are a prompt followed by the sentence, because that is what speaking gives the network: the
-phones of
-both, the prompt's codes, some silence (a reference clip is padded with it), and then the codes to come.
-Two heads
-of one layer are taught to look at the phone that the next code belongs to. Resumes from its checkpoint.
-Follows specs/bootstrap-voice.md.
+phones of both, the prompt's codes, some silence (a reference clip is padded with it), and then the codes
+to come. Two heads of one layer are taught to look at the phone that the next code belongs to. Resumes
+from its checkpoint. Follows specs/bootstrap-voice.md.
 """
 
 import random

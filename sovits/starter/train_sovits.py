@@ -1,11 +1,9 @@
 """Trains the bootstrap voice's SoVITS: codes and phones to a latent, the latent to audio.
 
-The latent is not left to chance: its channels are the log mel spectrum and the pitch of the frame. So
-the text
-encoder (prior) and the decoder can be taught apart, each from the truth, on a core of its own, and then
-together
-through the path that speaks. The teacher's speech is a function of its codes but for noise, so there is no
-posterior encoder, and the flow stays the identity. Resumes from its checkpoint. Follows
+The latent is not left to chance: its channels are the log mel spectrum and the pitch of the frame. So the
+text encoder (prior) and the decoder can be taught apart, each from the truth, on a core of its own, and
+then together through the path that speaks. The teacher's speech is a function of its codes but for noise,
+so there is no posterior encoder, and the flow stays the identity. Resumes from its checkpoint. Follows
 specs/bootstrap-voice.md.
 """
 

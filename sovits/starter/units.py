@@ -1,9 +1,10 @@
 """The bootstrap voice's codes: one for each (sound, pitch level, first step or not), 25 a second.
 
-Speech for training is rendered so that every sound lasts a whole number of 40 ms steps and its pitch curve
-follows from the levels, so a code says everything but the wording of its neighbours. The rows of the codebook
-are built, not learned: a sound's own direction, a thermometer for the level, one for the onset. Follows
-specs/bootstrap-voice.md."""
+Speech for training is rendered so that every sound lasts a whole number of 40 ms steps and its pitch
+curve follows from the levels, so a code says everything but the wording of its neighbours. The rows of
+the codebook are built, not learned: a sound's own direction, a thermometer for the level, one for the
+onset. Follows specs/bootstrap-voice.md.
+"""
 
 from collections.abc import Sequence
 from typing import Final
