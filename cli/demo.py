@@ -188,8 +188,10 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         facts.update(release=second["release"], bytes=second["bytes"], **_transfer(updated))
         saved = second["bytes"] - updated.get("bytes_fetched", 0)
         facts["bytes_saved"] = saved
-        told = f"{size(saved)} of {size(second['bytes'])} saved"
-        facts["told"] = f"{short_id(second['release'])}  {describe_transfer(updated)}; {told}"
+        told = describe_transfer({**updated, "bytes_reused": 0})
+        facts["told"] = (
+            f"{short_id(second['release'])}  {told}; {size(saved)} of {size(second['bytes'])} saved"
+        )
 
     with report.step("A stops; B finds it by --tag 粤语 through the DHT and fetches from C alone") as facts:
         daemon.stop(a.client)
