@@ -8,7 +8,8 @@ resumed.
     gpt     WORK --minutes N                 train the text-to-semantic decoder
     content WORK --minutes N                 train the content encoder
     pack    WORK OUT                         write the files that ship
-    judge   --asr DIR [--out DIR]            import the shipped voice, speak the held-out sentences, measure
+    judge   --asr DIR [--out DIR] [--seed N] [--english FILE]
+                                             import the shipped voice, speak the held-out sentences, measure
 
 It needs the extra ``starter``. Follows specs/bootstrap-voice.md.
 """
@@ -71,7 +72,7 @@ def _pack(work: Path, out: Path) -> None:
     pack.pack(work / "sv.pt", work / "gpt.pt", work / "ct.pt", reference, out)
 
 
-def _judge(asr: Path, out: Path | None, seed: int) -> None:
+def _judge(asr: Path, out: Path | None, seed: int, english: Path | None) -> None:
     import numpy as np
     import soundfile
 
@@ -101,7 +102,10 @@ def _judge(asr: Path, out: Path | None, seed: int) -> None:
             soundfile.write(out / name, audio, voice.sample_rate, subtype="PCM_16")
         return audio
 
-    report = judge.judge_all(speak, judge.Ear(asr), texts.HELD_OUT)
+    sentences = texts.HELD_OUT
+    if english is not None:
+        sentences = {"en": [line for line in english.read_text("utf-8").splitlines() if line.strip()]}
+    report = judge.judge_all(speak, judge.Ear(asr), sentences)
     json.dump(report, sys.stdout, ensure_ascii=False, indent=1)
     print()
 
@@ -126,6 +130,7 @@ def main() -> None:
     step.add_argument("--asr", type=Path, required=True)
     step.add_argument("--out", type=Path)
     step.add_argument("--seed", type=int, default=1)
+    step.add_argument("--english", type=Path, metavar="FILE", help="judge the lines of FILE instead")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.step == "corpus":
@@ -133,7 +138,7 @@ def main() -> None:
     elif chosen.step == "pack":
         _pack(chosen.work, chosen.out)
     elif chosen.step == "judge":
-        _judge(chosen.asr, chosen.out, chosen.seed)
+        _judge(chosen.asr, chosen.out, chosen.seed, chosen.english)
     else:
         _train(chosen.step, chosen.work, chosen.minutes, chosen.critics)
 
