@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from p2pvoice.cli import daemon
+from p2pvoice.node.peers import Fault, PeerBook
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError
 
@@ -149,3 +150,19 @@ def test_a_home_too_deep_for_a_socket_works(p2pvoice: Command, home: Path) -> No
     assert json.loads(ran.out)["home"] == str(deep)
     assert p2pvoice("--home", str(deep), "status").code == 0
     assert p2pvoice("--home", str(deep), "daemon", "stop").code == 0
+
+
+def test_peers_tell_why_somebody_was_dropped(p2pvoice: Command, home: Path) -> None:
+    liar, hanger = "12D3KooWLiar", "12D3KooWHanger"
+    book = PeerBook()
+    book.drop(liar, Fault.WRONG_BYTES, "chunk 3 of gpt.safetensors")
+    book.drop(hanger, Fault.HUNG, "no answer in 15 s")
+    book.save(home / "peers.json")
+    assert p2pvoice("daemon", "start", *LOOPBACK).code == 0
+    rows = {row["id"]: row for row in p2pvoice("peers", "--json").json["peers"]}
+    assert rows[liar]["dropped"]["reason"] == "served wrong bytes: chunk 3 of gpt.safetensors"
+    assert rows[hanger]["dropped"]["reason"].startswith("stopped answering")
+    told = p2pvoice("peers", COLUMNS="200")
+    assert told.code == 0
+    assert "served wrong bytes: chunk 3 of gpt.safetensors" in told.out
+    assert "stopped answering: no answer in 15 s" in told.out
