@@ -1,6 +1,7 @@
 """Fixtures for every test: no test touches the user's home, and golden data is found or the test fails."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 # Torch reads these when it is first imported: tests run beside real daemons.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A shell without job control starts what stands in its background deaf to Ctrl-C, and children inherit that:
+# the tests that interrupt a process would then wait for nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
