@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from p2pvoice.cli import daemon as process
-from p2pvoice.cli.commands.network import show_status
+from p2pvoice.cli.commands.network import status
 from p2pvoice.cli.output import Output, json_option
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError
@@ -90,13 +90,4 @@ def stop(output: Output) -> None:
         output.line(f"stopped (process {pid})")
 
 
-@daemon.command("status")
-@json_option
-@click.pass_obj
-def status(output: Output) -> None:
-    """Show what the running daemon is doing."""
-    state = Client().status()
-    if output.as_json:
-        output.document(state)
-    else:
-        show_status(output, state)
+daemon.add_command(status)
