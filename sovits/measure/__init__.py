@@ -1,0 +1,1 @@
+"""Measuring a voice: pitch, speaker, words and quality, each figure with the method that gave it."""
