@@ -27,7 +27,7 @@ PARENT_KINDS = ("revision-of", "forked-from", "fine-tuned-from", "merged-from", 
 """How a release can come from another one."""
 
 FILE_PATH = re.compile(
-    r"(?:gpt|sovits|encoder|hubert|bert|speaker|vocoder)\.safetensors"
+    r"(?:gpt|sovits|training|encoder|hubert|bert|speaker|vocoder)\.safetensors"
     r"|(?:voice|config|tokenizer|vocab)\.json|vocab\.txt|preview\.(?:wav|flac)|card\.md|licence\.txt"
     r"|reference/(?:0|[1-9][0-9]?)\.(?:wav|flac|safetensors)"
 )

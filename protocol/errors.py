@@ -14,7 +14,9 @@
     ├─ StorageError                 1    507
     │   └─ QuotaError  DiskFullError  CorruptError
     ├─ SynthesisError               1    422
-    │   └─ UnsupportedLanguageError  VoiceNotLoadableError  OutOfMemoryError
+    │   └─ UnsupportedLanguageError  VoiceNotLoadableError  OutOfMemoryError  WorkerDiedError
+    ├─ TrainingError                1    422
+    │   └─ ClipsError
     ├─ DaemonUnavailableError       3    -
     └─ BugError                     1    500
 
@@ -217,6 +219,26 @@ class OutOfMemoryError(SynthesisError):
     """There is not enough memory to load the voice or speak the text."""
 
     code = "out_of_memory"
+
+
+class WorkerDiedError(SynthesisError):
+    """The worker process died over this request."""
+
+    code = "worker_died"
+    default_hint = "try again; a new worker starts by itself. The end of daemon.log says more"
+
+
+class TrainingError(P2PVoiceError):
+    """The voice could not be trained."""
+
+    code, exit_code, http_status = "training", 1, 422
+
+
+class ClipsError(TrainingError):
+    """The clips are not fit to train a voice."""
+
+    code = "bad_clips"
+    default_hint = "record a minute or more of one clear voice in a quiet room, without music"
 
 
 class DaemonUnavailableError(P2PVoiceError):

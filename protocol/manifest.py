@@ -5,7 +5,7 @@ consent declaration, nor with anything out of bounds. Map keys that this version
 signed over. Not for judging the files themselves; that is admission. Follows specs/manifest.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,6 +39,14 @@ from p2pvoice.protocol.ids import (
     check_slug,
     release_id,
 )
+from p2pvoice.protocol.provenance import (
+    ABSENT,
+    MEASURED_LIMIT,
+    Measured,
+    TrainingRecord,
+    read_measured,
+    read_training,
+)
 from p2pvoice.protocol.tags import TAGS_LIMIT, canonical_tag, check_tag
 
 __all__ = [
@@ -46,12 +54,14 @@ __all__ = [
     "DESCRIPTION_LENGTH",
     "FILES_LIMIT",
     "FILE_PATH",
+    "FILE_SINCE",
     "FORMAT",
     "FORMAT_LIMIT",
     "KIND",
     "LANGUAGES_LIMIT",
     "MANIFEST_ITEMS",
     "MANIFEST_LIMIT",
+    "MEASURED_LIMIT",
     "NAME_LENGTH",
     "PARENTS_LIMIT",
     "PARENT_KINDS",
@@ -65,11 +75,14 @@ __all__ = [
     "Engine",
     "FileEntry",
     "Manifest",
+    "Measured",
     "Parent",
     "ReferenceInfo",
     "Release",
+    "TrainingRecord",
     "check_path",
     "decode_manifest",
+    "reader_needed",
     "sign_manifest",
     "verify_release",
 ]
@@ -80,8 +93,11 @@ MANIFEST_LIMIT = 256 * 1024
 RELEASE_LIMIT = MANIFEST_LIMIT + ENVELOPE_OVERHEAD
 """Bytes of a signed release, as it is stored and sent."""
 
-FORMAT = 1
+FORMAT = 2
 """The format this version writes, and the newest one it reads."""
+
+FILE_SINCE = {"training.safetensors": 2}
+"""Paths that came later than the first format: the oldest format whose readers know them."""
 
 FORMAT_LIMIT = 1000
 """Formats a manifest may claim to be written in."""
@@ -127,7 +143,7 @@ VOICE_FILES = (
 
 _KNOWN = {
     "v", "min_reader", "author", "slug", "name", "created", "description", "license", "consent", "languages",
-    "tags", "files", "engine", "references", "parents",
+    "tags", "files", "engine", "references", "parents", "training", "measured",
 }  # fmt: skip
 
 
@@ -136,7 +152,7 @@ class Manifest:
     """Everything an author says of one release.
 
     ``created`` is in seconds since 1970. ``format`` is what the writer writes, ``min_reader`` the oldest
-    format a reader must know to read it rightly.
+    format a reader must know to read it rightly: :func:`reader_needed` says which.
     """
 
     author: bytes
@@ -152,8 +168,10 @@ class Manifest:
     tags: tuple[str, ...] = ()
     references: tuple[ReferenceInfo, ...] = ()
     parents: tuple[Parent, ...] = ()
+    training: TrainingRecord | None = None
+    measured: tuple[Measured, ...] = ()
     format: int = FORMAT
-    min_reader: int = FORMAT
+    min_reader: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -183,6 +201,7 @@ class Manifest:
             raise ManifestError(f"the files have more than {CHUNKS_LIMIT} chunks together")
         _check_count(self.references, REFERENCES_LIMIT, "references")
         _check_set([parent.release for parent in self.parents], 0, PARENTS_LIMIT, "parents")
+        _check_set([one.field for one in self.measured], 0, MEASURED_LIMIT, "measured fields")
         for key in self.extra:
             if key in _KNOWN or not 1 <= len(key) <= KEY_LENGTH:
                 raise ManifestError(f"{key[:KEY_LENGTH]!r} cannot be an additional key of a manifest")
@@ -213,6 +232,11 @@ class Manifest:
             references=[reference.to_map() for reference in self.references],
             parents=[parent.to_map() for parent in self.parents],
         )
+        # Absent when there is nothing to say: releases of format 1 keep their bytes.
+        if self.training is not None:
+            body["training"] = self.training.to_map()
+        if self.measured:
+            body["measured"] = [one.to_map() for one in self.measured]
         return encode(body)
 
     @property
@@ -235,6 +259,11 @@ class Manifest:
             for path in VOICE_FILES:
                 if self.file(path) is None:
                     raise ManifestError(f"the voice lacks {path}")
+
+
+def reader_needed(paths: Iterable[str]) -> int:
+    """The oldest format whose readers know all of these paths: a manifest's ``min_reader``."""
+    return max((FILE_SINCE.get(path, 1) for path in paths), default=1)
 
 
 def decode_manifest(payload: bytes) -> Manifest:
@@ -269,6 +298,8 @@ def decode_manifest(payload: bytes) -> Manifest:
         engine=Engine.from_map(fields.any("engine")),
         references=tuple(ReferenceInfo.from_map(row) for row in fields.items("references", REFERENCES_LIMIT)),
         parents=tuple(Parent.from_map(row) for row in fields.items("parents", PARENTS_LIMIT)),
+        training=read_training(fields.any("training", ABSENT)),
+        measured=read_measured(fields.any("measured", ABSENT)),
         format=written_by,
         min_reader=min_reader,
         extra=fields.rest(),
@@ -287,8 +318,9 @@ class Release:
 def sign_manifest(manifest: Manifest, key: Ed25519PrivateKey) -> Release:
     """Publishable form of a manifest, signed by its author.
 
-    Stricter than reading: the licence is one we know and every tag is in canonical form. Raises ConsentError,
-    ManifestError, or SignatureError when the key is not the author's.
+    Stricter than reading: the licence is one we know, every tag is in canonical form, and readers too old
+    for one of the files are told so. Raises ConsentError, ManifestError, or SignatureError when the key is
+    not the author's.
     """
     if public_key_of(key) != manifest.author:
         raise SignatureError("the manifest names another author than the key that signs it")
@@ -298,6 +330,9 @@ def sign_manifest(manifest: Manifest, key: Ed25519PrivateKey) -> Release:
     for tag in manifest.tags:
         if canonical_tag(tag) != tag:
             raise ManifestError(f"the tag {tag!r} is not in canonical form, {canonical_tag(tag)!r}")
+    needed = reader_needed(file.path for file in manifest.files)
+    if manifest.min_reader < needed:
+        raise ManifestError(f"a release with these files needs readers of format {needed}")
     payload = manifest.payload()
     return Release(release_id(payload), manifest, seal(KIND, payload, key))
 

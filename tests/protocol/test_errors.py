@@ -14,6 +14,7 @@ BRANCHES = {
     e.NetworkError: (6, 503),
     e.StorageError: (1, 507),
     e.SynthesisError: (1, 422),
+    e.TrainingError: (1, 422),
     e.DaemonUnavailableError: (3, 503),
     e.BugError: (1, 500),
 }

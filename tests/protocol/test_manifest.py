@@ -300,7 +300,8 @@ def test_a_voice_without_its_files_is_incomplete(make_manifest) -> None:
         {"extra": {"name": "again"}},
         {"extra": {"": 1}},
         {"extra": {"x": 1.5}},
-        {"min_reader": 2},
+        {"min_reader": 0},
+        {"min_reader": m.FORMAT + 1},
     ],
 )
 def test_malformed_fields(make_manifest, change) -> None:
@@ -335,6 +336,16 @@ def test_references_and_parents() -> None:
     for bad in (("no id", "forked-from"), (release_id(b"x"), "stolen-from")):
         with pytest.raises(ManifestError):
             m.Parent(*bad)
+
+
+def test_a_training_part_needs_a_reader_who_knows_it(make_manifest, make_file, key) -> None:
+    files = (make_file("training.safetensors"), *make_manifest().files)
+    assert m.reader_needed(file.path for file in files) == 2
+    assert m.reader_needed(file.path for file in files[1:]) == m.reader_needed(()) == 1
+    with pytest.raises(ManifestError, match="format 2"):
+        m.sign_manifest(make_manifest(files=files), key)
+    release = m.sign_manifest(make_manifest(files=files, min_reader=2), key)
+    assert m.verify_release(release.envelope.to_bytes()) == release
 
 
 def test_the_size_and_lookup_of_files(make_manifest) -> None:

@@ -124,6 +124,13 @@ def test_manifest() -> None:
     release = manifest.verify_release(bytes.fromhex(vector["release"]))
     assert (release.id, release.manifest) == (vector["id"], read)
     assert manifest.sign_manifest(read, private_key(vector)).envelope.to_bytes().hex() == vector["release"]
+    made = vector["made"]
+    other = manifest.verify_release(bytes.fromhex(made["release"]))
+    assert (other.id, other.manifest.payload().hex()) == (made["id"], made["payload"])
+    assert other.manifest.min_reader == made["min_reader"]
+    assert other.manifest.training is not None
+    assert other.manifest.training.to_map() == made["training"]
+    assert [one.to_map() for one in other.manifest.measured] == made["measured"]
     newer = bytes.fromhex(vector["newer"]["payload"])
     assert manifest.decode_manifest(newer).payload() == newer
     assert ids.release_id(newer) == vector["newer"]["id"]
