@@ -1,0 +1,158 @@
+"""How the text-to-semantic decoder learns a voice: it is told each next code and the end.
+
+For decoders of any size, with BERT features or without. Not for the preference pairs that upstream may add.
+Follows specs/training.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from p2pvoice.sovits.gpt import PREFIX, Text2Semantic
+from p2pvoice.sovits.layers import load_exactly
+from p2pvoice.sovits.sizes import Config, GptSettings, Tensors
+
+from .batches import CODE_RATE, Batch, Order, Vocabulary, choose_device, collate, unfit_for_gpt, usable
+from .parts import Only, belongs, gpt_parts, train_only
+from .scaled_adam import ScaledAdam
+
+if TYPE_CHECKING:
+    from .dataset import Example
+
+IGNORED = -100
+"""The target of a place that is padding."""
+
+
+@dataclass(frozen=True)
+class GptTraining:
+    """How to train; the defaults are those of the published recipe."""
+
+    batch: int = 8
+    batch_seconds: float = 120.0
+    """Longest batch, padding included: what bounds memory."""
+    accumulated: int = 4
+    """Batches whose gradients are summed to one step."""
+    rate: float = 0.002
+    betas: tuple[float, float] = (0.9, 0.95)
+    dropout: float = 0.0
+    half_on_cpu: bool = False
+    """Compute in bfloat16 on the CPU; on CUDA half precision is always used."""
+    seed: int = 0
+
+
+class GptObjective:
+    """Follows `loop.Objective`. ``left_out`` says by name why an example is not learned from."""
+
+    name = "gpt"
+
+    def __init__(
+        self,
+        tensors: Tensors,
+        config: Config,
+        training_part: Tensors | None,
+        examples: Sequence["Example"],
+        held_out: Sequence["Example"],
+        settings: GptTraining | None = None,
+        device: torch.device | str | None = None,
+        only: Only = "all",
+    ) -> None:
+        """``tensors`` and ``config`` as the release has them; a decoder needs no ``training_part``.
+
+        Raises BadCheckpointError for tensors that are no such model, UsageError when no example can be used.
+        """
+        self.how, self.only, self.device = settings or GptTraining(), only, choose_device(device)
+        self.published = dict(tensors)
+        plain = {k.removeprefix(PREFIX): v.detach().float().clone() for k, v in tensors.items()}
+        s = GptSettings.from_tensors(plain, config)
+        with torch.device("meta"):
+            self.model = Text2Semantic(replace(s, dropout=self.how.dropout))
+        load_exactly(self.model, plain)
+        self.model.to(self.device)
+        self.layers = gpt_parts(s, only)
+        train_only(self.model, self.layers, PREFIX)
+        unfit = partial(unfit_for_gpt, known=Vocabulary(s.phone_vocab, s.eos))
+        self.examples, self.left_out = usable(examples, unfit)
+        self.aside = [example for example in held_out if unfit(example) is None]
+        seconds = [len(example.codes) / CODE_RATE for example in self.examples]
+        self.order = Order(seconds, self.how.batch, self.how.batch_seconds, self.how.seed)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = ScaledAdam(trained, self.how.rate, self.how.betas)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+
+    def train_step(self) -> dict[str, float]:
+        """The gradients of a few batches, then one step."""
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        entropy, right, count = 0.0, 0, 0
+        for _ in range(self.how.accumulated):
+            chosen = [self.examples[i] for i in next(self.order)]
+            loss, hits, places = self._loss(collate(chosen, 0, self.device))
+            self.scaler.scale(loss).backward()
+            entropy, right, count = entropy + float(loss.detach()), right + hits, count + places
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return {"entropy": entropy / count, "right": right / count}
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, int, int]:
+        """Cross-entropy summed over codes and ends, how many were foretold rightly, and of how many."""
+        with self._half():
+            logits, _ = self.model(batch.phones, batch.bert, batch.codes, batch.phone_lengths)
+        place = torch.arange(batch.codes.shape[1] + 1, device=self.device)
+        ends = batch.code_lengths[:, None]
+        target = F.pad(batch.codes, (0, 1)).masked_fill(place == ends, self.model.settings.eos)
+        target = target.masked_fill(place > ends, IGNORED)
+        loss = F.cross_entropy(
+            logits.float().flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        right = (logits.argmax(-1) == target) & (target != IGNORED)
+        return loss, int(right.sum()), int((target != IGNORED).sum())
+
+    @torch.no_grad()
+    def held_out(self) -> float:
+        """Cross-entropy of a held-out code in nats, ends included."""
+        self.model.eval()
+        entropy, count = 0.0, 0
+        for example in self.aside:
+            loss, _, places = self._loss(collate([example], 0, self.device))
+            entropy, count = entropy + float(loss), count + places
+        return entropy / count if count else float("nan")
+
+    def epoch_steps(self) -> int:
+        return -(-len(self.order.batches) // self.how.accumulated)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The release's tensors: the trained parts as they are now, all others the very ones given."""
+        now = self.model.published_state()
+        names = {name: PREFIX + name.removeprefix(PREFIX) for name in self.published}
+        return {
+            name: now[full].to("cpu", copy=True) if belongs(full, self.layers) else self.published[name]
+            for name, full in names.items()
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "only": self.only,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "order": self.order.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["only"] != self.only:
+            raise ValueError("the checkpoint trains other parts")
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.order.load_state_dict(state["order"])
+
+    def _half(self) -> AbstractContextManager[Any]:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.float16)
+        return torch.autocast("cpu", torch.bfloat16) if self.how.half_on_cpu else nullcontext()
