@@ -183,6 +183,103 @@ class SoVitsSettings:
 
 
 @dataclass(frozen=True)
+class LiteSettings:
+    """Every size of a lite voice; the defaults are those of the starter.
+
+    The names that it shares with SoVitsSettings mean the same, since the encoders are the same networks.
+    """
+
+    ssl_dim: int = 96
+    """Width of a codebook row."""
+    codes: int = 1024
+    text_vocab: int = 732
+    inter_channels: int = 82
+    hidden_channels: int = 160
+    filter_channels: int = 384
+    heads: int = 2
+    audio_layers: int = 2
+    text_layers: int = 3
+    kernel: int = 3
+    window: int = 4
+    mrte_heads: int = 4
+    dropout: float = 0.0
+    gin_channels: int = 192
+    style_channels: int = 128
+    style_heads: int = 2
+    decoder_channels: int = 256
+    decoder_hidden: int = 768
+    decoder_blocks: int = 6
+    decoder_kernel: int = 7
+    sample_rate: int = 24000
+    filter_length: int = 1024
+    hop_length: int = 480
+
+    def __post_init__(self) -> None:
+        rules = {
+            "heads divide their widths": self.hidden_channels % self.heads == 0
+            and self.gin_channels % self.mrte_heads == 0
+            and self.style_channels % self.style_heads == 0,
+            "a kernel has a middle": self.kernel % 2 == 1 and self.decoder_kernel % 2 == 1,
+            "the decoder has a block": self.decoder_blocks >= 1,
+            "the style holds a pitch and more": self.gin_channels >= 2,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise BadCheckpointError(f"impossible sizes of a lite voice: it does not hold that {rule}")
+
+    @property
+    def mrte_channels(self) -> int:
+        return self.gin_channels
+
+    @property
+    def ref_bins(self) -> int:
+        """Channels of a reference's analysis: those of the latent."""
+        return self.inter_channels
+
+    def to_config(self) -> dict[str, dict[str, Any]]:
+        """What a file says beside its tensors."""
+        return {
+            "data": {
+                "sampling_rate": self.sample_rate,
+                "filter_length": self.filter_length,
+                "hop_length": self.hop_length,
+                "win_length": self.filter_length,
+            },
+            "model": {"n_heads": self.heads},
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, config: Config) -> Self:
+        """Sizes of the network that ``tensors`` were saved from."""
+        return cls.from_shapes(shapes_of(tensors), config)
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, config: Config) -> Self:
+        """The same from the shapes alone, before any weight is read."""
+        size = Sizes(shapes)
+        model = section(config, "model")
+        return cls(
+            ssl_dim=size("enc_p.ssl_proj.weight", 1),
+            codes=size("quantizer.vq.layers.0._codebook.embed", 0),
+            text_vocab=size("enc_p.text_embedding.weight", 0),
+            inter_channels=size("dec.pre.weight", 1),
+            hidden_channels=size("enc_p.ssl_proj.weight", 0),
+            filter_channels=size("enc_p.encoder_text.ffn_layers.0.conv_1.weight", 0),
+            heads=integer(model, "n_heads", 2, range(1, HEAD_LIMIT + 1)),
+            audio_layers=size.count("enc_p.encoder_ssl.attn_layers."),
+            text_layers=size.count("enc_p.encoder_text.attn_layers."),
+            kernel=size("enc_p.encoder_text.ffn_layers.0.conv_1.weight", 2),
+            window=size("enc_p.encoder_text.attn_layers.0.emb_rel_k", 1) // 2,
+            gin_channels=size("ref_enc.fc.fc.weight", 0),
+            style_channels=size("ref_enc.spectral.0.fc.weight", 0),
+            decoder_channels=size("dec.pre.weight", 0),
+            decoder_hidden=size("dec.blocks.0.widen.weight", 0),
+            decoder_blocks=size.count("dec.blocks."),
+            decoder_kernel=size("dec.blocks.0.along.weight", 2),
+        )
+
+
+@dataclass(frozen=True)
 class GptSettings:
     """Every size of a text-to-semantic decoder; the defaults are those of a published v2 model."""
 
