@@ -1,4 +1,4 @@
-"""Whether tensors are exactly a model of the v1/v2 family: none missing, none extra, none of another shape.
+"""Whether tensors are exactly a model of the v1/v2 family or a lite one: none missing, extra or misshapen.
 
 For: refusing a checkpoint or a bundle by its shapes, before any weight is read. The networks themselves say
 what they want: one of the sizes that the tensors claim is built without memory (on torch's meta device) and
@@ -14,6 +14,8 @@ from p2pvoice.protocol.errors import BadCheckpointError
 
 from . import declared, sizes
 from .gpt import PREFIX, Text2Semantic
+from .lite import analysis
+from .lite.model import LiteVoice
 from .sizes import Shapes
 from .vits import SoVits
 
@@ -44,6 +46,8 @@ def is_unused(name: str) -> bool:
 
 def check_sovits(shapes: Shapes, settings: declared.SovitsSettings, version: str) -> None:
     """Raise BadCheckpointError unless ``shapes`` is exactly the s2 model of that version."""
+    if version == declared.LITE:
+        return _check_lite(shapes, settings)
     found = sizes.SoVitsSettings.from_shapes(shapes, settings.to_config())
     _compare(shapes, _sovits_shapes(found))
     pro = version.startswith("v2Pro")
@@ -69,6 +73,22 @@ def check_gpt(shapes: Shapes, settings: declared.GptSettings) -> None:
     _same("width of BERT features", found.bert_dim, BERT_WIDTH)
     if not 3 <= found.vocab <= CODES_LIMIT + 1:
         raise _bad(f"its vocabulary has {found.vocab} entries")
+
+
+def _check_lite(shapes: Shapes, settings: declared.SovitsSettings) -> None:
+    found = sizes.LiteSettings.from_shapes(shapes, settings.to_config())
+    _compare(shapes, _lite_shapes(found))
+    _same("symbols", SYMBOL_ROWS.get(found.text_vocab), "v2")
+    _same("channels of the latent", found.inter_channels, analysis.CHANNELS)
+    if not 2 <= found.codes <= CODES_LIMIT:
+        raise _bad(f"its codebook has {found.codes} codes")
+
+
+@lru_cache(REMEMBERED)
+def _lite_shapes(found: sizes.LiteSettings) -> Shapes:
+    with torch.device("meta"):
+        state = LiteVoice(found).published_state()
+    return {name: tuple(slot.shape) for name, slot in state.items()}
 
 
 @lru_cache(REMEMBERED)

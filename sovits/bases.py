@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,7 +29,11 @@ from p2pvoice.sovits.sizes import Config, Tensors
 from p2pvoice.sovits.tensorfile import write_half
 from p2pvoice.sovits.torch_zip import open_zip
 
+if TYPE_CHECKING:
+    from p2pvoice.sovits.lite.content import ContentEncoder
+
 KINDS = ("hubert", "bert")
+"""What a user installs. The lite family's content encoder, of kind ``content``, comes with the program."""
 MODEL_NAME, VOCABULARY_NAME, CONFIG_NAME = "model.safetensors", "vocab.txt", "config.json"
 BUNDLED = Path(__file__).parent / "data" / "bases"
 """Bases that come with the program, one folder each."""
@@ -62,6 +66,12 @@ class Bases:
         tensors, config = _load(self._find("hubert", base))
         return Hubert.from_tensors(tensors, config).fold()
 
+    def content(self, base: str) -> "ContentEncoder":
+        """A content encoder of the lite family by its content id, ready to use. Raises NotFoundError."""
+        from p2pvoice.sovits.lite.content import ContentEncoder
+
+        return ContentEncoder.from_tensors(*_load(self._find("content", base)))
+
     def bert(self, base: str = "bert") -> tuple[Bert, Characters] | None:
         """A BERT and its tokeniser by kind or content id; None when it is not installed."""
         try:
@@ -81,6 +91,11 @@ class Bases:
                 # A base that came with the program serves by its id only, never as the published one.
                 elif folder != BUNDLED and _described(candidate)[0] == kind:
                     return candidate
+        if kind == "content":
+            raise NotFoundError(
+                f"this voice's content encoder {base[:20]}… does not come with this program",
+                hint="update p2pvoice",
+            )
         name = "chinese-hubert-base" if kind == "hubert" else "chinese-roberta-wwm-ext-large"
         wanted = kind if base == kind else f"{kind} {base[:20]}…"
         raise NotFoundError(f"the base {wanted} is not installed", hint=f"p2pvoice base add PATH/TO/{name}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
-import torch
 
 from p2pvoice.protocol.errors import BadCheckpointError, ConflictError, NotFoundError, UsageError
 
@@ -21,10 +20,10 @@ from .audio import Samples, read_clip
 from .bases import Bases
 from .checkpoint import METADATA_KEY, Checkpoint, read_checkpoint
 from .declared import GptSettings, SovitsSettings
-from .reference import EncodedClip, encode_clip
+from .hearing import listener
+from .reference import EncodedClip
 from .tensorfile import write_half
 from .text import phonemize
-from .vits import SoVits
 from .voicefile import LANGUAGES, SPOKEN_VERSIONS, BaseIds, Reference, VoiceFile
 
 Progress = Callable[[str, float], None]
@@ -74,10 +73,9 @@ def import_voice(
     progress("read", 1.0)
     progress("listen", 0.0)
     samples, rate = read_clip(clip)
-    encoder = bases.hubert(s2.content_encoder)
+    heard_by = listener(s2.version, s2.tensors, s2.config, s2.content_encoder, bases)
     progress("listen", 0.3)
-    with torch.inference_mode():
-        encoded = encode_clip(clip, encoder, SoVits.from_tensors(s2.tensors, s2.config))
+    encoded = heard_by.clip(samples, rate, text, lang)
     progress("listen", 1.0)
     return write_bundle(out, s2, s1, [Clip(samples, rate, text, lang, encoded)], progress)
 

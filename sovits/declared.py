@@ -25,6 +25,11 @@ FRAME_RATE = 50
 #: Samples of one spectrogram window.
 FILTER_LIMIT = 4096
 
+#: The version of the family whose decoder drives a synthesiser: see specs/lite.md.
+LITE = "lite"
+#: Its sample rate, and its analysis: window, hop and window again.
+LITE_AUDIO = (24_000, 1024, 480, 1024)
+
 
 class SovitsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the SoVITS decoder needs beside its tensors. Lengths count samples at ``sample_rate``."""
@@ -70,9 +75,14 @@ class GptSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {"model": {"head": self.heads}}
 
 
-def check_sovits(settings: SovitsSettings) -> SovitsSettings:
+def check_sovits(settings: SovitsSettings, version: str = "v2") -> SovitsSettings:
     """Return ``settings`` if every number is within bounds and they agree with each other."""
     _within("heads", settings.heads, 1, HEADS_LIMIT)
+    if version == LITE:
+        # Its decoder does not up-sample, and its analysis is part of the architecture.
+        if settings != lite_settings(settings.heads):
+            raise _bad("a lite voice has no up-sampling stages and one fixed analysis")
+        return settings
     stages = len(settings.upsample_rates)
     _within("number of upsampling rates", stages, 1, STAGES_LIMIT)
     if len(settings.upsample_kernels) != stages:
@@ -103,6 +113,11 @@ def check_sovits(settings: SovitsSettings) -> SovitsSettings:
     if settings.hop_length * FRAME_RATE != settings.sample_rate:
         raise _bad(f"the hop length {settings.hop_length} does not give {FRAME_RATE} frames a second")
     return settings
+
+
+def lite_settings(heads: int) -> SovitsSettings:
+    """The settings of a lite voice, which may choose nothing but its heads."""
+    return SovitsSettings(heads, (), (), (), (), *LITE_AUDIO)
 
 
 def check_gpt(settings: GptSettings) -> GptSettings:

@@ -14,7 +14,7 @@ import torch
 from p2pvoice.protocol.errors import BadCheckpointError
 
 from . import architecture
-from .declared import GptSettings, SovitsSettings, check_gpt, check_sovits
+from .declared import LITE, LITE_AUDIO, GptSettings, SovitsSettings, check_gpt, check_sovits
 from .pickle_walk import Record
 
 #: Characters of one word of the config.
@@ -24,7 +24,7 @@ LIST_LIMIT = 16
 #: Elements looked at in one step when a tensor is searched for NaN and infinity.
 SCAN_STEP = 1 << 20
 
-VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
+VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "lite")
 
 _WORD = re.compile(r"[A-Za-z0-9_.+-]+\Z")
 
@@ -100,8 +100,8 @@ def identify(tensors: dict[str, torch.Tensor], config: object, marker: tuple[str
     if part == "s1":
         settings = _gpt_settings(kept, shapes)
         architecture.check_gpt(shapes, settings)
-    elif version in ("v1", "v2", "v2Pro", "v2ProPlus"):
-        settings = _sovits_settings(kept, shapes)
+    elif version in ("v1", "v2", "v2Pro", "v2ProPlus", LITE):
+        settings = (_lite_settings if version == LITE else _sovits_settings)(kept, shapes)
         architecture.check_sovits(shapes, settings, version)
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
@@ -127,6 +127,8 @@ def _sovits_version(
         # v3 and v4 have the same tensors: only the marker or the config tells them apart.
         told = {marker[0]} if marker else claims & {"v3", "v4"}
         version = told.pop() if len(told) == 1 else "v3"
+    elif "dec.blocks.0.film.weight" in shapes:
+        version = LITE
     elif "sv_emb.weight" in shapes:
         wide = shapes.get("dec.conv_pre.weight", (0,))[0] == 768
         first = shapes.get("dec.ups.0.weight_v", (0,))[-1] == 20
@@ -228,6 +230,20 @@ def _sovits_settings(config: dict[str, object], shapes: Mapping[str, tuple[int, 
     if model.get("n_layers", layers) != layers:
         raise _bad(f"its config says n_layers {str(model['n_layers'])[:24]}, its tensors {layers}")
     return settings
+
+
+def _lite_settings(config: dict[str, object], shapes: Mapping[str, tuple[int, ...]]) -> SovitsSettings:
+    """The settings that a lite file declares: of all that could be said, only the heads are free."""
+    data, model = config["data"], config["model"]
+    assert isinstance(data, dict)
+    assert isinstance(model, dict)
+    names = ("sampling_rate", "filter_length", "hop_length", "win_length")
+    stages = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes", "resblock_dilation_sizes")
+    audio = [_number(data, name, usual) for name, usual in zip(names, LITE_AUDIO, strict=True)]
+    settings = SovitsSettings(
+        _number(model, "n_heads", 2), *(_numbers(model, name, ()) for name in stages), *audio
+    )
+    return check_sovits(settings, LITE)
 
 
 def _gpt_settings(config: dict[str, object], shapes: Mapping[str, tuple[int, ...]]) -> GptSettings:

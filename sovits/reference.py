@@ -38,12 +38,23 @@ class EncodedClip:
 def encode_clip(source: Path | BinaryIO, encoder: Hubert, sovits: SoVits) -> EncodedClip:
     """Read and encode one clip. Raises UsageError for a clip that is unreadable, too short or too long."""
     samples, rate = audio.read_clip(source)
-    speech = audio.resample_soxr(samples, rate, hubert.SAMPLE_RATE)
-    if not SHORTEST <= len(speech) <= LONGEST:
+    return encode_samples(samples, rate, encoder, sovits)
+
+
+def check_seconds(seconds: float) -> None:
+    """UsageError unless a reference clip lasts 3 to 10 seconds."""
+    if not SHORTEST <= round(seconds * hubert.SAMPLE_RATE) <= LONGEST:
         raise UsageError(
-            f"the reference clip lasts {len(speech) / hubert.SAMPLE_RATE:.2f} s; it must last 3 to 10 s",
+            f"the reference clip lasts {seconds:.2f} s; it must last 3 to 10 s",
             hint="cut out one clean sentence of 3 to 10 seconds",
         )
+
+
+@torch.inference_mode()
+def encode_samples(samples: Samples, rate: int, encoder: Hubert, sovits: SoVits) -> EncodedClip:
+    """The same of samples that were read already."""
+    speech = audio.resample_soxr(samples, rate, hubert.SAMPLE_RATE)
+    check_seconds(len(speech) / hubert.SAMPLE_RATE)
     codes = prompt_codes(speech, encoder, sovits)
     spectrogram = reference_spectrogram(samples, rate, sovits)
     return EncodedClip(codes, spectrogram, len(speech) / hubert.SAMPLE_RATE)

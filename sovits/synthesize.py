@@ -22,7 +22,9 @@ from p2pvoice.protocol.errors import UsageError, VoiceNotLoadableError
 from p2pvoice.sovits import text, voicefile
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.bert import Bert, Characters, phone_features
+from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.gpt import Text2Semantic
+from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.voicefile import VoiceFile
@@ -104,7 +106,7 @@ class Voice:
     def __init__(
         self,
         voice: VoiceFile,
-        sovits: SoVits,
+        sovits: SoVits | LiteVoice,
         gpt: Text2Semantic,
         spectrograms: tuple[Tensor, ...],
         bert: tuple[Bert, Characters] | None,
@@ -126,7 +128,8 @@ class Voice:
         voice was made with one.
         """
         bundle = voicefile.load_bundle(folder)
-        sovits = SoVits.from_tensors(bundle.sovits, bundle.voice.sovits_config()).fold()
+        network = LiteVoice if bundle.voice.version == LITE else SoVits
+        sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config()).fold()
         gpt = Text2Semantic.from_tensors(bundle.gpt, bundle.voice.gpt_config())
         if gpt.settings.vocab != sovits.settings.codes + 1:
             raise VoiceNotLoadableError(
@@ -190,7 +193,7 @@ class Voice:
             generator=generator,
         )
         audio = samples[0, 0].float().cpu().numpy()
-        # The generator ends in tanh, so this only guards the promise to the caller.
+        # GPT-SoVITS's generator ends in tanh; a lite voice may be louder than full scale.
         return np.clip(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), -1.0, 1.0)
 
     @torch.inference_mode()

@@ -19,7 +19,7 @@ from p2pvoice.protocol.errors import BadCheckpointError, VoiceNotLoadableError
 from . import architecture, declared
 from .checkpoint import file_header, map_tensors
 from .declared import GptSettings, SovitsSettings
-from .identify import is_finite
+from .identify import VERSIONS, is_finite
 from .mapped import MappedFile
 
 #: Bytes of ``voice.json``; with 16 references of 10 s it has about 40 KB.
@@ -38,7 +38,7 @@ FRAMES_MIN, FRAMES_MAX = 140, 520
 FORMAT = 1
 FAMILY = "gpt-sovits"
 #: Versions of the family that this program can build and speak with.
-SPOKEN_VERSIONS = ("v2",)
+SPOKEN_VERSIONS = ("v2", declared.LITE)
 LANGUAGES = ("yue", "zh", "en", "auto", "auto_yue", "all_zh", "all_yue")
 
 #: How a transcript may be marked -> the language that is heard in it.
@@ -126,9 +126,9 @@ def check_voice(voice: VoiceFile) -> VoiceFile:
     """Return ``voice`` if every field is within bounds."""
     if voice.format != FORMAT or voice.family != FAMILY:
         raise _bad(f"it is of format {voice.format}, family {voice.family[:40]!a}", "update p2pvoice")
-    if voice.version not in ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4"):
+    if voice.version not in VERSIONS:
         raise _bad(f"its version {voice.version[:20]!a} is unknown", "update p2pvoice")
-    declared.check_sovits(voice.sovits)
+    declared.check_sovits(voice.sovits, voice.version)
     declared.check_gpt(voice.gpt)
     if not _BASE_ID.fullmatch(voice.bases.content):
         raise _bad(f"its content encoder {voice.bases.content[:80]!a} is no id")

@@ -101,7 +101,7 @@ def to_samples(curve: Tensor) -> Tensor:
 
 
 def pulse_train(log_f0: Tensor, voicing: Tensor, phase: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Log pitch (of hertz) and voicing (0 to 1), both [B, K] -> pulses [B, K * STEP] and the phase after them.
+    """Log pitch in hertz and voicing (0 to 1), both [B, K] -> pulses [B, K * STEP], and the phase after.
 
     All cosines below TOP_HZ with one phase, of unit power together whatever the pitch. ``phase`` [B], in
     turns, is where the train begins; handing back the second result continues it without a seam, if the

@@ -238,7 +238,8 @@ def decoder_losses(
 
 
 WEIGHTS: Final[Mapping[str, float]] = {
-    "frame": 20.0, "pitch": 10.0, "voicing": 5.0, "sound": SOUND_WEIGHT, "off": 0.0, "f0": 10.0, "voiced": 2.0,
+    "frame": 20.0, "pitch": 10.0, "voicing": 5.0,
+    "sound": SOUND_WEIGHT, "off": 0.0, "f0": 10.0, "voiced": 2.0,
 }  # fmt: skip
 
 

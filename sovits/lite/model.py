@@ -3,8 +3,8 @@
 It has the pieces of vits.SoVits under the same names (style, prior, decode) and the same encoders. What is
 different: the latent is the fixed analysis of a frame, so nothing has to be learned to get it and there is
 neither posterior encoder nor flow; the decoder says, 50 times a second, how a synthesiser is to be driven;
-the last channel of a style is the speaker's median pitch. Shapes: B batch, T frames, S phones, N codes = T / 2.
-Follows specs/lite.md.
+the last channel of a style is the speaker's median pitch. Shapes: B batch, T frames, S phones, N codes
+(T = 2 N). Follows specs/lite.md.
 """
 
 import math
