@@ -1,8 +1,8 @@
-"""Which part of a long transcript is said in which part of a long recording, told by pauses and lengths alone.
+"""Which part of a long transcript is said in which part of a long recording, told by pauses and lengths.
 
-A text is cut at its marks, a recording at its pauses; a search finds the pauses at which the sounds written so
-far and the time spoken so far agree best. It needs no recogniser, works in every language, and says so when two
-ways of cutting are about as good. Not for single words. Follows specs/training.md, "Data".
+A text is cut at its marks, a recording at its pauses; a search finds the pauses at which the sounds written
+so far and the time spoken so far agree best. It needs no recogniser, works in every language, and says so
+when two ways of cutting are about as good. Not for single words. Follows specs/training.md, "Data".
 """
 
 import re
@@ -20,7 +20,7 @@ from .slicing import HOP_MS, Stretch, levels, threshold_for
 PAUSE_MS: Final = 120
 """Shortest silence at which a recording may be cut: commas make short ones."""
 LEAST_SECONDS, MOST_SECONDS = 3.0, 12.0
-"""Length of a piece: as long as a reference clip must be, and short enough for a training step on a laptop."""
+"""Length of a piece: as long as a reference clip must be, short enough for a laptop's training step."""
 VARIANCE_SECONDS: Final = 0.05
 """Variance of a piece's length, per second of it: six seconds are spoken within half a second of what their
 sounds let expect."""

@@ -15,8 +15,8 @@ import soundfile
 
 from p2pvoice.protocol.errors import SynthesisError
 from p2pvoice.sovits import text
-from p2pvoice.sovits.text import spans
 from p2pvoice.sovits.audio import CHANNEL_LIMIT, RATE_RANGE, Samples, resample_soxr
+from p2pvoice.sovits.text import spans
 
 from . import defects
 
@@ -34,8 +34,8 @@ BLOCK: Final = 1 << 18
 """Frames that are decoded at a time, so that channels never take memory all at once."""
 
 TOO_SHORT_SECONDS: Final = 2.0
-"""A clip must be longer than this: the published training drops what is below 0.6 s, and a clip of two seconds
-or less has hardly a sentence in it, of which the edges are half."""
+"""A clip must be longer than this: the published training drops what is below 0.6 s, and a clip of two
+seconds or less has hardly a sentence in it, of which the edges are half."""
 SILENT_DB: Final = -50.0
 """Loud frames below this are no speech into a microphone; a soft speaker reaches -40."""
 LEAST_ACTIVE: Final = 1.0

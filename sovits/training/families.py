@@ -1,0 +1,89 @@
+"""What differs between the families of voices when they are trained: their objectives.
+
+Clips, loop, references and report are the same for all, and features differ in hearing. Not for speaking,
+which asks voicefile. Follows specs/training.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from torch import Tensor
+
+from p2pvoice.protocol.errors import UsageError
+from p2pvoice.sovits.voicefile import Bundle, VoiceFile
+
+from .dataset import Example
+from .loop import Objective
+from .objective_gpt import GptObjective, GptTraining
+from .objective_sovits import SovitsObjective, SovitsTraining
+from .parts import Only
+
+PATIENCE: Final = {"sovits": 6, "gpt": 4}
+"""Looks without a better one, after which a network's training ends: a minute is soon known by heart."""
+
+
+class Family(Protocol):
+    """One family's part in a training."""
+
+    without_part: str
+    """What is lost when the base brings no training part; empty when nothing is."""
+
+    def voice_objective(
+        self,
+        base: Bundle,
+        part: Mapping[str, Tensor] | None,
+        examples: Sequence[Example],
+        held_out: Sequence[Example],
+        only: Only,
+        seed: int,
+    ) -> Objective:
+        """How codes become sound."""
+
+    def gpt_objective(
+        self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
+    ) -> Objective:
+        """How text becomes codes."""
+
+    def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
+        """First steps in which only what a release does not store is learned."""
+
+
+class GptSovits:
+    """Upstream's family (v2), and voices built like it."""
+
+    without_part = (
+        "the base brings no training part: the posterior was learned anew and there was no adversary, "
+        "so the voice is a little duller and needs more steps than with one"
+    )
+
+    def voice_objective(
+        self,
+        base: Bundle,
+        part: Mapping[str, Tensor] | None,
+        examples: Sequence[Example],
+        held_out: Sequence[Example],
+        only: Only,
+        seed: int,
+    ) -> Objective:
+        settings = SovitsTraining(seed=seed)
+        config = base.voice.sovits_config()
+        return SovitsObjective(base.sovits, config, part, examples, held_out, settings, only=only)
+
+    def gpt_objective(
+        self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
+    ) -> Objective:
+        settings = GptTraining(seed=seed)
+        config = base.voice.gpt_config()
+        return GptObjective(base.gpt, config, None, examples, held_out, settings, only=only)
+
+    def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
+        return 0 if part is not None else SovitsTraining.new_posterior_steps
+
+
+def family_of(voice: VoiceFile) -> Family:
+    """The family of a base. Raises UsageError for one that cannot be trained yet."""
+    if voice.version == "v2":
+        return GptSovits()
+    raise UsageError(
+        f"a voice of version {voice.version} cannot be trained yet", hint="train from a v2 or a lite voice"
+    )
