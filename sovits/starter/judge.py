@@ -6,18 +6,20 @@ to hear Cantonese as Chinese, and that figure is a hint, no more. What this modu
 Follows specs/bootstrap-voice.md.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pvoice.protocol.errors import UsageError
+from p2pvoice.sovits.measure import asr
+from p2pvoice.sovits.measure import dnsmos as quality
+from p2pvoice.sovits.measure.words import count_errors
+
 Audio = NDArray[np.float32]
-EAR_RATE: Final = 16_000
-PROMPTS: Final = {"zh": "以下是普通话的句子。", "yue": "以下係粵語嘅句子。"}
+EAR_RATE = asr.RATE
 
 
 @dataclass(frozen=True)
@@ -30,52 +32,16 @@ class Verdict:
     length: int
 
 
-def units_of(text: str, language: str) -> list[str]:
-    """The words (English) or characters (Chinese, simplified) that errors are counted in."""
-    if language == "en":
-        return re.sub(r"[^a-z' ]", "", text.lower().replace("-", " ")).split()
-    from p2pvoice.sovits.text.chinese_normalize import normalize
-
-    return re.findall(r"[\u4e00-\u9fff]", normalize(text))
-
-
-def distance(wanted: Sequence[str], heard: Sequence[str]) -> int:
-    """Insertions, deletions and replacements between two sequences."""
-    row = list(range(len(heard) + 1))
-    for i, a in enumerate(wanted, 1):
-        before, row[0] = row[0], i
-        for j, b in enumerate(heard, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
-    return row[-1]
-
-
 class Ear:
-    """A speech recogniser."""
+    """A speech recogniser that hears 16 kHz audio and says what it got wrong."""
 
     def __init__(self, folder: Path):
-        from faster_whisper import WhisperModel
-
-        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
-
-    def hear(self, audio: Audio, language: str) -> str:
-        """What is said in 16 kHz ``audio``."""
-        quiet = np.zeros(EAR_RATE // 4, np.float32)
-        pieces, _ = self._model.transcribe(
-            np.concatenate([quiet, audio, quiet]).astype(np.float32),
-            language="en" if language == "en" else "zh",
-            beam_size=5,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            without_timestamps=True,
-            initial_prompt=PROMPTS.get(language),
-        )
-        return "".join(piece.text for piece in pieces)
+        self._ear = asr.Ear(folder)
 
     def judge(self, audio: Audio, text: str, language: str) -> Verdict:
         """Compare what is heard with what should be."""
-        heard = self.hear(audio, language)
-        wanted = units_of(text, language)
-        return Verdict(text, heard, distance(wanted, units_of(heard, language)), len(wanted))
+        heard = self._ear.hear(audio, EAR_RATE, language)
+        return Verdict(text, heard, *count_errors(text, heard, language))
 
 
 def error_rate(verdicts: Sequence[Verdict]) -> float:
@@ -86,14 +52,10 @@ def error_rate(verdicts: Sequence[Verdict]) -> float:
 def dnsmos(pieces: Sequence[Audio]) -> dict[str, float] | None:
     """Mean DNSMOS of 16 kHz pieces, or nothing if speechmos is not installed."""
     try:
-        from speechmos import dnsmos as model
-    except ImportError:
+        heard = [quality.ovrl(piece, EAR_RATE) for piece in pieces]
+    except UsageError:
         return None
-    heard = [model.run(np.clip(piece.astype(np.float64), -1, 1), sr=EAR_RATE) for piece in pieces]
-    return {
-        name: float(np.mean([h[name] for h in heard]))
-        for name in ("ovrl_mos", "sig_mos", "bak_mos", "p808_mos")
-    }
+    return {name: float(np.mean([h[name] for h in heard])) for name in heard[0]}
 
 
 def judge_all(
