@@ -3,6 +3,7 @@
 Not for state: nothing in here is ever written by the daemon. Follows specs/home.md.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,22 @@ class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
 
 
+class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The training worker's process."""
+
+    #: Seconds without a job after which the process ends and gives its memory back.
+    idle_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    #: Cores a training may take; 0 means all of them.
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    #: How far it stands back behind other programs: speaking must not suffer.
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10
+
+    def worker(self) -> WorkerConfig:
+        """The settings of its process in a worker's words."""
+        threads = self.threads or len(os.sched_getaffinity(0))
+        return WorkerConfig(idle_seconds=self.idle_seconds, voices=1, threads=threads)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's settings."""
 
@@ -39,6 +56,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: Most bytes the store may occupy on disk; 0 means no quota.
     quota_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     worker: WorkerConfig = WorkerConfig()
+    training: TrainingConfig = TrainingConfig()
 
 
 def load_config(home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> Config:

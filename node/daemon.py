@@ -1,12 +1,12 @@
 """Read this first: what a p2pvoice daemon is made of, in the order in which it starts and stops.
 
     lock the home -> identity -> store and catalog -> libp2p host -> announcer, exchange, catalog
-    queries -> worker engine (no process yet) -> RPC socket -> ready line on stdout
+    queries -> worker engines (no process yet), trainer -> RPC socket -> ready line on stdout
 
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, the worker leaves, the host closes, and the files
 follow. To see what a caller may ask, go on to rpc/app.py; what a peer may ask, to exchange.py and
-offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py. Follows specs/daemon.md.
+offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
 """
 
 import argparse
@@ -39,6 +39,8 @@ from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.store import Store
+from p2pvoice.node.training import STOP_GRACE, Trainer
+from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 
@@ -57,6 +59,8 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
     async with _parts(home, config) as parts, trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, parts.stop)
         nursery.start_soon(parts.engine.run)
+        nursery.start_soon(parts.training_engine.run)
+        nursery.start_soon(parts.trainer.run)
         for held in parts.catalog.installed():
             release = parts.catalog.release(held.release)
             if held.seed and release is not None:
@@ -81,9 +85,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     disk = trio.CapacityLimiter(DISK_THREADS)
     store = Store(home.store, quota=config.quota_bytes)
     catalog = Catalog(home.catalog)
-    uploads, drafts = Uploads(home.uploads), Drafts(home.drafts)
+    uploads, drafts, trainings = Uploads(home.uploads), Drafts(home.drafts), Trainings(home.trainings)
     uploads.clean(all_of_them=True)
     drafts.clean()
+    trainings.clean()
     # What a killed publication left belongs to no release; the beginnings of killed fetches do.
     store.collect(catalog.known_files())
     try:
@@ -101,6 +106,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(config.worker, home.log)
+            learning = Engine(
+                config.training.worker(), home.log, nice=config.training.nice, grace=STOP_GRACE
+            )
+            drafting = trio.Lock()
             yield Parts(
                 home=home,
                 config=config,
@@ -109,9 +118,13 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 catalog=catalog,
                 drafts=drafts,
                 uploads=uploads,
+                trainings=trainings,
                 engine=engine,
+                training_engine=learning,
+                trainer=Trainer(trainings, drafts, learning, home.bases, disk, drafting),
                 network=Network(host, announcer, server, catalog, identity, disk),
                 disk=disk,
+                drafting=drafting,
             )
             nursery.cancel_scope.cancel()
     finally:

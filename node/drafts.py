@@ -9,11 +9,11 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.errors import NotFoundError, StorageError, UsageError
 from p2pvoice.protocol.ids import check_slug, slugify
 
 #: Longest display name of a voice, in characters.
@@ -25,13 +25,18 @@ RECORD_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class Draft:
-    """A draft: its folder, how the voice is called, and what the worker found in its bundle."""
+    """A draft: its folder, how the voice is called, and what the worker found in its bundle.
+
+    ``notes`` is what else is to be said of it when it is published: ``training`` and ``measured`` as in a
+    manifest, ``parents`` as (release, kind) pairs, ``tags`` that were proposed.
+    """
 
     folder: Path
     slug: str
     name: str
     created: int
     facts: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bundle(self) -> Path:
@@ -51,6 +56,9 @@ class Draft:
             "created": self.created,
             "bytes": self.size(),
             "languages": list(self.facts.get("languages", ())),
+            "training": self.notes.get("training"),
+            "measured": list(self.notes.get("measured", ())),
+            "proposed_tags": list(self.notes.get("tags", ())),
         }
 
 
@@ -76,11 +84,12 @@ class Drafts:
         growing.mkdir(mode=0o700)
         return chosen, growing / "bundle"
 
-    def finish(self, name: str, slug: str, facts: Mapping[str, Any]) -> Draft:
+    def finish(
+        self, name: str, slug: str, facts: Mapping[str, Any], notes: Mapping[str, Any] | None = None
+    ) -> Draft:
         """Move a grown draft to its place; one by the same slug that was there before is replaced."""
         growing, place = self._folder / f".{slug}.new", self._folder / slug
-        record = {"name": name.strip(), "slug": slug, "created": int(time.time()), "facts": dict(facts)}
-        (growing / "draft.json").write_text(json.dumps(record, ensure_ascii=False))
+        _write(growing, name.strip(), slug, int(time.time()), facts, notes or {})
         old = self._folder / f".{slug}.old"
         shutil.rmtree(old, ignore_errors=True)
         if place.exists():
@@ -92,6 +101,12 @@ class Drafts:
     def abandon(self, slug: str) -> None:
         """Remove a draft that did not become whole."""
         shutil.rmtree(self._folder / f".{slug}.new", ignore_errors=True)
+
+    def note(self, draft: Draft, notes: Mapping[str, Any]) -> Draft:
+        """Say more of a draft; keys that were there before are replaced."""
+        merged = {**draft.notes, **notes}
+        _write(draft.folder, draft.name, draft.slug, draft.created, draft.facts, merged)
+        return self.get(draft.slug)
 
     def get(self, name: str) -> Draft:
         """A draft by its slug or its display name; NotFoundError when there is none."""
@@ -109,6 +124,25 @@ class Drafts:
                 continue
             record = json.loads(path.read_text())
             found.append(
-                Draft(folder, folder.name, str(record["name"]), int(record["created"]), record["facts"])
+                Draft(
+                    folder,
+                    folder.name,
+                    str(record["name"]),
+                    int(record["created"]),
+                    record["facts"],
+                    record.get("notes", {}),
+                )
             )
         return found
+
+
+def _write(
+    folder: Path, name: str, slug: str, created: int, facts: Mapping[str, Any], notes: Mapping[str, Any]
+) -> None:
+    record = {"name": name, "slug": slug, "created": created, "facts": dict(facts), "notes": dict(notes)}
+    data = json.dumps(record, ensure_ascii=False).encode()
+    if len(data) > RECORD_LIMIT:
+        raise StorageError(f"what is known of the draft {slug} takes more than {RECORD_LIMIT} bytes")
+    growing = folder / "draft.json.part"
+    growing.write_bytes(data)
+    growing.replace(folder / "draft.json")

@@ -1,9 +1,9 @@
-"""The daemon's side of the worker process: starts it when first needed, one request at a time.
+"""The daemon's side of a worker process: starts it when first needed, one request at a time.
 
-The worker is the only process of a node that loads torch. It starts on first use, ends after some idle
-time, and when it dies only the request it was working on fails: the next one starts a new worker. A
-cancelled request is cancelled in the worker, and a worker that does not let go in time is killed. Not
-for what the requests mean: see worker.py. Follows specs/worker.md.
+Workers are the only processes of a node that load torch: one speaks, one trains. A worker starts on first
+use, ends after some idle time, and when it dies only the request it was working on fails: the next one
+starts a new worker. A cancelled request is cancelled in the worker, and a worker that does not let go in
+time is killed. Not for what the requests mean: see worker.py. Follows specs/worker.md.
 """
 
 import logging
@@ -20,7 +20,7 @@ import trio
 
 from p2pvoice.node import jobs
 from p2pvoice.node.config import WorkerConfig
-from p2pvoice.protocol.errors import SynthesisError, from_dict
+from p2pvoice.protocol.errors import SynthesisError, WorkerDiedError, from_dict
 
 log = logging.getLogger("p2pvoice.engine")
 
@@ -50,11 +50,19 @@ class WorkerGone(Exception):
 
 
 class Engine:
-    """The worker process, when there is one."""
+    """A worker process, when there is one.
 
-    def __init__(self, config: WorkerConfig, log_path: Path) -> None:
+    ``nice`` is how far it stands back behind everything else on the machine, ``grace`` the seconds a cancelled
+    request gets (None: CANCEL_GRACE).
+    """
+
+    def __init__(
+        self, config: WorkerConfig, log_path: Path, *, nice: int = 0, grace: float | None = None
+    ) -> None:
         self._config = config
         self._log_path = log_path
+        self._nice = nice
+        self._grace = grace
         self._process: trio.Process | None = None
         self._turn = trio.Lock()
         self._waiting = 0
@@ -90,7 +98,7 @@ class Engine:
     ) -> dict[str, Any]:
         """Have the worker do something and return its result.
 
-        Raises what the worker raised, or SynthesisError when it died over this request. Cancelling the
+        Raises what the worker raised, or WorkerDiedError when it died over this request. Cancelling the
         call cancels the work.
         """
         if self._waiting >= WAITING_LIMIT:
@@ -141,9 +149,8 @@ class Engine:
             await self._kill(process)
             code = process.returncode
             log.error("the worker died", extra={"operation": operation, "returncode": code})
-            raise SynthesisError(
-                f"the worker process died while it worked on this ({_how(code)})",
-                hint="try again; a new worker starts by itself. The end of daemon.log says more",
+            raise WorkerDiedError(
+                f"the worker process died while it worked on this ({_how(code)})"
             ) from None
         finally:
             # Cancelled, or a callback failed: the pipe still holds the rest of this request's answers.
@@ -160,6 +167,8 @@ class Engine:
         if self._config.threads:
             environment["OMP_NUM_THREADS"] = str(self._config.threads)
         command = [sys.executable, "-m", "p2pvoice.node.worker", "--voices", str(self._config.voices)]
+        if self._nice:
+            command += ["--nice", str(self._nice)]
         with self._log_path.open("ab") as errors:
             # Its own session: Ctrl-C reaches the daemon alone, which then stops the worker in order.
             self._process = await trio.lowlevel.open_process(
@@ -176,7 +185,7 @@ class Engine:
 
     async def _let_go(self, process: trio.Process, request: jobs.Request) -> None:
         """End a request that nobody waits for any more, kindly if the worker lets us."""
-        with trio.CancelScope(deadline=trio.current_time() + CANCEL_GRACE, shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + self._patience, shield=True):
             try:
                 await self._send(process, jobs.Cancel(request.id))
                 while not isinstance(await self._receive(process), jobs.Result | jobs.Failure):
@@ -210,8 +219,15 @@ class Engine:
                 self._used = trio.Event()
                 await self.unload()
         finally:
+            # A request that is being cancelled gets its time: a training writes a checkpoint in it.
             with trio.CancelScope(shield=True):
+                with trio.move_on_after(self._patience):
+                    await self._turn.acquire()
                 await self._end()
+
+    @property
+    def _patience(self) -> float:
+        return CANCEL_GRACE if self._grace is None else self._grace
 
     async def unload(self) -> None:
         """End the worker, once the requests before this one are done; the next request starts another."""

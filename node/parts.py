@@ -17,6 +17,8 @@ from p2pvoice.node.engine import Engine
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.paths import Home
 from p2pvoice.node.store import Store
+from p2pvoice.node.training import Trainer
+from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.ids import author_id
 
@@ -40,14 +42,18 @@ class Parts:
     catalog: Catalog
     drafts: Drafts
     uploads: Uploads
+    trainings: Trainings
     engine: Engine
+    #: A second worker process, for what takes minutes to hours: speaking goes on beside it.
+    training_engine: Engine
+    trainer: Trainer
     network: "Network"
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     started: float = field(default_factory=time.monotonic)
     #: One release is fetched once at a time: whoever asks second waits for the first.
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
-    #: One draft is imported or published once at a time.
+    #: One draft is imported, trained or published once at a time.
     drafting: trio.Lock = field(default_factory=trio.Lock)
 
     @property

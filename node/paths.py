@@ -69,6 +69,11 @@ class Home:
         return self.root / "drafts"
 
     @property
+    def trainings(self) -> Path:
+        """Work folders of trainings, one each: clips, features, checkpoints."""
+        return self.root / "trainings"
+
+    @property
     def bases(self) -> Path:
         return self.root / "bases"
 
@@ -109,6 +114,7 @@ class Home:
             self.keys,
             self.store,
             self.drafts,
+            self.trainings,
             self.bases,
             self.uploads,
             self.voices,

@@ -31,8 +31,10 @@ from p2pvoice.protocol.manifest import (
     Parent,
     ReferenceInfo,
     Release,
+    reader_needed,
     sign_manifest,
 )
+from p2pvoice.protocol.provenance import Measured, read_training
 from p2pvoice.protocol.tags import canonical_tag
 
 #: Told of each step of a long operation.
@@ -157,6 +159,8 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
         "author": parts.author,
         "slug": release.manifest.slug,
         "tags": list(tags),
+        "proposed_tags": [tag for tag in draft.notes.get("tags", ()) if tag not in tags],
+        "measured": len(release.manifest.measured),
         "bytes": sum(file.size for file in release.manifest.files),
         "announced": announced,
     }
@@ -205,7 +209,7 @@ def _store_release(
         if not parts.store.has(digest):
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.slug)
-    facts = draft.facts
+    facts, notes = draft.facts, draft.notes
     manifest = Manifest(
         author=parts.identity.author_public,
         slug=draft.slug,
@@ -226,12 +230,23 @@ def _store_release(
         references=tuple(
             ReferenceInfo(lang=one["lang"], milliseconds=one["milliseconds"]) for one in facts["references"]
         ),
-        parents=(Parent(head.release, "revision-of"),) if head is not None else (),
+        parents=_parents(draft, head.release if head is not None else None),
+        training=read_training(notes["training"]) if notes.get("training") else None,
+        measured=tuple(Measured.from_map(row) for row in notes.get("measured", ())),
+        min_reader=reader_needed(sources),
     )
     manifest.require_complete()
     release = sign_manifest(manifest, parts.identity.author)
     parts.catalog.add_release(release.envelope.to_bytes())
     return release
+
+
+def _parents(draft: Draft, previous: str | None) -> tuple[Parent, ...]:
+    """The release before this one, and those that the weights come from."""
+    found = {str(release): str(kind) for release, kind in draft.notes.get("parents", ())}
+    if previous is not None:
+        found = {previous: "revision-of"} | found
+    return tuple(Parent(release, kind) for release, kind in found.items())
 
 
 def _make_newest(parts: Parts, release: Release) -> Release | None:

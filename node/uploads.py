@@ -21,8 +21,8 @@ from p2pvoice.protocol.errors import UsageError
 #: Largest upload in bytes.
 UPLOAD_LIMIT = 4 << 30
 
-#: Uploads that may wait at the same time.
-WAITING_LIMIT = 64
+#: Uploads that may wait at the same time: the clips of one training.
+WAITING_LIMIT = 520
 
 #: Seconds after which an upload that nobody took is deleted.
 LIFETIME = 3_600.0

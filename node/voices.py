@@ -139,6 +139,8 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
         },
         "consent": manifest.consent.to_map() | {"signed": False},
         "parents": [{"release": parent.release, "kind": parent.kind} for parent in manifest.parents],
+        "training": manifest.training.facts() if manifest.training is not None else None,
+        "measured": [one.facts() for one in manifest.measured],
         "files": [
             {"path": file.path, "size": file.size, "chunks": len(file.chunks), "digest": file.digest.hex()}
             for file in manifest.files

@@ -1,9 +1,10 @@
-"""The inference worker: ``python -m p2pvoice.node.worker``, the only part of a node that loads torch.
+"""A worker: ``python -m p2pvoice.node.worker``, the only part of a node that loads torch.
 
 It reads requests from stdin and answers on what was its stdout (libraries that print are sent to stderr
 instead), one request at a time, and leaves when stdin ends, so it never outlives its daemon. Each
-operation is one function below; none of them knows the network, the store or a key. Voices stay loaded,
-the least recently used one leaves first. Follows specs/worker.md.
+operation is one function, here for speaking, in worker_training.py and worker_measuring.py for the rest;
+none of them knows the network, the store or a key. Voices stay loaded, the least recently used one leaves
+first. Follows specs/worker.md.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from p2pvoice.node import jobs
+from p2pvoice.node import jobs, worker_measuring, worker_training
 from p2pvoice.protocol.errors import (
     BugError,
     NotFoundError,
@@ -67,6 +68,14 @@ class Worker:
         if self._current in self._cancelled:
             raise Cancelled
 
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the current request any more."""
+        return self._current in self._cancelled
+
+    def tell(self, data: dict[str, Any]) -> None:
+        """Report on the current request, also when nobody waits for it any more."""
+        self.send(jobs.Progress(self._current, data))
+
     def progress(self, stage: str, done: float = 0.0) -> None:
         """Report how far the current request has come (0 to 1 within its stage)."""
         self.check()
@@ -101,7 +110,7 @@ class Worker:
         while len(self._voices) >= self._limit:
             self._voices.popitem(last=False)
         self.progress("load")
-        voice = Voice.load(folder, _bases(bases))
+        voice = Voice.load(folder, bases_in(bases))
         self._voices[key] = voice
         return voice
 
@@ -110,7 +119,8 @@ class Worker:
         self._voices.pop(key, None)
 
 
-def _bases(folders: list[str]) -> Any:
+def bases_in(folders: list[str]) -> Any:
+    """The helper networks in some folders."""
     from p2pvoice.sovits.bases import Bases
 
     return Bases([Path(folder) for folder in folders])
@@ -132,7 +142,7 @@ def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
         str(arguments["text"]),
         str(arguments["lang"]),
         Path(arguments["out"]),
-        _bases(arguments["bases"]),
+        bases_in(arguments["bases"]),
         worker.progress,
     )
     return inspect(worker, {"folder": arguments["out"], "bases": arguments["bases"]})
@@ -230,6 +240,10 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "inspect": inspect,
     "base_add": base_add,
     "speak": speak,
+    "train": worker_training.train,
+    "describe": worker_measuring.describe,
+    "similarity": worker_measuring.similarity,
+    "stability": worker_measuring.stability,
 }
 
 
@@ -271,7 +285,10 @@ def main() -> None:
     """Work until stdin ends."""
     parser = argparse.ArgumentParser(prog="p2pvoice-worker")
     parser.add_argument("--voices", type=int, default=2)
+    parser.add_argument("--nice", type=int, default=0)
     options = parser.parse_args()
+    if options.nice:
+        os.nice(options.nice)
     # A core dump would hold somebody's voice and text.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "wb", buffering=0)

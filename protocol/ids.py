@@ -35,6 +35,8 @@ Digest: TypeAlias = bytes
 
 # CIDv1 (0x01), multicodec messagepack (0x0201 as a varint), multihash sha2-256 (0x12) of 32 bytes (0x20).
 _CID_PREFIX = bytes((0x01, 0x81, 0x04, 0x12, 0x20))
+# The same of plain bytes, multicodec raw (0x55): the ids of bases.
+_RAW_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
 # Multicodec ed25519-pub (0xed as a varint), as did:key asks for.
 _ED25519_PREFIX = bytes((0xED, 0x01))
 _DID_PREFIX = "did:key:z"
@@ -58,6 +60,12 @@ def cid_of(digest: Digest) -> str:
     """The CID text of a SHA-256 digest; the inverse of :func:`parse_release_id`."""
     check_digest(digest)
     return "b" + base64.b32encode(_CID_PREFIX + digest).decode("ascii").lower().rstrip("=")
+
+
+def raw_cid(digest: Digest) -> str:
+    """The CID text of plain bytes with this SHA-256 digest, by which bases are named (``bafkrei…``)."""
+    check_digest(digest)
+    return "b" + base64.b32encode(_RAW_PREFIX + digest).decode("ascii").lower().rstrip("=")
 
 
 def parse_release_id(text: str) -> Digest:

@@ -71,10 +71,13 @@ class TrainingData:
         check_number(self.seconds, 0, COUNT_LIMIT, "the seconds of training data")
         check_text(self.declaration, "the declaration of training data", DECLARATION_LENGTH, lines=True)
 
+    def facts(self) -> dict[str, Any]:
+        """What is known here, as plain numbers and text."""
+        return {"clips": self.clips, "seconds": self.seconds, "declaration": self.declaration}
+
     def to_map(self) -> dict[str, Any]:
         """The data as they stand in a training record."""
-        body = {"clips": self.clips, "seconds": self.seconds, "declaration": self.declaration}
-        return dict(self.extra) | body
+        return dict(self.extra) | self.facts()
 
     @classmethod
     def from_map(cls, value: object) -> "TrainingData":
@@ -116,12 +119,20 @@ class TrainingRecord:
         if len(set(self.layers)) != len(self.layers):
             raise ManifestError("the trained layers name something twice")
 
+    def facts(self) -> dict[str, Any]:
+        """What is known here, as plain numbers and text: to be shown."""
+        return {
+            "kind": self.kind,
+            "base": self.base,
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "layers": list(self.layers),
+            "data": self.data.facts(),
+        }
+
     def to_map(self) -> dict[str, Any]:
         """The record as it stands in a manifest."""
-        body = dict(self.extra)
-        body.update(kind=self.kind, base=self.base, seconds=self.seconds, steps=self.steps)
-        body.update(layers=list(self.layers), data=self.data.to_map())
-        return body
+        return dict(self.extra) | self.facts() | {"data": self.data.to_map()}
 
     @classmethod
     def from_map(cls, value: object) -> "TrainingRecord":
@@ -156,12 +167,19 @@ class Measured:
         check_text(self.method, "the method of a measurement", METHOD_LENGTH, minimum=1)
         check_number(self.confidence, 0, CONFIDENCE_LIMIT, "a confidence")
 
+    def facts(self) -> dict[str, Any]:
+        """What is known here, as plain numbers and text: to be shown."""
+        return {
+            "field": self.field,
+            "value": self.value,
+            "unit": self.unit,
+            "method": self.method,
+            "confidence": self.confidence,
+        }
+
     def to_map(self) -> dict[str, Any]:
         """The figure as it stands in a manifest."""
-        body = dict(self.extra)
-        body.update(field=self.field, value=self.value, unit=self.unit, method=self.method)
-        body.update(confidence=self.confidence)
-        return body
+        return dict(self.extra) | self.facts()
 
     @classmethod
     def from_map(cls, value: object) -> "Measured":

@@ -1,7 +1,7 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
-Read this to see what a caller may ask; what the answers mean stands in voices.py and making.py beside
-it. Each endpoint is wrapped once, so that every error leaves as its own status and body. Follows
+Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py and
+measuring.py beside it. Each endpoint is wrapped once, so that every error leaves as its own status and body. Follows
 specs/rpc.md.
 """
 
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.parts import VERSION, Parts
-from p2pvoice.node.rpc import making, voices
+from p2pvoice.node.rpc import making, measuring, training, voices
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
@@ -46,6 +46,15 @@ def build_app(parts: Parts) -> ASGIApp:
         ("POST", "/v1/publish", making.publish_draft),
         ("GET", "/v1/bases", making.bases),
         ("POST", "/v1/bases", making.add_base),
+        ("GET", "/v1/trainings", training.listed),
+        ("POST", "/v1/trainings", training.train),
+        ("POST", "/v1/trainings/{rest:path}", training.change),
+        ("DELETE", "/v1/trainings/{rest:path}", training.remove),
+        ("POST", "/v1/tune", training.tune),
+        ("POST", "/v1/distil", training.distil),
+        ("POST", "/v1/describe", measuring.describe),
+        ("POST", "/v1/similarity", measuring.similarity),
+        ("POST", "/v1/stability", measuring.stability),
         ("POST", "/v1/speak", voices.speak_text),
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),
@@ -101,6 +110,12 @@ async def status(parts: Parts, request: Request) -> Response:
                 "pid": parts.engine.pid,
                 "rss": parts.engine.rss(),
                 "starts": parts.engine.starts,
+            },
+            "training": {
+                "current": parts.trainer.current,
+                "pid": parts.training_engine.pid,
+                "rss": parts.training_engine.rss(),
+                "starts": parts.training_engine.starts,
             },
             "dht": parts.network.dht_facts(),
             "uptime": round(time.monotonic() - parts.started, 3),

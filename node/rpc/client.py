@@ -136,6 +136,15 @@ class Client:
             ) as response:
                 return str(json.loads(_guard(response.read))["upload"])
 
+    def upload_text(self, text: str) -> str:
+        """Send a short text as a file and return the upload's id."""
+        body = text.encode()
+        headers = {"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"}
+        with self._answer(
+            "PUT", "/v1/uploads", iter([body]), None, self._timeout, headers=headers
+        ) as response:
+            return str(json.loads(_guard(response.read))["upload"])
+
     # -- the endpoints by name ---------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -230,9 +239,49 @@ class Client:
         """The installed helper networks."""
         return list(self.json("GET", "/v1/bases")["bases"])
 
-    def add_base(self, name: str, files: Mapping[str, str]) -> Iterator[Event]:
-        """Install a helper network of uploads: file name -> upload id."""
-        return self.stream("POST", "/v1/bases", {"name": name, "files": dict(files)})
+    def add_base(self, name: str, files: Mapping[str, str], *, kind: str = "") -> Iterator[Event]:
+        """Install a helper network of uploads: file name -> upload id; ``kind`` is ``asr`` or empty."""
+        return self.stream("POST", "/v1/bases", {"name": name, "files": dict(files), "kind": kind})
+
+    def trainings(self) -> list[dict[str, Any]]:
+        """The trainings of this home."""
+        return list(self.json("GET", "/v1/trainings")["trainings"])
+
+    def train(self, body: Mapping[str, object]) -> Iterator[Event]:
+        """Train a voice of uploaded clips; dropping the iterator stops the training after a checkpoint."""
+        return self.stream("POST", "/v1/trainings", dict(body))
+
+    def resume_training(self, name: str) -> Iterator[Event]:
+        """Go on with a training that was stopped or killed."""
+        return self.stream("POST", _training(name) + "/resume")
+
+    def stop_training(self, name: str) -> dict[str, Any]:
+        """Stop a training; answers when its checkpoint is written."""
+        return dict(self.json("POST", _training(name) + "/stop"))
+
+    def remove_training(self, name: str) -> dict[str, Any]:
+        """Delete a training with its clips and checkpoints."""
+        return dict(self.json("DELETE", _training(name)))
+
+    def tune(self, body: Mapping[str, object]) -> Iterator[Event]:
+        """Tune a voice with recorded sentences; the body is that of specs/rpc.md."""
+        return self.stream("POST", "/v1/tune", dict(body))
+
+    def distil(self, body: Mapping[str, object]) -> Iterator[Event]:
+        """Train a lite voice of another voice's speech."""
+        return self.stream("POST", "/v1/distil", dict(body))
+
+    def describe(self, body: Mapping[str, object]) -> Iterator[Event]:
+        """Measure a draft or an uploaded recording."""
+        return self.stream("POST", "/v1/describe", dict(body))
+
+    def similarity(self, a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[Event]:
+        """Compare two speakers, each ``{"voice": …}``, ``{"draft": …}`` or ``{"upload": …}``."""
+        return self.stream("POST", "/v1/similarity", {"a": dict(a), "b": dict(b)})
+
+    def stability(self, subject: Mapping[str, str]) -> Iterator[Event]:
+        """How well a voice, or a draft, stays itself."""
+        return self.stream("POST", "/v1/stability", dict(subject))
 
     # -- plumbing ------------------------------------------------------------------------------------
 
@@ -315,6 +364,10 @@ def _encode(body: object) -> bytes | None:
 
 def _voice(ref: str) -> str:
     return "/v1/voices/" + quote(ref, safe="")
+
+
+def _training(name: str) -> str:
+    return "/v1/trainings/" + quote(name, safe="")
 
 
 def _pieces(file: BinaryIO, progress: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -106,11 +106,12 @@ async def add_base(parts: Parts, request: Request) -> EventStream:
     """Install a helper network of uploads."""
     body = await json_body(request)
     name = text(body, "name", limit=200)
+    kind = text(body, "kind", default="", limit=16)
     files = body.get("files")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise UsageError("files must map file names to uploads")
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return await add_installed_base(parts, name, files, steps(report))
+        return await add_installed_base(parts, name, files, steps(report), kind=kind)
 
     return EventStream(work)

@@ -80,21 +80,51 @@ def number(value: str | None, name: str, *, default: float, low: float, high: fl
     return found
 
 
+def quantity(
+    body: Mapping[str, Any], name: str, *, low: float, high: float, whole: bool = False
+) -> float | None:
+    """A number of a JSON body within its range, or None when it is missing; ``whole`` allows integers only."""
+    value = body.get(name)
+    if value is None:
+        return None
+    fits = isinstance(value, int) if whole else isinstance(value, int | float)
+    if isinstance(value, bool) or not fits:
+        raise UsageError(f"{name} must be a {'whole ' if whole else ''}number")
+    if not low <= value <= high:
+        raise UsageError(f"{name} must lie between {low:g} and {high:g}")
+    return float(value)
+
+
+def count(body: Mapping[str, Any], name: str, *, low: int, high: int) -> int | None:
+    """A whole number of a JSON body within its range, or None when it is missing."""
+    value = quantity(body, name, low=low, high=high, whole=True)
+    return None if value is None else int(value)
+
+
+def training_path(request: Request) -> tuple[str, str]:
+    """The name and the action in ``/v1/trainings/<quoted name>[/<action>]``."""
+    return _name_and_action(request, "/v1/trainings/")
+
+
 def voice_path(request: Request) -> tuple[str, str]:
     """The reference and the action in ``/v1/voices/<quoted reference>[/<action>]``.
 
     The raw path is taken apart before it is unquoted: a reference may hold a quoted slash.
     """
+    return _name_and_action(request, "/v1/voices/")
+
+
+def _name_and_action(request: Request, prefix: str) -> tuple[str, str]:
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
-    rest = raw.split(b"?", 1)[0].removeprefix(b"/v1/voices/").split(b"/")
+    rest = raw.split(b"?", 1)[0].removeprefix(prefix.encode()).split(b"/")
     if len(rest) > 2:
-        raise UsageError("quote the slash in a voice's name as %2F")
+        raise UsageError("quote the slash in a name as %2F")
     if len(raw) > 3 * REF_LIMIT:
-        raise UsageError("the voice's name is too long")
+        raise UsageError("the name is too long")
     try:
         ref = unquote_to_bytes(rest[0]).decode()
     except UnicodeDecodeError:
-        raise UsageError("the voice's name is not UTF-8") from None
+        raise UsageError("the name is not UTF-8") from None
     if not ref:
-        raise UsageError("the voice's name is missing")
+        raise UsageError("the name is missing")
     return ref, rest[1].decode("ascii", "replace") if len(rest) == 2 else ""
