@@ -27,9 +27,37 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "import_voice",
         "Turn your GPT-SoVITS files into a local draft.",
     ),
+    "train": ("p2pvoice.cli.commands.training", "train", "Train a voice from a minute of recordings."),
+    "trainings": (
+        "p2pvoice.cli.commands.training",
+        "trainings",
+        "List trainings, stop one, or delete one with its clips.",
+    ),
+    "tune": (
+        "p2pvoice.cli.commands.training",
+        "tune",
+        "Tune a voice with recorded sentences that it gets wrong.",
+    ),
+    "distil": (
+        "p2pvoice.cli.commands.training",
+        "distil",
+        "Distil a voice into a lite one that is small and fast.",
+    ),
+    "describe": (
+        "p2pvoice.cli.commands.measuring",
+        "describe",
+        "Describe a draft or a recording by measurement.",
+    ),
+    "similarity": (
+        "p2pvoice.cli.commands.measuring",
+        "similarity",
+        "Tell how alike two speakers are: voices, drafts or recordings.",
+    ),
+    "stability": ("p2pvoice.cli.commands.measuring", "stability", "Tell how well a voice stays itself."),
     "publish": ("p2pvoice.cli.commands.publish", "publish", "Sign a draft and announce it to the network."),
     "find": ("p2pvoice.cli.commands.voices", "find", "Find voices by tag or free text."),
     "show": ("p2pvoice.cli.commands.voices", "show", "Show everything a release says about itself."),
+    "card": ("p2pvoice.cli.commands.card", "card", "Print a release's card as Markdown."),
     "listen": (
         "p2pvoice.cli.commands.voices",
         "listen",
@@ -46,7 +74,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "List the peers this node knows, and why any was dropped.",
     ),
     "connect": ("p2pvoice.cli.commands.network", "connect", "Connect to a peer by its multiaddress."),
-    "base": ("p2pvoice.cli.commands.bases", "base", "Add or list base models (HuBERT, the Chinese BERT)."),
+    "base": (
+        "p2pvoice.cli.commands.bases",
+        "base",
+        "Add or list base models (HuBERT, the Chinese BERT, a recogniser).",
+    ),
     "inspect": (
         "p2pvoice.cli.commands.inspect",
         "inspect",

@@ -52,8 +52,8 @@ class WorkerGone(Exception):
 class Engine:
     """A worker process, when there is one.
 
-    ``nice`` is how far it stands back behind everything else on the machine, ``grace`` the seconds a cancelled
-    request gets (None: CANCEL_GRACE).
+    ``nice`` is how far it stands back behind everything else on the machine, ``grace`` the seconds a
+    cancelled request gets (None: CANCEL_GRACE).
     """
 
     def __init__(

@@ -52,8 +52,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """A voice to learn from: its release id, its files by their names in the bundle, what its descendants name
-    as parents, and its languages."""
+    """A voice to learn from: its release id, its files by their names in the bundle, what its descendants
+    name as parents, and its languages."""
 
     identifier: str = ""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Found:
 
 
 async def start(parts: Parts, wanted: Wanted, tell: Tell) -> dict[str, Any]:
-    """Make a training of uploads and follow it to its end. The uploads are gone afterwards, whatever happened.
+    """Make a training of uploads and follow it to its end. The uploads are gone afterwards in any case.
 
     Raises UsageError, NotFoundError, ConflictError or DiskFullError before anything is moved, and what
     :meth:`Trainer.follow` raises.

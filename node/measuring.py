@@ -17,7 +17,6 @@ from p2pvoice.node.training import Tell
 from p2pvoice.node.voices import resolve_installed
 from p2pvoice.protocol.errors import UsageError
 
-
 #: Bytes of a recording that is measured.
 CLIP_BYTES = 768 << 20
 

@@ -29,7 +29,7 @@ from p2pvoice.protocol.errors import (
     WorkerDiedError,
 )
 from p2pvoice.protocol.ids import bundle_id
-from p2pvoice.protocol.provenance import MEASURED_LIMIT
+from p2pvoice.protocol.provenance import MEASURED_LIMIT, METHOD_LENGTH
 
 log = logging.getLogger("p2pvoice.training")
 
@@ -278,7 +278,8 @@ def notes_of(training: Training, work: Work, made: Mapping[str, Any]) -> dict[st
 
 def figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a training's report says of the result, as measured fields of a manifest."""
-    judged, found = report.get("judged") or {}, []
+    judged = report.get("judged") or {}
+    count, found = judged.get("sentences", 0), []
     for name, rows in (("similarity", judged.get("similarity")), ("errors", judged.get("errors"))):
         if not rows or rows.get("after") is None:
             continue
@@ -288,7 +289,7 @@ def figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "field": "similarity" if name == "similarity" else method.lower()[:8] or "errors",
                 "value": f"{rows['after']:.3f}",
                 "unit": "",
-                "method": f"{method}; {judged.get('sentences', 0)} unseen sentences, before {rows['before']:.3f}",
+                "method": f"{method}; {count} unseen sentences, before {rows['before']:.3f}"[:METHOD_LENGTH],
                 "confidence": JUDGED_CONFIDENCE,
             }
         )

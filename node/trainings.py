@@ -129,7 +129,7 @@ class Trainings:
         self._folder = folder
 
     def clean(self) -> None:
-        """Remove half-made folders, and call what a killed daemon was at stopped, as at the daemon's start."""
+        """As at the daemon's start: remove half-made folders, and call what was running stopped."""
         for path in self._folder.glob(".*"):
             shutil.rmtree(path, ignore_errors=True)
         for training in self.all():

@@ -4,7 +4,6 @@ A subject is a recording or a bundle's folder; a voice is heard by what it says.
 sovits.measure's to say. Follows specs/measurement.md.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

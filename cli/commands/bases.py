@@ -1,4 +1,7 @@
-"""`base add` and `base list`: the pretrained networks that import and Mandarin need. Follows specs/cli.md."""
+"""`base add` and `base list`: the pretrained networks that import, Mandarin and transcripts need.
+
+Follows specs/cli.md and specs/bases.md.
+"""
 
 from pathlib import Path
 
@@ -14,23 +17,44 @@ WANTED = {".json", ".safetensors", ".bin", ".txt"}
 """File types of a base that are sent: its config, weights and vocabulary, never scripts."""
 
 
+ASR = "asr"
+"""The kind of a speech recogniser, the only one that is named."""
+
+ASR_WANTED = (
+    "config.json",
+    "model.bin",
+    "tokenizer.json",
+    "vocabulary.txt",
+    "vocabulary.json",
+    "preprocessor_config.json",
+)
+"""Files of a recogniser that are sent; whatever else lies beside them stays here."""
+
+
 @click.group()
 def base() -> None:
-    """Add or list base models (HuBERT, the Chinese BERT)."""
+    """Add or list base models (HuBERT, the Chinese BERT, a recogniser)."""
 
 
 @base.command("add")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("words", nargs=-1, required=True, metavar="[asr] FOLDER")
 @click.option("--name", help="What to call it; default: the folder's name.")
 @json_option
 @click.pass_obj
-def add(output: Output, folder: Path, name: str | None) -> None:
+def add(output: Output, words: tuple[str, ...], name: str | None) -> None:
     """Install a base model from a local FOLDER.
 
     GPT-SoVITS' chinese-hubert-base is needed to import voices trained on it; chinese-roberta-wwm-ext-large
-    makes Mandarin sound better.
+    makes Mandarin sound better. `asr FOLDER` installs a speech recogniser as faster-whisper reads it, which
+    writes transcripts and judges what is understood.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in WANTED)
+    kind, folder = wanted(words)
+    known = ASR_WANTED if kind == ASR else None
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and (path.name in known if known else path.suffix in WANTED)
+    )
     if not files:
         raise UsageError(
             f"{folder} holds no model files", hint="name the folder that holds config.json and the weights"
@@ -38,11 +62,21 @@ def add(output: Output, folder: Path, name: str | None) -> None:
     client = Client()
     with Progress(output) as progress:
         uploads = {path.name: client.upload(path, progress=progress.sending(path)) for path in files}
-    result = follow(output, client.add_base(name or folder.resolve().name, uploads))
+    result = follow(output, client.add_base(name or folder.resolve().name, uploads, kind=kind))
     if output.as_json:
         return
     output.line(str(result.get("base") or result.get("name") or name or folder.resolve().name))
     output.hint("p2pvoice base list")
+
+
+def wanted(words: tuple[str, ...]) -> tuple[str, Path]:
+    """Kind and folder, from `FOLDER` or `asr FOLDER`."""
+    kind, folder = ("", words[0]) if len(words) == 1 else (words[0], words[1])
+    if len(words) > 2 or kind not in ("", ASR):
+        raise UsageError(f"unexpected {words[0]!r}", hint="p2pvoice base add FOLDER, or: base add asr FOLDER")
+    if not Path(folder).is_dir():
+        raise UsageError(f"there is no folder {folder}", hint="p2pvoice base add --help")
+    return kind, Path(folder)
 
 
 @base.command("list")

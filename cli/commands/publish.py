@@ -144,6 +144,8 @@ def publish(
     output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
     if result.get("announced") is False:
         output.note("no peer has heard of it yet: it is announced again as soon as one connects")
+    if result.get("proposed_tags"):
+        output.note("measured, not used as tags: " + " ".join(result["proposed_tags"]))
     query = f"--tag {tags[0]}" if tags else f'"{result.get("slug", draft)}"'
     output.hint(
         f"p2pvoice find {query}   (on any node; or: p2pvoice show {short_id(str(result.get('release', '')))})"

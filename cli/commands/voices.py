@@ -127,6 +127,23 @@ def show(output: Output, voice: str) -> None:
         output.hint(f"p2pvoice fetch {handle(found)}")
 
 
+def training_line(training: Summary | None) -> str | None:
+    """A training record in one line."""
+    if not training:
+        return None
+    data, took = training.get("data") or {}, seconds(float(training.get("seconds", 0)))
+    return (
+        f"{training.get('kind')}, {training.get('steps')} steps in {took}, "
+        f"{data.get('clips')} clips, {seconds(float(data.get('seconds', 0)))} of speech"
+    )
+
+
+def measured_line(row: Summary) -> str:
+    """A measured field in one line."""
+    value = f"{row.get('value')} {row.get('unit')}".strip()
+    return f"{row.get('field')}  {value}  ({row.get('confidence')} %, {row.get('method')})"
+
+
 def show_voice(output: Output, voice: Summary) -> None:
     """One voice as aligned lines."""
     consent, engine = voice.get("consent") or {}, voice.get("engine") or {}
@@ -152,6 +169,10 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("engine", f"{engine.get('family', '')} {engine.get('version', '')}".strip()),
             ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
             ("made from", [f"{one['release']}  ({one['kind']})" for one in voice.get("parents", [])]),
+            ("training", training_line(voice.get("training"))),
+            ("data", ((voice.get("training") or {}).get("data") or {}).get("declaration")),
+            ("trained", " ".join((voice.get("training") or {}).get("layers", []))),
+            ("measured", [measured_line(row) for row in voice.get("measured") or []]),
             ("size", size(voice.get("size", 0))),
             (
                 "files",

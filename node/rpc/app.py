@@ -1,8 +1,8 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
-Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py and
-measuring.py beside it. Each endpoint is wrapped once, so that every error leaves as its own status and body. Follows
-specs/rpc.md.
+Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py
+and measuring.py beside it. Each endpoint is wrapped once, so that every error leaves as its own status and
+body. Follows specs/rpc.md.
 """
 
 import os

@@ -83,7 +83,7 @@ def number(value: str | None, name: str, *, default: float, low: float, high: fl
 def quantity(
     body: Mapping[str, Any], name: str, *, low: float, high: float, whole: bool = False
 ) -> float | None:
-    """A number of a JSON body within its range, or None when it is missing; ``whole`` allows integers only."""
+    """A number of a JSON body within its range, or None when it is missing; ``whole`` asks for an integer."""
     value = body.get(name)
     if value is None:
         return None

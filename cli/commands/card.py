@@ -1,0 +1,83 @@
+"""`card`: a release's card as Markdown, made of what its manifest says. Follows specs/cli.md."""
+
+from typing import Any
+
+import click
+
+from p2pvoice.cli.commands.voices import bare_tags
+from p2pvoice.cli.output import Output, date, json_option, printable, seconds, size
+from p2pvoice.node.rpc.client import Client
+
+
+@click.command()
+@click.argument("voice")
+@json_option
+@click.pass_obj
+def card(output: Output, voice: str) -> None:
+    """Print a release's card as Markdown: who, how it was made, what was measured."""
+    found = Client().show(voice)
+    if output.as_json:
+        output.document(found)
+        return
+    for line in card_lines(found):
+        output.line(line)
+
+
+def card_lines(voice: dict[str, Any]) -> list[str]:
+    """The card, a line each. Everything in it is what its author says, measured or not."""
+    consent, training = voice.get("consent") or {}, voice.get("training")
+    lines = [f"# {plain(voice.get('name'))}", ""]
+    if voice.get("description"):
+        lines += [plain(voice["description"]), ""]
+    rows = [
+        ("release", voice.get("release")),
+        ("author", voice.get("author")),
+        ("created", date(voice.get("created"))),
+        ("licence", voice.get("license")),
+        ("consent", f"{consent.get('subject', '')}, claimed"),
+        ("languages", " ".join(voice.get("languages", []))),
+        ("tags", bare_tags(voice.get("tags", []))),
+        ("size", size(voice.get("size", 0))),
+    ]
+    lines += ["| | |", "|---|---|"]
+    lines += [f"| {name} | {plain(value)} |" for name, value in rows if value]
+    parents = voice.get("parents") or []
+    if parents:
+        lines += ["", "## Where it comes from", ""]
+        lines += [f"- {plain(one.get('kind'))} {plain(one.get('release'))}" for one in parents]
+    if training:
+        lines += ["", "## How it was made", "", *training_lines(training)]
+    if voice.get("measured"):
+        lines += [
+            "",
+            "## What was measured",
+            "",
+            "| field | value | confidence | method |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {plain(row.get('field'))} | {plain(row.get('value'))} {plain(row.get('unit'))} "
+            f"| {row.get('confidence')} % | {plain(row.get('method'))} |"
+            for row in voice["measured"]
+        ]
+    return lines
+
+
+def training_lines(training: dict[str, Any]) -> list[str]:
+    """A training record in a few sentences."""
+    data = training.get("data") or {}
+    layers = [str(layer) for layer in training.get("layers", [])]
+    return [
+        f"{plain(training.get('kind')).capitalize()} from {plain(training.get('base'))}: "
+        f"{training.get('steps')} steps in {seconds(float(training.get('seconds') or 0))}, "
+        f"{data.get('clips')} clips with {seconds(float(data.get('seconds') or 0))} of speech.",
+        "",
+        f"Data: {plain(data.get('declaration'))}",
+        "",
+        "Trained parts: " + " ".join(plain(layer) for layer in layers),
+    ]
+
+
+def plain(value: Any) -> str:
+    """A stranger's words without control characters and without a table's bars."""
+    return printable(str(value if value is not None else "")).replace("|", "\\|").strip()
