@@ -14,6 +14,8 @@ from typing import Final
 
 import numpy as np
 
+from p2pvoice.sovits.lite import units
+
 from . import corpus, texts, texts_chinese
 from .hibari import Hibari
 from .kokoro import LONGEST, Kokoro
@@ -21,17 +23,28 @@ from .recital import recite
 from .speakers import HIBARI, KOKORO, UNSEEN, HibariSpeaker, KokoroSpeaker
 from .tokens import Phone, parts_of
 
+MUTE_SHARD: Final = 5
+"""How many times more utterances a shard without audio has."""
 LONGEST_CODES: Final = 200
 """Codes (8 s) of the longest utterance that is kept."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Shards of one teacher in one language; ``unseen`` ones are by speakers that no training hears."""
+    """Shards of one teacher in one language.
+
+    ``unseen`` ones are by speakers that no training hears, ``mute`` ones are codes without audio for the GPT.
+    """
 
     teacher: str
     language: str
     unseen: bool = False
+    mute: bool = False
+
+    @property
+    def size(self) -> int:
+        """Utterances of a shard."""
+        return corpus.SHARD * (MUTE_SHARD if self.mute else 1)
 
     def path(self, folder: Path, number: int) -> Path:
         """Where shard ``number`` lies."""
@@ -45,7 +58,16 @@ PLAN: Final = (
     *(2 * (Series("kokoro", "en"),)),
     *(3 * (Series("kokoro", "yue"),)),
 )
-"""One round of shards, about 50 minutes of speech; the corpus is made of rounds."""
+"""One round of shards, about 80 minutes of speech; the corpus is made of rounds."""
+MUTE_PLAN: Final = (
+    Series("kokoro", "zh", mute=True),
+    Series("hibari", "en", mute=True),
+    Series("kokoro", "yue", mute=True),
+    Series("kokoro", "en", mute=True),
+    Series("kokoro", "zh", mute=True),
+    Series("hibari", "en", mute=True),
+)
+"""One round of shards without audio, about two and a half hours of codes."""
 
 
 def english_phones(text: str) -> list[Phone] | None:
@@ -120,9 +142,9 @@ def _english(books: Path) -> tuple[list[str], list[str]]:
 
 def sentences(series: Series, number: int, books: Path) -> list[str]:
     """The sentences of shard ``number``."""
-    seed = f"{series.teacher} {series.language} {number} {series.unseen}"
+    seed = f"{series.teacher} {series.language} {number} {series.unseen} {series.mute}"
     rnd = random.Random(seed)
-    wanted = corpus.SHARD + 20
+    wanted = series.size * 6 // 5
     if series.language == "en":
         own, words = _english(books)
         third = wanted // 3
@@ -156,18 +178,19 @@ class Studio:
 
     def shard(self, series: Series, number: int) -> list[corpus.Item]:
         """The utterances of shard ``number``, made anew."""
-        seed = [len(series.teacher), len(series.language), number, int(series.unseen)]
+        seed = [len(series.teacher), len(series.language), number, int(series.unseen), int(series.mute)]
         random_ = np.random.default_rng([*series.teacher.encode(), *series.language.encode(), *seed])
         cast = list(UNSEEN) if series.unseen else list(range(HIBARI if series.teacher == "hibari" else KOKORO))
         items: list[corpus.Item] = []
         for place, text in enumerate(sentences(series, number, self._books)):
-            if len(items) == corpus.SHARD:
+            if len(items) == series.size:
                 break
             phones = phones_of(text, series.language)
             if phones is None or 2 * len(phones) > LONGEST:
                 continue
-            who = cast[(number * corpus.SHARD + place) % len(cast)]
-            item = recite(self.speaker(series, who), phones, text, series.language, random_)
+            who = cast[(number * series.size + place) % len(cast)]
+            voice = self.speaker(series, who)
+            item = recite(voice, phones, text, series.language, random_, mute=series.mute)
             if item is not None and len(item.codes) <= LONGEST_CODES:
                 items.append(item)
         return items
@@ -209,11 +232,11 @@ def build(
         path = series.path(folder, number)
         if path.exists():
             with np.load(path) as data:
-                seconds += float(data["audio_sizes"].sum()) / corpus.SAMPLE_RATE
+                seconds += float(data["codes_sizes"].sum()) / units.RATE
         else:
             items = studio.shard(series, number)
             corpus.write_shard(path, items)
-            made = sum(len(item.audio) for item in items) / corpus.SAMPLE_RATE
+            made = sum(len(item.codes) for item in items) / units.RATE
             seconds += made
             tell(f"{path.name}: {len(items)} utterances, {made:.0f} s; {seconds / 3600:.2f} h in all")
         if seconds >= hours * 3600:

@@ -134,9 +134,18 @@ def _cantonese_curve(
 
 
 def recite(
-    speaker: Speaker, phones: Sequence[Phone], text: str, language: str, random: np.random.Generator
+    speaker: Speaker,
+    phones: Sequence[Phone],
+    text: str,
+    language: str,
+    random: np.random.Generator,
+    *,
+    mute: bool = False,
 ) -> Item | None:
-    """Speak ``phones``, which should end with a mark. None if that needs more codes than there is time."""
+    """Speak ``phones``, which should end with a mark. None if that needs more codes than there is time.
+
+    With ``mute`` the item has no audio, which is nearly all of the work: a GPT learns from codes alone.
+    """
     parts = parts_of(phones, language)
     if not parts:
         return None
@@ -148,7 +157,9 @@ def recite(
     pace = speaker.pace * speaker.stretch * random.uniform(0.95, 1.06)
     lengths = _lengths(parts, per_part, pace, random)
     lead, tail = (int(random.integers(*LEAD)) for _ in range(2))
-    given = [lead]
+    # The teacher begins as it likes to, or its first syllable is lost; what is too much is cut off below.
+    begun = max(lead, round(float(natural[0])))
+    given = [begun]
     for piece, count in zip(np.split(own, ends[:-1]), lengths, strict=True):
         given += _share_out(count, [float(x) for x in piece])
     given.append(tail)
@@ -159,18 +170,22 @@ def recite(
     if language == "yue":
         semitones = np.zeros(len(f0), np.float32)
         curve = _cantonese_curve(parts, lengths, phones, per_unit)
-        semitones[lead * per_unit : lead * per_unit + len(curve)] = curve[: len(f0) - lead * per_unit]
+        semitones[begun * per_unit : begun * per_unit + len(curve)] = curve[: len(f0) - begun * per_unit]
     else:
         semitones = 12 * np.log2(np.maximum(f0, 1) / speaker.own_median(language))
     target = speaker.pitch * 2 ** (np.clip(semitones * speaker.range, -16, 16) / 12)
-    audio = speaker.audio(np.where(voiced, target / speaker.stretch, f0).astype(np.float32), random)
-    target = np.where(voiced, target, 0)
+    audio = np.zeros(0, np.float32)
+    if not mute:
+        audio = speaker.audio(np.where(voiced, target / speaker.stretch, f0).astype(np.float32), random)
+    target = np.where(voiced, target, 0)[(begun - lead) * per_unit :]
+    audio = audio[round((begun - lead) * UNIT * SAMPLE_RATE) :]
+    given[0] = lead
 
     # From here on in the time of the finished audio, which plays ``stretch`` times as fast.
     marks = np.cumsum([lead, *lengths]) * UNIT / speaker.stretch
     whole = sum(given) * UNIT / speaker.stretch
     marks[-1] = whole
-    if speaker.stretch != 1:
+    if speaker.stretch != 1 and not mute:
         import soxr
 
         audio = soxr.resample(audio, SAMPLE_RATE * speaker.stretch, SAMPLE_RATE, "HQ")
@@ -178,12 +193,13 @@ def recite(
     owner = units.most_covering(np.asarray(marks, np.float64), steps)
     if owner is None:
         return None
-    audio = _silenced(audio, parts, marks)
-    count = round(steps * units.STEP_SECONDS * SAMPLE_RATE)
-    audio = np.pad(audio[:count], (0, max(0, count - len(audio))))
     curve = _resampled(target, speaker.stretch, steps * units.PITCH_PER_STEP)
-    loud = np.sqrt(np.mean(audio**2)) + 1e-9
-    audio = audio * min(LOUDNESS / loud, PEAK / (np.abs(audio).max() + 1e-9))
+    count = round(steps * units.STEP_SECONDS * SAMPLE_RATE)
+    if not mute:
+        audio = _silenced(audio, parts, marks)
+        audio = np.pad(audio[:count], (0, max(0, count - len(audio))))
+        loud = np.sqrt(np.mean(audio**2)) + 1e-9
+        audio = audio * min(LOUDNESS / loud, PEAK / (np.abs(audio).max() + 1e-9))
     sounds = [PAUSE.sound, *(part.sound for part in parts)]
     of_phone = [0, *(part.phone for part in parts)]
     rows = symbol_ids("v2")

@@ -21,6 +21,11 @@ HIBARI: Final = 200
 """Bent speakers of the corpus, ``hibari-000`` on."""
 KOKORO: Final = 80
 """Mixed speakers of the corpus, ``kokoro-000`` on."""
+CLARITY: Final = {
+    "jf_gongitsune": 0.9, "jm_kumo": 0.9, "jf_tebukuro": 0.4, "jf_alpha": 0.25, "jf_nezumi": 0.25,
+}  # fmt: skip
+"""Concentrations of the mixtures' Dirichlet distribution: a style that is understood better stands in more of
+them. Character errors in Mandarin (Whisper base, 20 sentences): 0.09, 0.09, not measured, 0.23, not measured."""
 UNSEEN: Final = range(900, 912)
 """Numbers of speakers that no training hears, of either teacher."""
 HIBARI_MEDIAN: Final = 190.0
@@ -70,8 +75,8 @@ class KokoroSpeaker:
     def __init__(self, teacher: Kokoro, number: int):
         rnd = np.random.default_rng([2000, number])
         self.name = f"kokoro-{number:03d}"
-        names = sorted(teacher.styles)
-        shares = np.eye(len(names))[number] if number < len(names) else rnd.dirichlet([0.5] * len(names))
+        names = list(CLARITY)
+        shares = np.eye(len(names))[number] if number < len(names) else rnd.dirichlet(list(CLARITY.values()))
         self._shares = {name: float(share) for name, share in zip(names, shares, strict=True) if share > 0.02}
         low = number % 2 == 1
         as_is = number < len(names)

@@ -2,7 +2,7 @@
 and our own.
 
 The sentences need not be wise; they must hold every syllable in every tone, beside many others. Follows
-specs/bootstrap-voice.md.
+specs/starter.md.
 """
 
 import random
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from .texts_everyday import everyday
 
 _COMMON: Final = 2500
 """Most frequent words of a kind that are used."""
@@ -129,8 +131,11 @@ def grammar(language: str, count: int, seed: int) -> Iterator[str]:
 
 
 def sentences(language: str, count: int, seed: int = 0) -> list[str]:
-    """Own sentences, each three times, among made-up ones; ``count`` in all."""
-    own = own_sentences(language) * 3
-    mixed = own + list(grammar(language, max(0, count - len(own)), seed))
-    random.Random(seed).shuffle(mixed)
-    return mixed[:count]
+    """``count`` sentences: three fifths everyday ones, a tenth our whole ones, the rest made by grammar."""
+    rnd = random.Random(seed)
+    whole = own_sentences(language)
+    mixed = rnd.sample(whole, min(len(whole), count // 10))
+    mixed += everyday(language, count * 3 // 5, rnd)
+    mixed += grammar(language, count - len(mixed), seed)
+    rnd.shuffle(mixed)
+    return mixed
