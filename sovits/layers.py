@@ -123,7 +123,8 @@ class Attention(nn.Module):
         if self.window:
             columns, inside = self._neighbours(x.shape[-1], x.device)
             columns = columns.expand(*scores.shape[:-1], -1)  # [B, H, T, 2w+1]
-            scores = scores.scatter_add(-1, columns, (q @ self.emb_rel_k.mT) * inside)
+            near = ((q @ self.emb_rel_k.mT) * inside).to(scores.dtype)  # Under autocast the two would differ.
+            scores = scores.scatter_add(-1, columns, near)
         # A large negative number, not minus infinity: a fully masked row must stay finite.
         weights = self.dropout(scores.masked_fill(mask == 0, -1e4).softmax(-1))
         y = weights @ v  # [B, H, T, D]

@@ -4,9 +4,14 @@ First the decoder from the true latent, then the text encoder (prior) beside it,
 decoder mostly on the text encoder's latent. The style encoder learns from the start to tell speakers apart,
 on another utterance than the one that is spoken, so that it clones speakers it never met. One torch thread;
 resumes from its checkpoint with the same random numbers. Kept beside the weights is their running mean,
-which is what is judged and shipped: so training has no end that it must know. Follows specs/lite.md.
+which is what is judged and shipped: so training has no end that it must know.
+
+    python -m p2pvoice.sovits.starter.train_lite CORPUS CHECKPOINT PART --minutes N [--again R]
+
+``--again R`` reads the corpus anew every R minutes, while it still grows. Follows specs/lite.md.
 """
 
+import argparse
 import random
 import time
 import zlib
@@ -40,8 +45,9 @@ REFERENCE: Final = (150, 350)
 """Frames of a reference, of another utterance of the speaker."""
 GAIN: Final = 0.4
 """Standard deviation of a reference's gain, in nepers: the level must not tell the speaker."""
-HELD_OUT_SHARE: Final = 20
-"""One speaker in so many is not trained on."""
+HELD_OUT_SHARE: Final = 40
+"""One of the corpus's speakers in so many is not trained on, to see how it goes; those that the starter is
+judged with are not in the corpus at all."""
 SPEAKER_WEIGHT: Final = 0.5
 AVERAGE: Final = 0.999
 WARM_UP: Final = 200
@@ -63,7 +69,7 @@ class Item(Protocol):
 
 
 def held_out(speaker: str) -> bool:
-    """Whether a speaker is kept for judging."""
+    """Whether a speaker of the corpus is not trained on."""
     return zlib.crc32(speaker.encode()) % HELD_OUT_SHARE == 0
 
 
@@ -316,3 +322,34 @@ def load_voice(checkpoint: Path) -> LiteVoice:
     voice = LiteVoice(LiteSettings(**{**saved["settings"], "dropout": 0.0}))
     voice.load_state_dict(saved["average"])
     return voice.eval()
+
+
+def main() -> None:
+    """Read the command line and train."""
+    from . import corpus
+
+    parser = argparse.ArgumentParser(prog="p2pvoice.sovits.starter.train_lite")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("part", choices=list(CROP))
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--again", type=float, metavar="MINUTES")
+    parser.add_argument("--settle", type=float, default=0.0)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--truth", type=float, default=0.4)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    left = chosen.minutes
+    while left > 0:
+        now = min(left, chosen.again or left)
+        train(
+            corpus.read_corpus(chosen.corpus), chosen.checkpoint, now, chosen.part,
+            batch=chosen.batch, rate=chosen.rate, truth=chosen.truth,
+            settle=chosen.settle if now == left else 0.0,
+        )  # fmt: skip
+        left -= now
+
+
+if __name__ == "__main__":
+    main()
