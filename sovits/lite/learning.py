@@ -23,6 +23,7 @@ from p2pvoice.sovits.layers import sequence_mask
 from . import analysis, dsp
 from .model import DEVIATION, LiteVoice
 
+CODE_RATE: Final = 25
 RESOLUTIONS: Final = ((2048, 512, 100), (1024, 256, 80), (512, 128, 64), (256, 64, 40))
 """Window, hop and mel bands of each comparison of two signals."""
 LINEAR_FROM: Final = 512
