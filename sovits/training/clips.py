@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 import soundfile
 
-from p2pvoice.protocol.errors import SynthesisError
+from p2pvoice.protocol.errors import SynthesisError, UsageError
 from p2pvoice.sovits import text
 from p2pvoice.sovits.audio import CHANNEL_LIMIT, RATE_RANGE, Samples, resample_soxr
-from p2pvoice.sovits.text import spans
+from p2pvoice.sovits.measure import embed
+from p2pvoice.sovits.text.spans import chinese_language
 
 from . import defects
 
@@ -55,6 +56,8 @@ stay within about three."""
 SPEAKERS_SIMILARITY: Final = 0.62
 """Two halves of a recording whose embeddings are less alike than this are two speakers; one speaker's are at
 0.75 and more, two at 0.5 to 0.6 (Resemblyzer)."""
+PARTS: Final = 16
+"""Parts of a recording, of four seconds each, that are compared."""
 LOWEST_RATE: Final = 16_000
 """Hertz below which a recording lacks what tells s from f, and a voice would be learned like a telephone."""
 NARROW_BAND: Final = 5_000.0
@@ -198,15 +201,11 @@ def halves_alike(heard: Samples) -> float | None:
     window = 4 * defects.RATE
     if len(heard) < 2 * window:
         return None
+    parts = [heard[at : at + window] for at in range(0, len(heard) - window + 1, window)][:PARTS]
     try:
-        from p2pvoice.sovits.measure import embed
-
-        parts = [heard[at : at + window] for at in range(0, len(heard) - window + 1, window)][:16]
         vectors = np.stack([embed.speaker_embedding(part, defects.RATE) for part in parts])
-    except Exception as error:
-        if type(error).__name__ in ("UsageError", "NotFoundError", "ImportError", "ModuleNotFoundError"):
-            return None
-        raise
+    except UsageError:
+        return None
     # The split into a beginning and an end, or into turns, that sets two groups furthest apart.
     cosines = vectors @ vectors.T
     first, second = np.unravel_index(np.argmin(cosines), cosines.shape)
@@ -279,7 +278,7 @@ def script_of(said: str) -> str | None:
         return "en"
     if 4 * han < latin:
         return None
-    return "yue" if spans.chinese_language(said, "auto") == "yue" else "zh"
+    return "yue" if chinese_language(said, "auto") == "yue" else "zh"
 
 
 def of_piece(found: Iterable[Fault], piece: str) -> list[Fault]:

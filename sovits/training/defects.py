@@ -22,6 +22,12 @@ MUTED_DB: Final = -58.0
 """Frames this far below the loud ones were muted by a program and say nothing of the room."""
 LOWEST_PITCH: Final = 60.0
 """Hertz below which a pitch is more likely the tracker's mistake than a speaker's."""
+LEVELS: Final = 40
+"""Levels up to the peak that samples are sorted into to see where they pile up."""
+PILED_UP: Final = 1.5
+"""How many times more samples than in the two levels below are a pile."""
+FEWEST: Final = 20
+"""Samples of two levels below which their number is chance."""
 GROUPS_APART: Final = 4.5
 """How many times their own spread two groups of pitches stand apart. Halves of one even range are 3.5 apart,
 of one normal distribution 2.6."""
@@ -53,20 +59,22 @@ def active_seconds(samples: Samples) -> float:
 
 
 def clipped_share(samples: Samples) -> float:
-    """Share of samples, at the original rate, that stand in the top tenth where a limit has cut them off.
+    """Share of samples, at the original rate, that a limit has cut off, or 0.
 
-    A voice comes near its peak rarely: fewer of its samples lie in the top tenth of the range than in the
-    tenth below. Where they pile up, something cut the tops, and that share is returned, else 0. It also sees
-    clipping that happened before a change of level, of rate or of format.
+    The higher a level, the fewer samples of a voice lie there. Where they pile up below the top, something
+    cut the tops, and the share from there on is returned. This also shows clipping that happened before a
+    change of level, of rate or of format, after which the tops are round again and differ.
     """
     size = np.abs(samples)
     # A few samples may overshoot the limit after lossy coding.
     peak = float(np.quantile(size, 0.9999)) if len(size) else 0.0
-    if peak < 1e-3:
+    if peak < 1e-4:
         return 0.0
-    top = float(np.mean(size > 0.9 * peak))
-    below = float(np.mean((size > 0.8 * peak) & (size <= 0.9 * peak)))
-    return top if top > 1.5 * below else 0.0
+    counts, _ = np.histogram(np.minimum(size / peak, 1.0), bins=LEVELS, range=(0.0, 1.0))
+    for level in range(LEVELS * 6 // 10, LEVELS):
+        if counts[level : level + 2].sum() > PILED_UP * max(counts[level - 2 : level].sum(), FEWEST):
+            return float(counts[level:].sum() / len(size))
+    return 0.0
 
 
 def snr(samples: Samples) -> float:

@@ -16,6 +16,7 @@ from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.sovits import convert
 from p2pvoice.sovits.audio import Samples
 from p2pvoice.sovits.bases import Bases
+from p2pvoice.sovits.measure import embed, words
 from p2pvoice.sovits.synthesize import SpeakText, Voice
 from p2pvoice.sovits.voicefile import Bundle
 
@@ -59,23 +60,18 @@ def likeness(spoken: Sequence[Spoken], true: Sequence[tuple[Samples, int]]) -> f
 
     Raises UsageError without the extra.
     """
-    from p2pvoice.sovits.measure import embed
-
-    centre = np.mean([embed.speaker_embedding(samples, rate) for samples, rate in true], axis=0)
+    centre = embed.speakers_embedding(list(true))
     heard = [embed.speaker_embedding(s.samples, s.rate) for s in spoken]
     return float(np.mean([embed.similarity(centre, vector) for vector in heard]))
 
 
 def word_errors(spoken: Sequence[Spoken], ear: transcripts.Hearing, lang: str) -> tuple[float, str]:
-    """Mean error rate of what a recogniser hears, and whether of words or characters."""
-    from p2pvoice.sovits.measure.asr import error_rate
-
-    rates, kind = [], ""
-    for one in spoken:
-        heard = transcripts.hear(ear, [(one.samples, one.rate)], lang)[0]
-        rate, kind = error_rate(one.text, heard, lang)
-        rates.append(rate)
-    return float(np.mean(rates)), kind
+    """Error rate of what a recogniser hears in all sentences together, and whether of words or characters."""
+    counts = [
+        words.count_errors(one.text, ear.hear(one.samples, one.rate, lang), lang) for one in spoken
+    ]
+    wrong, length = map(sum, zip(*counts, strict=True))
+    return wrong / max(length, 1), words.kind_of(lang)
 
 
 def before_and_after(
@@ -105,8 +101,8 @@ def before_and_after(
 def similarity(spoken: Mapping[str, Sequence[Spoken]], true: Sequence[tuple[Samples, int]]) -> dict[str, Any]:
     try:
         found = {name: round(likeness(told, true), 3) for name, told in spoken.items()}
-    except (P2PVoiceError, ImportError) as error:
-        return {**dict.fromkeys(spoken), "reason": _without(error, "measure")}
+    except P2PVoiceError as error:
+        return {**dict.fromkeys(spoken), "reason": f"{error.message} ({error.hint})"}
     return {**found, "method": "cosine of speaker embeddings, against the recordings"}
 
 
@@ -121,7 +117,3 @@ def errors(spoken: Mapping[str, Sequence[Spoken]], run: "Run", lang: str) -> dic
         found[name] = round(rate, 3)
     return {**found, "method": kind}
 
-
-def _without(error: Exception, extra: str) -> str:
-    hint = getattr(error, "hint", "") or f"pip install 'p2pvoice[{extra}]'"
-    return f"{getattr(error, 'message', '') or 'the models for it are not installed'} ({hint})"

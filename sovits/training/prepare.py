@@ -152,6 +152,9 @@ def _prepare(sources, names, lang, listed, recogniser, folder, tell, align) -> P
             reports.append(ClipReport(lists.file_name(names[index]), 0.0, 0.0, (recording,)))
             continue
         found = [copies[index]] if index in copies else clips.faults(recording)
+        if ear is not None and not any(fault.refuses for fault in found):
+            other = transcripts.other_language(ear, recording.samples, recording.rate, lang)
+            found += [] if other is None else [other]
         before = len(work.pieces)
         if not any(fault.refuses for fault in found):
             found += _cut(work, index, recording, entry)

@@ -77,8 +77,9 @@ ORDINARY: Final = {
 
 SPRINKLED: Final = (
     "measure", "treasure", "vision", "garage", "jungle", "judge", "choice", "church", "thing", "those",
-    "thirty", "feather", "boy", "noise", "toy", "cloud", "vow", "yellow", "young", "onion", "view", "few", "music",
-    "singer", "hunger", "long", "angry", "quick", "square", "width", "month", "sixth", "glimpse", "length", "strength",
-    "spring", "scratch", "thread", "shrug", "twelve", "puzzle", "garden", "pleasure", "author", "breath",
+    "thirty", "feather", "boy", "noise", "toy", "cloud", "vow", "yellow", "young", "onion", "view",
+    "few", "music", "singer", "hunger", "long", "angry", "quick", "square", "width", "month", "sixth",
+    "glimpse", "length", "strength", "spring", "scratch", "thread", "shrug", "twelve", "puzzle",
+    "garden", "pleasure", "author", "breath",
 )  # fmt: skip
 """English words with sounds that are rare, for sentences that a teacher reads."""
