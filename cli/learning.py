@@ -25,6 +25,9 @@ STAGES = {
     "gpt": "learning how it speaks",
     "write": "writing the voice",
     "judge": "judging it, before and after",
+    "listen": "listening",
+    "describe": "describing the speaker",
+    "stability": "speaking, on many devices",
     "base": "unpacking the voice to start from",
     "similarity": "comparing speakers",
 }

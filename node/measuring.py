@@ -16,6 +16,7 @@ from p2pvoice.node.parts import Parts
 from p2pvoice.node.training import Tell
 from p2pvoice.node.voices import resolve_installed
 from p2pvoice.protocol.errors import UsageError
+from p2pvoice.protocol.provenance import MEASURED_LIMIT
 
 #: Bytes of a recording that is measured.
 CLIP_BYTES = 768 << 20
@@ -55,13 +56,7 @@ async def describe(
     finally:
         parts.uploads.discard(*([subject.upload] if subject.upload else []))
     if subject.draft:
-
-        def keep() -> None:
-            draft = parts.drafts.get(subject.draft)
-            parts.drafts.note(draft, {"measured": found["measured"], "tags": found["tags"]})
-
-        async with parts.drafting:
-            await trio.to_thread.run_sync(keep, limiter=parts.disk)
+        await _keep(parts, subject.draft, found["measured"], found["tags"])
     return found
 
 
@@ -82,15 +77,20 @@ async def stability(parts: Parts, subject: Subject, tell: Tell) -> dict[str, Any
         "stability", {"subject": place, "bases": parts.bases()}, on_progress=_progress(tell)
     )
     if subject.draft:
-        await _add_measured(parts, subject.draft, found.get("measured", []))
+        await _keep(parts, subject.draft, found["measured"])
     return found
 
 
-async def _add_measured(parts: Parts, name: str, rows: list[dict[str, Any]]) -> None:
+async def _keep(
+    parts: Parts, name: str, rows: list[dict[str, Any]], tags: list[str] | None = None
+) -> None:
+    """Note figures, and tags if they were proposed, with a draft; a figure replaces its older self."""
+
     def keep() -> None:
         draft = parts.drafts.get(name)
-        kept = {row["field"]: row for row in [*draft.notes.get("measured", []), *rows]}
-        parts.drafts.note(draft, {"measured": list(kept.values())})
+        merged = {row["field"]: row for row in [*draft.notes.get("measured", []), *rows]}
+        notes: dict[str, Any] = {"measured": list(merged.values())[:MEASURED_LIMIT]}
+        parts.drafts.note(draft, notes | ({"tags": tags} if tags is not None else {}))
 
     async with parts.drafting:
         await trio.to_thread.run_sync(keep, limiter=parts.disk)

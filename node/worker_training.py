@@ -79,6 +79,7 @@ def train(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
     except P2PVoiceError:
         _tell_of_clips(worker, work)
         raise
+    described = _describe(worker, Path(made.bundle), made.report)
     return {
         "bundle": str(made.bundle),
         "facts": inspect(worker, {"folder": str(made.bundle), "bases": arguments["bases"]}),
@@ -86,9 +87,23 @@ def train(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
         "seconds": float(made.seconds),
         "steps": int(made.steps),
         "layers": [str(layer) for layer in made.layers],
-        "measured": [],
-        "tags": [],
+        "measured": described["measured"],
+        "tags": described["tags"],
     }
+
+
+def _describe(worker: "Worker", bundle: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the reference clips tell of the speaker. A training does not fail over what cannot be measured."""
+    from p2pvoice.node.worker_measuring import reference_clips
+    from p2pvoice.sovits.measure.describe import describe
+
+    worker.tell({"stage": "describe", "step": 0, "steps": 0, "losses": {}})
+    seconds = (report.get("data") or {}).get("seconds")
+    try:
+        found = describe(reference_clips(bundle), training_seconds=seconds)
+    except P2PVoiceError:
+        return {"measured": [], "tags": []}
+    return dict(plain(found.to_json()))
 
 
 def _tell_of_clips(worker: "Worker", work: Path) -> None:
