@@ -26,7 +26,7 @@ PAUSE_COST: Final = 4.0
 SKIP_COST: Final = 2.0
 """What it costs to pass over a mark, where the speaker made no pause."""
 UNFIT: Final = 3.6
-"""Mean nats of a step, pauses aside, above which a recording does not say its transcript (see specs/lite.md)."""
+"""Mean nats of a step, pauses aside, above which a recording does not say its transcript."""
 SMOOTHING: Final = 1.5
 """What a change of sound costs without a transcript, in nats."""
 
@@ -86,7 +86,7 @@ def align(scores: NDArray[np.float64], phones: Sequence[str]) -> Alignment | Non
         scores[:, [units.NAMES.index(sound.name) for sound in sounds]],
         np.array(optional),
         np.array(entry),
-        np.array([SKIP_COST if flag and not cost else 0.0 for flag, cost in zip(optional, entry, strict=True)]),
+        np.where(np.array(optional) & (np.array(entry) == 0), SKIP_COST, 0.0),
     )
     used = sorted(set(path.tolist()))
     place = {state: index for index, state in enumerate(used)}

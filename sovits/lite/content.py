@@ -117,7 +117,7 @@ class ContentEncoder(nn.Module):
         return encoder.eval()
 
     def forward(self, mel: Tensor) -> Tensor:
-        """[B, BANDS, n] -> [B, n / 2, sounds]. The mean over time is taken out: level and colour say nothing."""
+        """[B, BANDS, n] -> [B, n / 2, sounds]. The mean over time is taken out first."""
         x = F.gelu(self.first((mel - mel.mean(2, keepdim=True)) / 3))
         for block in self.blocks:
             x = block(x)

@@ -38,14 +38,12 @@ SOUNDS: Final[dict[str, Sound]] = {
         *(Sound(name) for name in _OBSTRUENTS),
     )
 }
-"""Every sound by its name, in the order of the codes. A W I O Y are the diphthongs of day, now, my, go, boy."""
+"""Every sound by its name, in the order of the codes; A W I O Y are those of day, now, my, go, boy."""
 
 
 def _pairs(text: str, between: str = " ") -> dict[str, tuple[str, ...]]:
     """``"a=x y|b=z"`` as a dictionary of tuples."""
-    return {
-        name: tuple(sounds.split()) for name, sounds in (pair.split("=") for pair in text.split(between))
-    }
+    return {name: tuple(sounds.split()) for name, sounds in (pair.split("=") for pair in text.split(between))}
 
 
 _ENGLISH: Final = _pairs(

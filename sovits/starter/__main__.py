@@ -1,17 +1,16 @@
-"""``python -m p2pvoice.sovits.starter``: the steps from nothing to a shipped voice, each of which can be
-resumed.
+"""``python -m p2pvoice.sovits.starter``: the steps from nothing to the voice that ships, each resumable.
 
-    corpus  WORK [--books ROOT]              recite the sentences of all three languages
-    prior   WORK --minutes N                 train the text encoder alone
-    decoder WORK --minutes N                 train the decoder alone, beside it
-    both    WORK --minutes N [--critics]     go on with the two together
-    gpt     WORK --minutes N                 train the text-to-semantic decoder
-    content WORK --minutes N                 train the content encoder
-    pack    WORK OUT                         write the files that ship
-    judge   --asr DIR [--out DIR] [--seed N] [--english FILE]
-                                             import the shipped voice, speak the held-out sentences, measure
+    corpus   WORK --hours N [--books ROOT]    two teachers speak: WORK/corpus, and WORK/unseen for judging
+    codes    WORK --hours N [--books ROOT]    the same without audio, for the GPT: WORK/codes
+    content  WORK --minutes N                 train the content encoder
+    gpt      WORK --minutes N                 train the text-to-semantic decoder
+    acoustic WORK PART --minutes N            train the voice; PART is decoder, prior or both
+    agree    WORK                             how often forced alignment finds the true codes
+    pack     WORK OUT [--speaker NAME]        write the files that ship
+    judge    --asr DIR [--voice DIR] [--out DIR] [--seed N] [--english FILE]
+                                              import a packed voice, speak the held-out sentences, measure
 
-It needs the extra ``starter``. Follows specs/bootstrap-voice.md.
+It needs the extra ``starter``. Follows specs/starter.md.
 """
 
 import argparse
@@ -22,85 +21,74 @@ from pathlib import Path
 
 import torch
 
-REFERENCES = (
-    "We walked along the river in the morning, and the light was clear.",
-    "The old captain told us a long story about the sea and the stars.",
-)
-"""What the reference clips say; the first one ships."""
-ENGLISH, CHINESE = 6500, 1500
-"""Sentences of English, and of Mandarin and Cantonese each."""
+SPEAKER = "kokoro-001"
+"""Who speaks the reference clip that ships."""
+DATA = Path(__file__).parents[1] / "data"
 
 
-def _corpus(work: Path, books: Path) -> None:
-    from . import corpus, texts_chinese
-
-    corpus.build(work / "corpus", "en", corpus.english_sentences(books, ENGLISH))
-    for language in ("zh", "yue"):
-        corpus.build(work / "corpus", language, texts_chinese.sentences(language, CHINESE))
-    if not (work / "reference.npz").exists():
-        corpus.build(work / "reference", "en", REFERENCES, seed=7)
-        (work / "reference" / "en_000.npz").rename(work / "reference.npz")
+def _told(line: str) -> None:
+    print(line, flush=True)
 
 
-def _train(step: str, work: Path, minutes: float, critics: bool) -> None:
-    from . import content, corpus, train_gpt, train_sovits
+def _corpus(work: Path, hours: float, books: Path, mute: bool) -> None:
+    from . import build
 
-    items = corpus.read_corpus(work / "corpus")
-    if step == "gpt":
-        # Once the content encoder is there, the prompts are what it hears in the clip that ships.
-        shipped = next(corpus.read_shard(work / "reference.npz"))
-        reference = None
-        if (work / "ct.pt").exists():
-            reference = shipped, content.heard_codes(work / "ct.pt", shipped)
-        train_gpt.train(items, work / "gpt.pt", minutes, reference=reference)
-    elif step == "content":
-        references = list(corpus.read_shard(work / "reference.npz"))
-        content.train(items, work / "ct.pt", minutes, references=references)
-    elif step == "both":
-        if not (work / "sv.pt").exists():
-            train_sovits.merge(work / "prior.pt", work / "dec.pt", work / "sv.pt")
-        train_sovits.train(items, work / "sv.pt", minutes, "both", rate=5e-4, critics_on=critics)
+    if mute:
+        build.build(work / "codes", hours, plan=build.MUTE_PLAN, books=books, tell=_told)
     else:
-        path = work / ("prior.pt" if step == "prior" else "dec.pt")
-        train_sovits.train(items, path, minutes, "prior" if step == "prior" else "decoder", settle=0.05)
+        build.build_unseen(work / "unseen", books=books, tell=_told)
+        build.build(work / "corpus", hours, books=books, tell=_told)
 
 
-def _pack(work: Path, out: Path) -> None:
+def _train(step: str, work: Path, minutes: float, part: str) -> None:
+    from . import corpus, train_content, train_gpt, train_lite
+
+    if step == "content":
+        train_content.train(work / "corpus", work / "unseen", work / "content.pt", minutes, tell=_told)
+    elif step == "gpt":
+        train_gpt.train([work / "codes", work / "corpus"], work / "gpt.pt", minutes, tell=_told)
+    else:
+        assert part in train_lite.CROP
+        items = corpus.read_corpus(work / "corpus")
+        train_lite.train(items, work / "acoustic.pt", minutes, part)  # type: ignore[arg-type]
+
+
+def _pack(work: Path, out: Path, speaker: str) -> None:
     from . import corpus, pack
 
-    reference = next(corpus.read_shard(work / "reference.npz"))
-    pack.pack(work / "sv.pt", work / "gpt.pt", work / "ct.pt", reference, out)
+    trained = pack.Trained(work / "acoustic.pt", work / "gpt.pt", work / "content.pt")
+    shards = sorted((work / "corpus").glob("*-en_*.npz"))
+    items = [item for path in shards for item in corpus.read_shard(path) if item.speaker == speaker]
+    pack.pack(trained, pack.reference(items, speaker, "en"), out)
 
 
-def _judge(asr: Path, out: Path | None, seed: int, english: Path | None) -> None:
+def _judge(voice: Path, asr: Path, out: Path | None, seed: int, english: Path | None) -> None:
     import numpy as np
     import soundfile
+    import soxr
 
     from p2pvoice.sovits import bases, convert
     from p2pvoice.sovits.synthesize import SpeakText, Voice
 
     from . import judge, texts
 
-    data = Path(__file__).parents[1] / "data" / "bootstrap"
-    said = json.loads((data / "reference.json").read_text("utf-8"))
-    installed = bases.Bases()
+    said = json.loads((voice / "reference.json").read_text("utf-8"))
+    installed = bases.Bases((voice.parent / "bases",))
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "voice"
-        convert.import_voice(
-            data / "bootstrap.pth", data / "bootstrap.ckpt", data / said["clip"], said["text"], said["lang"],
-            bundle, installed,
-        )  # fmt: skip
-        voice = Voice.load(bundle, installed)
+        weights = next(voice.glob("*.pth")), next(voice.glob("*.ckpt"))
+        convert.import_voice(*weights, voice / said["clip"], said["text"], said["lang"], bundle, installed)
+        spoken_by = Voice.load(bundle, installed)
     numbers = {language: 0 for language in texts.HELD_OUT}
 
     def speak(text: str, language: str) -> judge.Audio:
-        audio = np.concatenate(list(voice.speak(SpeakText(text, language, seed=seed))))
+        audio = np.concatenate(list(spoken_by.speak(SpeakText(text, language, seed=seed))))
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             numbers[language] += 1
             name = f"{language}-{numbers[language]:02d}.flac"
-            soundfile.write(out / name, audio, voice.sample_rate, subtype="PCM_16")
-        return audio
+            soundfile.write(out / name, audio, spoken_by.sample_rate, subtype="PCM_16")
+        return np.asarray(soxr.resample(audio, spoken_by.sample_rate, judge.EAR_RATE), np.float32)
 
     sentences = texts.HELD_OUT
     if english is not None:
@@ -116,31 +104,39 @@ def main() -> None:
         prog="p2pvoice.sovits.starter", description=(__doc__ or "").split("\n")[0]
     )
     steps = parser.add_subparsers(dest="step", required=True)
-    for name in ("corpus", "prior", "decoder", "both", "gpt", "content", "pack"):
+    for name in ("corpus", "codes", "content", "gpt", "acoustic", "agree", "pack"):
         step = steps.add_parser(name)
         step.add_argument("work", type=Path)
-        if name == "corpus":
+        if name in ("corpus", "codes"):
+            step.add_argument("--hours", type=float, required=True)
             step.add_argument("--books", type=Path, default=Path("/"))
         elif name == "pack":
             step.add_argument("out", type=Path)
-        else:
+            step.add_argument("--speaker", default=SPEAKER)
+        elif name != "agree":
+            if name == "acoustic":
+                step.add_argument("part", choices=("decoder", "prior", "both"))
             step.add_argument("--minutes", type=float, required=True)
-            step.add_argument("--critics", action="store_true")
     step = steps.add_parser("judge")
     step.add_argument("--asr", type=Path, required=True)
+    step.add_argument("--voice", type=Path, default=DATA / "starter", help="a folder that pack wrote")
     step.add_argument("--out", type=Path)
     step.add_argument("--seed", type=int, default=1)
     step.add_argument("--english", type=Path, metavar="FILE", help="judge the lines of FILE instead")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    if chosen.step == "corpus":
-        _corpus(chosen.work, chosen.books)
+    if chosen.step in ("corpus", "codes"):
+        _corpus(chosen.work, chosen.hours, chosen.books, chosen.step == "codes")
     elif chosen.step == "pack":
-        _pack(chosen.work, chosen.out)
+        _pack(chosen.work, chosen.out, chosen.speaker)
     elif chosen.step == "judge":
-        _judge(chosen.asr, chosen.out, chosen.seed, chosen.english)
+        _judge(chosen.voice, chosen.asr, chosen.out, chosen.seed, chosen.english)
+    elif chosen.step == "agree":
+        from . import agree
+
+        agree.report(chosen.work, _told)
     else:
-        _train(chosen.step, chosen.work, chosen.minutes, chosen.critics)
+        _train(chosen.step, chosen.work, chosen.minutes, getattr(chosen, "part", ""))
 
 
 if __name__ == "__main__":

@@ -180,7 +180,8 @@ class Studio:
         """The utterances of shard ``number``, made anew."""
         seed = [len(series.teacher), len(series.language), number, int(series.unseen), int(series.mute)]
         random_ = np.random.default_rng([*series.teacher.encode(), *series.language.encode(), *seed])
-        cast = list(UNSEEN) if series.unseen else list(range(HIBARI if series.teacher == "hibari" else KOKORO))
+        everybody = range(HIBARI if series.teacher == "hibari" else KOKORO)
+        cast = UNSEEN if series.unseen else everybody
         items: list[corpus.Item] = []
         for place, text in enumerate(sentences(series, number, self._books)):
             if len(items) == series.size:
@@ -243,12 +244,13 @@ def build(
             return
 
 
-def build_unseen(folder: Path, shards: int = 1, *, books: Path = Path("/")) -> None:
-    """Shards by the unseen speakers: English of both teachers, Mandarin and Cantonese."""
+def build_unseen(folder: Path, *, books: Path = Path("/"), tell: Callable[[str], None] = print) -> None:
+    """Shards by unseen speakers: two of English by the first teacher, one a language by the other."""
+    plan = [("hibari", "en", 0), ("hibari", "en", 1), *(("kokoro", name, 0) for name in ("zh", "en", "yue"))]
     folder.mkdir(parents=True, exist_ok=True)
     studio = Studio(books)
-    for teacher, language in (("hibari", "en"), ("kokoro", "en"), ("kokoro", "zh"), ("kokoro", "yue")):
+    for teacher, language, number in plan:
         series = Series(teacher, language, unseen=True)
-        for number in range(shards):
-            if not series.path(folder, number).exists():
-                corpus.write_shard(series.path(folder, number), studio.shard(series, number))
+        if not series.path(folder, number).exists():
+            corpus.write_shard(series.path(folder, number), studio.shard(series, number))
+            tell(f"{series.path(folder, number).name} by unseen speakers")

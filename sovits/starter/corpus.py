@@ -17,7 +17,7 @@ SAMPLE_RATE: Final = 24_000
 SHARD: Final = 100
 """Utterances of a shard."""
 
-_CURVES: Final = {"audio": np.int16, "f0": np.float32, "phones": np.int16, "codes": np.int16, "owner": np.int16}
+_CURVES: Final = ("audio", "f0", "phones", "codes", "owner")
 
 
 @dataclass(frozen=True)

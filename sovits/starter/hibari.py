@@ -1,9 +1,9 @@
 """The first teacher: hibari-tts, an English synthesiser whose parts can be bent into other speakers.
 
 hibari (Apache-2.0) predicts, for a string of tokens, a duration for each, then for every 12.5 ms an F0 value
-and filter envelopes, from which signal processing makes the audio. Here its graph is cut at the durations, and
-its envelopes are stretched, tilted and made more or less breathy: two hundred speakers for the price of one.
-What this module is not for: who the speakers are. Follows specs/starter.md.
+and filter envelopes, from which signal processing makes the audio. Here its graph is cut at the durations,
+and its envelopes are stretched, tilted and made more or less breathy: two hundred speakers for the price of
+one. What this module is not for: who the speakers are. Follows specs/starter.md.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Phones and a speaker in, a training utterance out: audio, pitch, codes, and which phone each code is of.
 
-The teacher proposes durations and a pitch curve; the speaker's pace, pitch and range bend them, Cantonese gets
-the contours of its six tones, and the teacher then speaks with exactly those. So the codes are known, not
-guessed. Text belongs to ``texts``, tokens to ``tokens``. Follows specs/starter.md.
+The teacher proposes durations and a pitch curve; the speaker's pace, pitch and range bend them, Cantonese
+gets the contours of its six tones, and the teacher then speaks with exactly those. So the codes are known,
+not guessed. Text belongs to ``texts``, tokens to ``tokens``. Follows specs/starter.md.
 """
 
 from collections.abc import Sequence

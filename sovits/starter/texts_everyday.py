@@ -93,5 +93,6 @@ def everyday(language: str, count: int, rnd: random.Random) -> list[str]:
     """``count`` sentences of ``zh`` or ``yue``."""
     pools = _WORDS[language]
     return [
-        _HOLE.sub(lambda hole: rnd.choice(pools[hole[1]]), rnd.choice(_FRAMES[language])) for _ in range(count)
+        _HOLE.sub(lambda hole: rnd.choice(pools[hole[1]]), rnd.choice(_FRAMES[language]))
+        for _ in range(count)
     ]

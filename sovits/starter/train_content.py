@@ -101,7 +101,7 @@ def _clip(item: Heard, rnd: random.Random) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def accuracy(encoder: content.ContentEncoder, items: Sequence[Heard]) -> dict[str, float]:
-    """Share of frames, those of true silence aside, whose sound is told: for each kind of item and for all."""
+    """Share of frames that are not silent whose sound is told: for each kind of item and for all."""
     right: dict[str, list[int]] = {}
     for item in items:
         told = encoder(item.mel.float()[None])[0].argmax(-1)

@@ -41,8 +41,8 @@ SILENCE: Final = (0, 8)
 WRONG: Final = 0.04
 """Share of a prompt's codes that are disturbed, as a content encoder errs."""
 NORMALITY: Final = 0.02
-"""Weight of the squared log of the softmax's sum. Logits that are near log-probabilities are hardly moved by a
-repetition penalty, which would otherwise forbid a voice whose codes repeat by design to speak."""
+"""Weight of the squared log of the softmax's sum. Logits that are near log-probabilities are hardly moved by
+a repetition penalty, which would otherwise forbid a voice whose codes repeat by design to speak."""
 LONGEST: Final = 380
 """Codes of the longest sequence trained on."""
 POSITIONS: Final = 2400
@@ -113,7 +113,7 @@ def _pad(rows: Sequence[NDArray[np.int16]]) -> Tensor:
 
 
 def losses(model: Text2Semantic, rows: Sequence[Sequence4]) -> dict[str, Tensor]:
-    """Entropy of the codes, of their sounds, the attention's and the normality loss; codes and sounds right."""
+    """Entropy of codes and of their sounds, the two regularisers, and shares of codes and sounds right."""
     phones, codes, owner = (_pad([row[i] for row in rows]) for i in (0, 1, 2))
     lengths = torch.tensor([len(row[0]) for row in rows])
     ends = torch.tensor([len(row[1]) for row in rows])
@@ -197,7 +197,7 @@ def train(
     folders: Sequence[Path], checkpoint: Path, minutes: float, *, rate: float = 1e-3, settle: float = 0.5,
     seed: int = 0, tell: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
-    """Train on the shards of ``folders`` for ``minutes`` of wall time; the rate falls in the last ``settle``."""
+    """Train on the shards of ``folders`` for ``minutes`` of wall time; the rate falls in its last part."""
     torch.manual_seed(seed)
     rnd = random.Random(seed)
     library = _Library(folders)

@@ -1,62 +1,50 @@
-"""The bootstrap voice's code table, sounds and texts: what training and the shipped files rest on."""
+"""The starter's corpus: texts, tokens, shards, and recitals by a teacher made of tones."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from p2pvoice.sovits.starter import content, sounds, texts, texts_chinese, train_sovits, units
-from p2pvoice.sovits.symbols import PINYIN_FINALS, PINYIN_INITIALS, SYMBOLS
+from p2pvoice.sovits.lite import units
+from p2pvoice.sovits.starter import (
+    build,
+    corpus,
+    pack,
+    texts,
+    texts_chinese,
+    tokens,
+    train_content,
+    train_gpt,
+)
+from p2pvoice.sovits.starter.recital import recite
+from p2pvoice.sovits.symbols import SYMBOLS
 from p2pvoice.sovits.text import phonemize
 
-
-def test_codes_fit_the_codebook_and_are_told_apart() -> None:
-    rows = units.codebook()
-    assert rows.shape == (units.CODES, units.WIDTH)
-    used = rows[: units.USED]
-    assert len(np.unique(used, axis=0)) == units.USED <= units.CODES - 1
-    far = ((used[:, None] - used[None]) ** 2).sum(-1) + 10 * np.eye(units.USED)
-    assert far.min() >= 0.25 - 1e-6
-    # No feature that is near a row in use may fall to a row that nobody uses.
-    assert ((used - units.UNUSED) ** 2).sum(1).min() > 1000 * far.min()
+Curve = NDArray[np.float32]
 
 
-def test_every_code_is_found_again_from_what_it_means() -> None:
-    for code in range(units.USED):
-        sound, level, onset = units.entry_of(code)
-        assert units.code_of(sound, 0 if level is None else level, onset) == code
+class Tone:
+    """A speaker whose every token lasts four units and whose audio is a sine over its pitch."""
 
+    name, pace, pitch, range, stretch = "tone", 1.0, 150.0, 1.0, 1.0
 
-@given(st.lists(st.one_of(st.none(), st.integers(0, units.LEVELS - 1)), min_size=1, max_size=60))
-def test_pitch_curve_stays_within_the_levels(levels: list[int | None]) -> None:
-    curve = units.pitch_curve(levels)
-    assert len(curve) == len(levels) * units.FRAMES_PER_STEP
-    reach = units.LEVEL_SEMITONES * units.MIDDLE
-    semitones = 12 * np.log2(curve / units.CENTRE_HZ)
-    assert np.all(np.abs(semitones) <= reach + 1e-3)
-    held = [level for level in levels if level is not None]
-    if held and len(set(held)) == 1:
-        assert units.level_of(float(curve[0])) == held[0]
+    def natural(self, tokens: Sequence[str]) -> Curve:
+        return np.full(len(tokens) + 2, 4, np.float32)
 
+    def curve(self, units_: Sequence[int]) -> Curve:
+        self.frames = 2 * sum(units_)
+        return np.full(self.frames, 200.0, np.float32)
 
-def test_every_phone_of_the_three_languages_has_sounds() -> None:
-    names = [f"{final}{tone}" for final in PINYIN_FINALS for tone in "12345"]
-    names += [name for name in PINYIN_INITIALS if name not in ("AA", "EE", "OO")]
-    names += [name for name in SYMBOLS["v2"] if name.startswith("Y") and len(name) > 1]
-    for name in names:
-        found = sounds.sounds_of(name)
-        assert found, name
-        assert all(sounds.SOUNDS[sound.name] is sound for sound in found)
-    assert sounds.sounds_of("EE") == ()
+    def audio(self, f0: Curve, random: np.random.Generator) -> Curve:
+        assert len(f0) == self.frames
+        return np.sin(2 * np.pi * np.cumsum(np.repeat(f0, 300)) / 24_000).astype(np.float32)
 
-
-@pytest.mark.parametrize(
-    ("phone", "tone"),
-    [("ao3", "zh3"), ("Yung1", "yue1"), ("AH1", None), ("sh", None), ("Yng", None), (",", None)],
-)
-def test_tones_belong_to_chinese_finals(phone: str, tone: str | None) -> None:
-    assert sounds.tone_of(phone) == tone
+    def own_median(self, language: str) -> float:
+        return 200.0
 
 
 def test_held_out_sentences_stay_out_and_can_be_read() -> None:
@@ -74,25 +62,104 @@ def test_grammars_make_the_same_sentences_again() -> None:
     assert made == list(texts.english_grammar(50, 3, ["telescope"]))
     assert made != list(texts.english_grammar(50, 4, ["telescope"]))
     assert all(sentence[-1] in ".!?" for sentence in made)
+    for language in ("zh", "yue"):
+        chinese = texts_chinese.sentences(language, 60, 5)
+        assert chinese == texts_chinese.sentences(language, 60, 5)
+        assert len(chinese) == 60
+        assert not any("{" in sentence for sentence in chinese)
 
 
-def test_a_widened_codebook_gives_the_decoder_the_same_input() -> None:
-    book, wide = torch.from_numpy(units.codebook()), content.padded_codebook()
-    assert wide.shape == (units.CODES, content.WIDTH)
-    assert torch.equal(wide[:, : units.WIDTH], book)
-    assert not wide[:, units.WIDTH :].any()
+@pytest.mark.parametrize(
+    ("text", "language", "wanted"),
+    [
+        ("The cat sat.", "en", "ðə kˈæt sˈæt."),
+        ("你好，谢谢。", "zh", "ni↗xau↓, ɕje↘ɕje."),
+        ("多謝，你好。", "yue", "tɔ→ʦɛ→, nei↗hou↗."),
+    ],
+)
+def test_tokens_are_what_the_teachers_read(text: str, language: str, wanted: str) -> None:
+    phones = build.phones_of(text, language)
+    assert phones is not None
+    made = "".join(token for part in tokens.parts_of(phones, language) for token in part.tokens)
+    assert made == wanted
 
 
-def test_the_trainee_s_flow_is_the_identity() -> None:
-    voice = train_sovits.Trainee().voice.eval()
-    z, mask, style = torch.randn(1, 96, 12), torch.ones(1, 1, 12), torch.randn(1, 128, 1)
-    with torch.inference_mode():
-        assert torch.equal(voice.flow(z, mask, style, reverse=True), z)
+@pytest.mark.parametrize(("text", "language"), [("今日天氣好好。", "yue"), ("It is a clear day.", "en")])
+def test_a_recital_knows_its_codes_and_their_owners(text: str, language: str) -> None:
+    phones = build.phones_of(text, language)
+    assert phones is not None
+    item = recite(Tone(), phones, text, language, np.random.default_rng(0))
+    assert item is not None
+    assert len(item.audio) == 960 * len(item.codes)
+    assert len(item.f0) == units.PITCH_PER_STEP * len(item.codes)
+    assert len(item.owner) == len(item.codes)
+    assert (np.diff(item.owner) >= 0).all()
+    assert [SYMBOLS["v2"][row] for row in item.phones] == phonemize(text, language).names
+    levels = units.LEVEL_OF[item.codes]
+    if language == "en":  # the teacher is monotone, so the speaker stays at the median
+        assert set(levels[levels >= 0].tolist()) == {units.MIDDLE}
+        assert np.median(item.f0[item.f0 > 0]) == pytest.approx(150, rel=0.01)
+    else:  # tones move the pitch
+        assert len(set(levels[levels >= 0].tolist())) > 3
+    silent = recite(Tone(), phones, text, language, np.random.default_rng(0), mute=True)
+    assert silent is not None
+    assert not len(silent.audio)
+    assert silent.codes.tolist() == item.codes.tolist()
 
 
-def test_pitch_channels_tell_the_pitch() -> None:
-    low, high = (np.full(10, units.code_of("ɑ", level, False)) for level in (2, 8))
-    rows = [train_sovits.pitch_channels(codes) for codes in (low, high)]
-    assert rows[0].shape == (20, train_sovits.PITCH)
-    assert rows[0][:, 0].max() < 0 < rows[1][:, 0].min()
-    assert rows[0][5, 1:].argmax() < rows[1][5, 1:].argmax()
+def _item(speaker: str, language: str, seed: int) -> corpus.Item:
+    rnd = np.random.default_rng(seed)
+    steps = int(rnd.integers(60, 90))
+    return corpus.Item(
+        f"text {seed}", language, speaker, 120.0 + seed,
+        rnd.integers(-900, 900, 960 * steps).astype(np.int16),
+        rnd.uniform(0, 200, 4 * steps).astype(np.float32),
+        rnd.integers(1, 300, 20).astype(np.int16), rnd.integers(0, units.USED, steps).astype(np.int16),
+        np.sort(rnd.integers(0, 20, steps)).astype(np.int16),
+    )  # fmt: skip
+
+
+def test_shards_give_back_what_was_written(tmp_path: Path) -> None:
+    items = [_item(f"s{i % 2}", "en" if i else "yue", i) for i in range(4)]
+    corpus.write_shard(tmp_path / "a_000.npz", items)
+    (tmp_path / "b_000.part.npz").write_bytes(b"still growing")
+    read = corpus.read_corpus(tmp_path)
+    for made, item in zip(read, items, strict=True):
+        assert (made.text, made.language, made.speaker, made.median) == (
+            item.text, item.language, item.speaker, item.median,
+        )  # fmt: skip
+        for name in ("audio", "f0", "phones", "codes", "owner"):
+            assert np.array_equal(getattr(made, name), getattr(item, name))
+    assert not any(len(item.audio) for item in corpus.read_corpus(tmp_path, audio=False))
+
+
+def test_a_gpt_sequence_asks_only_for_what_follows_the_prompt() -> None:
+    item, prompt = _item("a", "en", 1), _item("a", "en", 2)
+    phones, codes, owner, prompted = train_gpt.sequence(item, prompt, random.Random(0))
+    assert len(phones) == 40
+    assert codes[prompted:].tolist() == item.codes.tolist()
+    assert owner[prompted:].tolist() == (item.owner + 20).tolist()
+    model = train_gpt.fresh_model().eval()
+    with torch.no_grad():
+        one = train_gpt.losses(model, [(phones, codes, owner, prompted)])
+        two = train_gpt.losses(model, [(phones, codes, owner, prompted)] * 2)
+    for name, value in one.items():
+        assert torch.isfinite(value)
+        assert float(two[name]) == pytest.approx(float(value), rel=0.05)
+
+
+def test_augmented_spectra_keep_their_shape_and_stay_finite() -> None:
+    heard = train_content.heard(_item("a", "en", 3))
+    assert heard.mel.shape[1] == 4 * len(heard.sounds)
+    rnd = random.Random(0)
+    for _ in range(40):
+        mel = train_content.augmented(heard.mel.float(), rnd)
+        assert mel.shape == heard.mel.shape
+        assert torch.isfinite(mel).all()
+        clip, label = train_content._clip(heard, rnd)
+        assert (clip.shape[1], len(label)) == (4 * train_content.CROP, 2 * train_content.CROP)
+
+
+def test_the_reference_is_long_enough() -> None:
+    with pytest.raises(ValueError, match="no clip of 4"):
+        pack.reference([_item("a", "en", 1)], "a", "en")
