@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from p2pvoice.protocol.errors import UsageError
+from p2pvoice.protocol.errors import SynthesisError, UsageError
 from p2pvoice.sovits import bert, text, voicefile
 from p2pvoice.sovits.audio import Samples, resample_soxr
 from p2pvoice.sovits.bases import Bases
+from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.hearing import Listener, listener
 
-from . import assigning
+from . import aligning, assigning
 from .slicing import mix_loudness
 
 FORMAT: Final = 1
@@ -98,7 +99,13 @@ class Extractor:
         return _load(path, name, said, lang)
 
     def align(self, samples: Samples, rate: int, said: str, lang: str) -> list[assigning.Said] | None:
-        """Divide a long text over a long recording; None when it cannot be told which part says what."""
+        """Divide a long text over a long recording; None when it cannot be told which part says what.
+
+        A lite voice's content encoder hears where the sentences end; any other goes by pauses and lengths.
+        """
+        if self.voice.version == LITE and len(samples) <= rate * aligning.SECONDS_LIMIT:
+            encoder = self.bases.content(self.voice.bases.content)
+            return aligning.divide(encoder, samples, rate, said, lang)
         return assigning.assign(samples, rate, said, lang)
 
     def _key(self, said: str, lang: str, samples: Samples, rate: int) -> str:
@@ -242,12 +249,18 @@ def extract(
     extractor: Extractor,
     pieces: Sequence[tuple[str, str, str, Callable[[], tuple[Samples, int]]]],
     tell: Callable[[int, int], None],
-) -> list[Example]:
-    """The examples of pieces (name, text, language, reader), in order; ``tell`` may raise to end the work."""
+) -> tuple[list[Example], dict[str, str]]:
+    """The examples of pieces (name, text, language, reader), in order, and by name why others cannot be used.
+
+    ``tell`` may raise to end the work.
+    """
     if len(pieces) > EXAMPLES_LIMIT:
         raise UsageError(f"{len(pieces)} pieces are more than {EXAMPLES_LIMIT}", hint="train on fewer clips")
-    examples = []
+    examples, left_out = [], {}
     for done, (name, said, lang, read) in enumerate(pieces):
         tell(done, len(pieces))
-        examples.append(extractor.example(name, said, lang, *read()))
-    return examples
+        try:
+            examples.append(extractor.example(name, said, lang, *read()))
+        except (UsageError, SynthesisError) as error:
+            left_out[name] = error.message
+    return examples, left_out

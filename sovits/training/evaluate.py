@@ -67,9 +67,7 @@ def likeness(spoken: Sequence[Spoken], true: Sequence[tuple[Samples, int]]) -> f
 
 def word_errors(spoken: Sequence[Spoken], ear: transcripts.Hearing, lang: str) -> tuple[float, str]:
     """Error rate of what a recogniser hears in all sentences together, and whether of words or characters."""
-    counts = [
-        words.count_errors(one.text, ear.hear(one.samples, one.rate, lang), lang) for one in spoken
-    ]
+    counts = [words.count_errors(one.text, ear.hear(one.samples, one.rate, lang), lang) for one in spoken]
     wrong, length = map(sum, zip(*counts, strict=True))
     return wrong / max(length, 1), words.kind_of(lang)
 
@@ -116,4 +114,3 @@ def errors(spoken: Mapping[str, Sequence[Spoken]], run: "Run", lang: str) -> dic
         rate, kind = word_errors(told, ear, lang)
         found[name] = round(rate, 3)
     return {**found, "method": kind}
-

@@ -10,11 +10,13 @@ from typing import Final, Protocol
 from torch import Tensor
 
 from p2pvoice.protocol.errors import UsageError
+from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.voicefile import Bundle, VoiceFile
 
 from .dataset import Example
 from .loop import Objective
 from .objective_gpt import GptObjective, GptTraining
+from .objective_lite import LiteObjective, LiteTraining
 from .objective_sovits import SovitsObjective, SovitsTraining
 from .parts import Only
 
@@ -48,7 +50,18 @@ class Family(Protocol):
         """First steps in which only what a release does not store is learned."""
 
 
-class GptSovits:
+class _Gpt:
+    """The text-to-semantic decoder, which is the same network in every family."""
+
+    def gpt_objective(
+        self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
+    ) -> Objective:
+        settings = GptTraining(seed=seed)
+        config = base.voice.gpt_config()
+        return GptObjective(base.gpt, config, None, examples, held_out, settings, only=only)
+
+
+class GptSovits(_Gpt):
     """Upstream's family (v2), and voices built like it."""
 
     without_part = (
@@ -69,19 +82,36 @@ class GptSovits:
         config = base.voice.sovits_config()
         return SovitsObjective(base.sovits, config, part, examples, held_out, settings, only=only)
 
-    def gpt_objective(
-        self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
-    ) -> Objective:
-        settings = GptTraining(seed=seed)
-        config = base.voice.gpt_config()
-        return GptObjective(base.gpt, config, None, examples, held_out, settings, only=only)
-
     def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
         return 0 if part is not None else SovitsTraining.new_posterior_steps
 
 
+class Lite(_Gpt):
+    """The project's own small family: its latent is a fixed analysis, so no training part is wanted."""
+
+    without_part = ""
+
+    def voice_objective(
+        self,
+        base: Bundle,
+        part: Mapping[str, Tensor] | None,
+        examples: Sequence[Example],
+        held_out: Sequence[Example],
+        only: Only,
+        seed: int,
+    ) -> Objective:
+        settings = LiteTraining(seed=seed)
+        config = base.voice.sovits_config()
+        return LiteObjective(base.sovits, config, part, examples, held_out, settings, only=only)
+
+    def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
+        return 0
+
+
 def family_of(voice: VoiceFile) -> Family:
     """The family of a base. Raises UsageError for one that cannot be trained yet."""
+    if voice.version == LITE:
+        return Lite()
     if voice.version == "v2":
         return GptSovits()
     raise UsageError(

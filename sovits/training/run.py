@@ -77,6 +77,8 @@ class TrainRequest:
     names: Sequence[str] = ()
     sentences: int | None = None
     """How many sentences a voice that is distilled speaks; None for the usual number."""
+    steps: int | None = None
+    """Most steps of each network, whatever the epochs or minutes allow."""
 
     def __post_init__(self) -> None:
         if self.lang not in TRAINED_LANGUAGES and (self.lang or self.kind != "distil"):
@@ -85,6 +87,8 @@ class TrainRequest:
             raise UsageError(f"epochs must be 1 to {EPOCHS_LIMIT}")
         if self.minutes is not None and not 0 < self.minutes <= MINUTES_LIMIT:
             raise UsageError(f"minutes must be more than 0 and at most {MINUTES_LIMIT:.0f}")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError("steps must be at least 1")
         if self.only not in ("all", "last-layers"):
             raise UsageError(f"{str(self.only)[:20]!a} are no layers", hint="--only last-layers")
         if self.names and len(self.names) != len(self.clips):
@@ -183,11 +187,20 @@ def _prepare(run: Run, extractor: Any) -> Prepared:
 
 
 def _extract(run: Run, extractor: dataset.Extractor, prepared: Prepared) -> list[dataset.Example]:
+    """The examples of all pieces; those that the base cannot hear are left out, and said in the report."""
     readers = [
         (piece.name, piece.text, piece.lang, lambda piece=piece: prepare.read_piece(run.work, piece))
         for piece in prepared.pieces
     ]
-    return dataset.extract(extractor, readers, lambda done, of: run.stage("features", done, of))
+    found, left_out = dataset.extract(extractor, readers, lambda done, of: run.stage("features", done, of))
+    run.report["left_out"] = left_out
+    if sum(example.seconds for example in found) < prepare.LEAST_SECONDS:
+        name, reason = next(iter(left_out.items()), ("", "the clips are too short"))
+        raise UsageError(
+            f"too little can be learned from: {reason} (piece {name})",
+            hint="check that each text is what its clip says",
+        )
+    return found
 
 
 def _fit_voice(run: Run, base: voicefile.Bundle, part: Mapping[str, Tensor] | None, examples) -> Fit:  # type: ignore[no-untyped-def]
@@ -214,6 +227,7 @@ def _fit(run: Run, objective: Objective, folder: str, lead_in: int, share: float
     # A look at held-out data about once an epoch, and never so often that looking is the main work.
     every = min(max(objective.epoch_steps(), 10), 100)
     plan = Plan(
+        steps=request.steps,
         minutes=None if minutes is None else minutes * share,
         epochs=None if request.epochs is None else ceil(request.epochs * epochs),
         check_every=every,

@@ -15,7 +15,6 @@ from . import defects
 from .clips import HEARD_WRONG, Fault
 from .lists import TEXT_LIMIT
 
-
 SURE: Final = 0.8
 """Probability of another language above which a clip is not in the one that is asked for."""
 HEARD_SECONDS: Final = 30
@@ -38,7 +37,7 @@ def recogniser(folder: Path) -> Hearing:
 
 
 def other_language(ear: Hearing, samples: Samples, rate: int, lang: str) -> Fault | None:
-    """A fault when a clip is in another language than ``lang``; Chinese that is not told apart is let pass."""
+    """A fault when a clip is not in ``lang``; Chinese that is not told apart is let pass."""
     heard = ear.languages(samples[: HEARD_SECONDS * rate], rate)
     if not heard:
         return None
