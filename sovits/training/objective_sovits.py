@@ -130,7 +130,7 @@ class SovitsObjective:
         self._prepare(alone)
         s, slice_frames = self.voice.settings, self.how.slice_frames
         batch = collate(chosen, s.hop_length, self.device, -(-slice_frames // FRAMES_PER_CODE))
-        spec = linear_spectrogram(batch.audio, s.filter_length, s.hop_length)
+        spec = self._spectra(batch)
         with self._half():
             made, kl, starts = self._make(batch, spec, [e.name for e in chosen])
         true = _slices(batch.audio[:, None], starts * s.hop_length, slice_frames * s.hop_length)
@@ -201,7 +201,7 @@ class SovitsObjective:
         s, sums, frames = self.voice.settings, 0.0, 0
         for example in self.aside:
             batch = collate([example], s.hop_length, self.device)
-            spec = linear_spectrogram(batch.audio, s.filter_length, s.hop_length)
+            spec = self._spectra(batch)
             style = self.voice.style(spec, speaker=self._speaker([example.name]))
             mean, _, mask = self.voice.prior(batch.codes, batch.phones, style)
             latent = self.voice.flow(mean, mask, style, reverse=True)
@@ -257,6 +257,16 @@ class SovitsObjective:
             return None
         rows = np.stack([np.asarray(self.speakers[name], np.float32).reshape(-1) for name in names])
         return torch.from_numpy(rows).to(self.device)
+
+    def _spectra(self, batch: Batch) -> Tensor:
+        """[B, bins, T]: each clip's own, as if it were alone, and zeros behind."""
+        s = self.voice.settings
+        rows, frames = batch.audio, (batch.code_lengths * FRAMES_PER_CODE).tolist()
+        out = rows.new_zeros(len(rows), s.spec_bins, rows.shape[1] // s.hop_length)
+        for row, audio, size in zip(out, rows, frames, strict=True):
+            clip = audio[None, : size * s.hop_length]
+            row[:, :size] = linear_spectrogram(clip, s.filter_length, s.hop_length)[0]
+        return out
 
     def _mel(self, spec: Tensor) -> Tensor:
         s = self.voice.settings
