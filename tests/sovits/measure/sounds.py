@@ -84,3 +84,33 @@ def speech_like(
     spoken *= 0.1 / np.sqrt(np.mean(spoken[np.repeat(voiced, hop)] ** 2))
     noise = np.diff(random.standard_normal(len(every) + 1)) * np.repeat(hiss, hop)
     return (spoken + noise).astype(np.float32), curve, voiced
+
+
+def pulsed(
+    f0: float, seconds: float, seed: int, jitter: float = 0.0, shimmer: float = 0.0, snr: float | None = None
+) -> tuple[np.ndarray, float, float]:
+    """A vowel at 16 kHz from pulses whose times and heights stray; root mean square 0.1.
+
+    -> samples, and the local jitter and shimmer that its pulses have.
+    """
+    rate, random = 16_000, np.random.default_rng(seed)
+    count = round(seconds * rate)
+    steps = rate / f0 * (1 + jitter * random.standard_normal(round(seconds * f0) + 10))
+    times = 20 + np.cumsum(steps)
+    times = times[times < count - 60]
+    heights = 1 + shimmer * random.standard_normal(len(times))
+    source = np.zeros(count)
+    near = np.arange(-20, 21)
+    window = np.hanning(43)[1:-1]
+    for time, height in zip(times, heights, strict=True):
+        whole = int(time)
+        inside = (whole + near >= 0) & (whole + near < count)
+        source[(whole + near)[inside]] += height * (np.sinc((near - (time - whole)) * 0.95) * window)[inside]
+    vowel = np.tile([700.0, 1200.0, 2500.0], (round(seconds * 100) + 1, 1))
+    sound = resonate(source, rate, vowel, np.array([90.0, 110.0, 150.0]))
+    sound *= 0.1 / np.sqrt(np.mean(sound**2))
+    if snr is not None:
+        sound = add_noise(sound.astype(np.float32), snr, random)
+    periods = np.diff(times)
+    local = [float(np.abs(np.diff(values)).mean() / values.mean()) for values in (periods, heights)]
+    return sound.astype(np.float32), local[0], local[1]
