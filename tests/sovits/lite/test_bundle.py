@@ -1,4 +1,4 @@
-"""A lite voice on its way: imported from files, written, admitted, loaded and spoken; and hostile ones refused."""
+"""A lite voice on its way: imported from files, written, admitted, loaded, spoken; hostile ones refused."""
 
 import json
 import shutil
@@ -94,7 +94,8 @@ def test_a_clip_needs_the_right_length_text_and_encoder(files: Files, tmp_path: 
     "change",
     [
         {"sample_rate": 16_000}, {"hop_length": 240}, {"filter_length": 2048}, {"win_length": 512},
-        {"upsample_rates": [8], "upsample_kernels": [16]}, {"resblock_kernels": [3]}, {"heads": 0}, {"heads": 3},
+        {"upsample_rates": [8], "upsample_kernels": [16]}, {"resblock_kernels": [3]}, {"heads": 0},
+        {"heads": 3},
     ],
 )  # fmt: skip
 def test_settings_that_are_no_lite_voices_are_refused(change: dict[str, object], bundle: Path) -> None:

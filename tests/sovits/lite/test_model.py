@@ -1,4 +1,4 @@
-"""The lite network: its interface, what a style holds, one seed one sentence, and its tensors there and back."""
+"""The lite network: its interface, what a style holds, one seed one sentence, its tensors there and back."""
 
 import pytest
 import torch
