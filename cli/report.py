@@ -135,10 +135,16 @@ def figure_table(output: Output, rows: Sequence[Row]) -> None:
         [
             [
                 str(row.get("field", "")),
-                f"{row.get('value', '')} {row.get('unit', '')}".strip(),
+                value_of(row),
                 f"{row.get('confidence', 0)} %",
                 str(row.get("method", "")),
             ]
             for row in rows
         ],
     )
+
+
+def value_of(row: Row) -> str:
+    """A figure with its unit; a scale such as 1-5 stands in brackets, so that it is not read as a number."""
+    value, unit = str(row.get("value", "")), str(row.get("unit", ""))
+    return f"{value} ({unit})" if unit[:1].isdigit() else f"{value} {unit}".strip()

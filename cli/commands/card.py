@@ -6,6 +6,7 @@ import click
 
 from p2pvoice.cli.commands.voices import bare_tags
 from p2pvoice.cli.output import Output, date, json_option, printable, seconds, size
+from p2pvoice.cli.report import value_of
 from p2pvoice.node.rpc.client import Client
 
 
@@ -56,7 +57,7 @@ def card_lines(voice: dict[str, Any]) -> list[str]:
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {plain(row.get('field'))} | {plain(row.get('value'))} {plain(row.get('unit'))} "
+            f"| {plain(row.get('field'))} | {plain(value_of(row))} "
             f"| {row.get('confidence')} % | {plain(row.get('method'))} |"
             for row in voice["measured"]
         ]

@@ -13,6 +13,7 @@ import click
 from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, date, json_option, seconds, short_author, short_id, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.report import value_of
 from p2pvoice.node.rpc.client import Client, Event
 
 Summary = dict[str, Any]
@@ -140,8 +141,7 @@ def training_line(training: Summary | None) -> str | None:
 
 def measured_line(row: Summary) -> str:
     """A measured field in one line."""
-    value = f"{row.get('value')} {row.get('unit')}".strip()
-    return f"{row.get('field')}  {value}  ({row.get('confidence')} %, {row.get('method')})"
+    return f"{row.get('field')}  {value_of(row)}  ({row.get('confidence')} %, {row.get('method')})"
 
 
 def show_voice(output: Output, voice: Summary) -> None:
