@@ -2,7 +2,7 @@
 
 The family's content encoder tells how well each sound fits each step; the best path through the whole text
 shows where every clause ends, and how badly each part fits. Unlike assigning, it notices a sentence that is
-missing. Not for bases of other families, whose codes are no sounds. Follows specs/training.md, "Data".
+missing. Not for bases of other families, whose codes are no sounds. Follows specs/training-data.md.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 A text is cut at its marks, a recording at its pauses; a search finds the pauses at which the sounds written
 so far and the time spoken so far agree best. It needs no recogniser, works in every language, and says so
-when two ways of cutting are about as good. Not for single words. Follows specs/training.md, "Data".
+when two ways of cutting are about as good. Not for single words. Follows specs/training-data.md.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The bundle of a trained voice: the new weights, and reference clips chosen from what it was trained on.
 
 Written in the very form that import writes, so that speaking, publishing and fetching know no difference. Not
-for the manifest, which is the node's. Follows specs/training.md, "Data", and specs/bundle.md.
+for the manifest, which is the node's. Follows specs/training-data.md, and specs/bundle.md.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 A fault either refuses the clip or is a note: training goes on with what is left, and the report lists all.
 The thresholds are constants here with their reasons; the measurements are in defects. Not for the text (see
-lists and assigning). Follows specs/training.md, "Data".
+lists and assigning). Follows specs/training-data.md.
 """
 
 from collections.abc import Iterable, Sequence

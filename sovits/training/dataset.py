@@ -2,7 +2,7 @@
 
 An extractor belongs to one base: its content encoder, codebook, rates and front end. Whatever it computes
 lies in the work folder under the hash of what went in, so that resuming costs nothing. Not for choosing clips
-(see prepare), nor for batches (see batches). Follows specs/training.md, "Data".
+(see prepare), nor for batches (see batches). Follows specs/training-data.md.
 """
 
 import hashlib

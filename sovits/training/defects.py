@@ -2,7 +2,7 @@
 
 Each measurement is a number with a unit; what is too much is decided in clips. They are plain signal
 processing, so they work without any model and miss what only a model hears (two speakers of one pitch, say).
-Not for describing a voice: see measure. Follows specs/training.md, "Data".
+Not for describing a voice: see measure. Follows specs/training-data.md.
 """
 
 from typing import Final

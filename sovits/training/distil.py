@@ -2,7 +2,7 @@
 
 The teacher reads sentences; what it says, with its text, is the data, and a starter of the lite family is
 the base. What is reported is size, speed, word errors and likeness, against the teacher. Not for recordings
-(see run, kind ``train``). Follows specs/training.md, "Distil".
+(see run, kind ``train``). Follows specs/training-data.md, "Distil".
 """
 
 import json

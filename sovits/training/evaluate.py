@@ -2,7 +2,7 @@
 
 Both speak with the new voice's reference clips, so what is compared is the training, not the reference.
 Similarity needs the extra, word errors a recogniser; what is missing is None in the report, with the reason.
-Not for the curve of the losses (see loop). Follows specs/training.md.
+Not for the curve of the losses (see loop). Follows specs/training-data.md.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 A list has one clip a line, ``path|speaker|language|text``. Its paths are another machine's and are never
 opened: a line belongs to the clip of the same file name. Not for recordings without a transcript (see
-transcripts). Follows specs/training.md, "Data".
+transcripts). Follows specs/training-data.md.
 """
 
 import re

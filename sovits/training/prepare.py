@@ -1,8 +1,8 @@
 """From recordings and transcripts to pieces that can be learned from, with a word on everything left out.
 
 Reads, judges, cuts and gives each piece its text; writes the pieces and what was found into the work folder,
-after which the recordings are not needed any more. Not for features (see dataset). Follows specs/training.md,
-"Data".
+after which the recordings are not needed any more. Not for features (see dataset). Follows
+specs/training-data.md.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 The numbers are those of GPT-SoVITS's own preparation, so that data prepared here and there is alike. Not for
 deciding whether a recording is any good (see clips), nor for its text (see assigning). Follows
-specs/training.md, "Data".
+specs/training-data.md.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What a recogniser hears in pieces of a recording, where nobody wrote it down; and whether a text is theirs.
 
 The recogniser is a local folder in faster-whisper's form, and comes with an extra. Its text is a guess, so
-the report marks every clip that was heard and not written. Follows specs/training.md, "Data".
+the report marks every clip that was heard and not written. Follows specs/training-data.md.
 """
 
 from collections.abc import Sequence

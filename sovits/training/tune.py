@@ -2,7 +2,8 @@
 
 Only the GPT learns; how codes become sound stays the base's, tensor by tensor. What is reported is an error
 on the sentences and on ordinary ones, before and after: by a recogniser where there is one, else by the
-network's own surprise. Not for another speaker (see run, kind ``train``). Follows specs/training.md, "Tune".
+network's own surprise. Not for another speaker (see run, kind ``train``). Follows specs/training-data.md,
+"Tune".
 """
 
 from collections.abc import Mapping, Sequence
