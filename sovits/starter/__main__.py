@@ -6,6 +6,7 @@
     gpt      WORK --minutes N                 train the text-to-semantic decoder
     acoustic WORK PART --minutes N            train the voice; PART is decoder, prior or both
     agree    WORK                             how often forced alignment finds the true codes
+    drawn    WORK                             how often the GPT alone draws the right sounds
     pack     WORK OUT [--speaker NAME]        write the files that ship
     judge    --asr DIR [--voice DIR] [--out DIR] [--seed N] [--english FILE]
                                               import a packed voice, speak the held-out sentences, measure
@@ -104,7 +105,7 @@ def main() -> None:
         prog="p2pvoice.sovits.starter", description=(__doc__ or "").split("\n")[0]
     )
     steps = parser.add_subparsers(dest="step", required=True)
-    for name in ("corpus", "codes", "content", "gpt", "acoustic", "agree", "pack"):
+    for name in ("corpus", "codes", "content", "gpt", "acoustic", "agree", "drawn", "pack"):
         step = steps.add_parser(name)
         step.add_argument("work", type=Path)
         if name in ("corpus", "codes"):
@@ -113,7 +114,7 @@ def main() -> None:
         elif name == "pack":
             step.add_argument("out", type=Path)
             step.add_argument("--speaker", default=SPEAKER)
-        elif name != "agree":
+        elif name not in ("agree", "drawn"):
             if name == "acoustic":
                 step.add_argument("part", choices=("decoder", "prior", "both"))
             step.add_argument("--minutes", type=float, required=True)
@@ -135,6 +136,10 @@ def main() -> None:
         from . import agree
 
         agree.report(chosen.work, _told)
+    elif chosen.step == "drawn":
+        from . import drawn
+
+        drawn.report(chosen.work, _told)
     else:
         _train(chosen.step, chosen.work, chosen.minutes, getattr(chosen, "part", ""))
 

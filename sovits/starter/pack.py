@@ -45,6 +45,11 @@ def gpt_weights(checkpoint: Path) -> dict[str, Tensor]:
     return weights
 
 
+def gpt_config() -> dict[str, dict[str, Any]]:
+    """What the s1 file says beside its tensors."""
+    return replace(train_gpt.SETTINGS, dropout=0.0).to_config()
+
+
 def reference(items: list[Item], speaker: str, language: str) -> Item:
     """The clip that ships: the first of its speaker and language that is long enough to know him by."""
     low, high = REFERENCE_SECONDS
@@ -74,8 +79,7 @@ def pack(trained: Trained, clip: Item, out: Path) -> None:
     named = {**config, "version": LITE, "content_module": bases.content_id(place), "name": NAME}
     steps = [torch.load(path, weights_only=True)["step"] for path in (trained.acoustic, trained.gpt)]
     _save(folder / f"{NAME}.pth", dict(voice.state_dict()), named, f"{steps[0]}iteration")
-    settings = replace(train_gpt.SETTINGS, dropout=0.0)
-    _save(folder / f"{NAME}.ckpt", gpt_weights(trained.gpt), settings.to_config(), f"GPT-s{steps[1]}")
+    _save(folder / f"{NAME}.ckpt", gpt_weights(trained.gpt), gpt_config(), f"GPT-s{steps[1]}")
     samples = clip.audio.astype(np.float32) / 32768
     soundfile.write(folder / "reference.wav", samples, SAMPLE_RATE, subtype="PCM_16")
     said = {"clip": "reference.wav", "text": clip.text, "lang": clip.language}

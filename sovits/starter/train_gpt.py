@@ -28,7 +28,7 @@ from .corpus import Item
 SETTINGS: Final = GptSettings(width=192, heads=4, layers=6, feed_forward=768, dropout=0.05)
 GUIDED_LAYER: Final = 2
 GUIDED_HEADS: Final = 2
-GUIDANCE: Final = 0.5
+GUIDANCE: Final = 1.0
 """Weight of the attention's loss."""
 SOUNDNESS: Final = 1.0
 """Weight of telling the right sound, whatever its pitch: to be understood matters more than melody."""
@@ -45,7 +45,7 @@ NORMALITY: Final = 0.02
 a repetition penalty, which would otherwise forbid a voice whose codes repeat by design to speak."""
 LONGEST: Final = 380
 """Codes of the longest sequence trained on."""
-POSITIONS: Final = 2400
+POSITIONS: Final = 1400
 """Codes and phones, padding included, of a batch."""
 LANGUAGES: Final = {"zh": 0.42, "en": 0.35, "yue": 0.23}
 """How often each language is drawn."""
