@@ -250,7 +250,12 @@ async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
 
 async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     """Take a voice out of use, stop serving it, and free what no other voice needs."""
-    release = await resolve(parts, ref, prefer_installed=True)
+    try:
+        release = await resolve(parts, ref, prefer_installed=True)
+    except NotFoundError as error:
+        if any(ref in (one.slug, one.name) for one in await disk(parts, parts.trainings.all)):
+            error.hint = f"there is a training of that name: p2pvoice trainings rm {ref}"
+        raise
     if not await disk(parts, lambda: parts.catalog.uninstall(release.id)):
         raise NotFoundError(f"{release.manifest.name} is not installed here")
     parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)

@@ -22,7 +22,7 @@ def status(output: Output) -> None:
 
 def show_status(output: Output, state: dict[str, Any]) -> None:
     """The status for a person; `daemon start` and `daemon status` end with it too."""
-    disk, worker, dht = (state.get(name) or {} for name in ("disk", "worker", "dht"))
+    disk, worker, dht, training = (state.get(name) or {} for name in ("disk", "worker", "dht", "training"))
     peers = state.get("peers", 0)
     memory = f", {size(worker['rss'])} of memory" if worker.get("rss") else ""
     output.pairs(
@@ -40,6 +40,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("serving", str(state["serving"]) if "serving" in state else None),
             ("disk", f"{size(disk.get('bytes', 0))} in {disk.get('files', 0)} files"),
             ("worker", f"{worker.get('state', 'not started')}{memory}"),
+            ("training", training.get("current")),
         ]
     )
 

@@ -15,7 +15,7 @@ from p2pvoice.cli import daemon
 from p2pvoice.node.rpc.client import Client
 
 #: Seconds any one command of a test may take before the test fails instead of hanging.
-COMMAND_TIMEOUT = 120
+COMMAND_TIMEOUT = 300
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def test_train_kill_resume_and_publish(
     assert isinstance(error, ConflictError)
     assert "me is running" in error.message
     assert isinstance(refusal(lambda: client.remove_training("me")), ConflictError)
+    assert refusal(lambda: client.remove("me")).hint.endswith("p2pvoice trainings rm me")
     assert list((daemon.home / "uploads").iterdir()) == []
     # The base may go: a training holds what it needs of it.
     client.remove(base)
