@@ -13,10 +13,11 @@ which is what is judged and shipped: so training has no end that it must know.
 
 import argparse
 import random
+import signal
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -258,8 +259,12 @@ def train(
     settle: float = 0.0,
     truth: float = 0.4,
     seed: int = 0,
+    asked: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train ``part`` for ``minutes`` of wall time; the rate falls during the last ``settle`` of it."""
+    """Train ``part`` for ``minutes`` of wall time, or until ``asked`` says to end; then save.
+
+    The rate falls during the last ``settle`` of the time.
+    """
     taught = Speakers([item for item in items if not held_out(item.speaker)])
     kept = Speakers([item for item in items if held_out(item.speaker)])
     course = Course(settings, len(taught.names), seed)
@@ -280,7 +285,7 @@ def train(
 
     for chosen in order(taught, batch, part, course.rnd):
         done = (time.monotonic() - begun) / (minutes * 60)
-        if done >= 1:
+        if done >= 1 or asked():
             break
         factor = min(1.0, (course.step - first + 1) / WARM_UP)
         if settle:
@@ -340,13 +345,15 @@ def main() -> None:
     parser.add_argument("--truth", type=float, default=0.4)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
     left = chosen.minutes
-    while left > 0:
+    while left > 0 and not ended:
         now = min(left, chosen.again or left)
         train(
             corpus.read_corpus(chosen.corpus), chosen.checkpoint, now, chosen.part,
             batch=chosen.batch, rate=chosen.rate, truth=chosen.truth,
-            settle=chosen.settle if now == left else 0.0,
+            settle=chosen.settle if now == left else 0.0, asked=lambda: bool(ended),
         )  # fmt: skip
         left -= now
 
