@@ -15,7 +15,7 @@ from p2pvoice.sovits.sizes import GptSettings, SoVitsSettings
 Only = Literal["all", "last-layers"]
 
 LAST_STAGES = 3
-"""Up-sampling stages of the generator that count as last: 0.8 of a published model's 42 million weights."""
+"""Up-sampling stages of the generator that count as last: 0.75 of a published model's 41 million weights."""
 LAST_SHARE = 6
 """One in so many layers of the GPT counts as last: four of a published model's 24."""
 

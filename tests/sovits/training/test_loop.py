@@ -136,7 +136,7 @@ def test_a_stop_is_honoured_after_its_step_and_resumed_from_there(tmp_path: Path
 
 def test_it_ends_when_held_out_data_gets_worse_and_keeps_the_best(tmp_path: Path) -> None:
     objective = Line()
-    ended, told = quietly(objective, Plan(steps=5000, check_every=2, patience=3), tmp_path)
+    ended, told = quietly(objective, Plan(steps=5000, check_every=10, patience=3), tmp_path)
     looks = [(p.step, p.held_out) for p in told if p.held_out is not None]
     assert ended.stopped == "held-out"
     assert ended.best == min(value for _, value in looks) < ended.first
