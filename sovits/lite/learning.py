@@ -73,6 +73,8 @@ class Batch:
     latent: Tensor
     log_f0: Tensor
     voicing: Tensor
+    median: Tensor
+    """The speakers' median pitch in units of a reference's pitch channel, [B]."""
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(**{name: value.to(device) for name, value in vars(self).items()})
@@ -111,6 +113,7 @@ def collate(utterances: Sequence[Utterance], references: Sequence[Tensor]) -> Ba
         torch.cat([mel, pitch], 1),
         log_f0,
         (padded([u.f0 for u in utterances], 4 * longest)[:, : 4 * longest] > 0).float(),
+        torch.tensor([math.log(u.median / analysis.CENTRE_HZ) / analysis.PITCH_SPREAD for u in utterances]),
     )
 
 
@@ -183,6 +186,11 @@ class Cut:
         return torch.stack(rows)
 
 
+def median_loss(style: Tensor, batch: Batch) -> Tensor:
+    """How far the style's idea of the speaker's median pitch is off: without it, that channel may drift."""
+    return F.l1_loss(style[:, -1, 0].float(), batch.median)
+
+
 def prior_losses(mean: Tensor, batch: Batch) -> dict[str, Tensor]:
     """How far the text encoder's mean [B, inter, T] is from the latent: spectrum, pitch, voicing."""
     mask = sequence_mask(batch.code_lengths * 2, batch.latent.shape[-1])
@@ -239,7 +247,7 @@ def decoder_losses(
 
 
 WEIGHTS: Final[Mapping[str, float]] = {
-    "frame": 20.0, "pitch": 10.0, "voicing": 5.0,
+    "frame": 20.0, "pitch": 10.0, "voicing": 5.0, "median": 2.0,
     "sound": SOUND_WEIGHT, "off": 0.0, "f0": 10.0, "voiced": 2.0,
 }  # fmt: skip
 

@@ -163,7 +163,7 @@ class Course:
         with autocast:
             style = voice.style(batch.reference, batch.reference_mask)
         style = style.float()
-        losses: dict[str, Tensor] = {}
+        losses = {"median": learning.median_loss(style, batch)}
         if speakers is not None:
             losses["speaker"] = F.cross_entropy(self.names(style[..., 0]), speakers)
         latent = batch.latent

@@ -191,6 +191,7 @@ class LiteObjective:
         room = [max(0, 2 * int(size) - frames) for size in batch.code_lengths]
         cut = Cut([chance.randint(0, most) for most in room], frames)
         losses = learning.decoder_losses(self.voice, latent, style, batch, cut, noise, self._half())
+        losses["median"] = learning.median_loss(style, batch)
         return learning.prior_losses(mean, batch) | losses
 
     def _rehearsal(self, references: Sequence[Tensor]) -> Tensor:

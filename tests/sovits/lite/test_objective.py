@@ -47,7 +47,7 @@ def test_it_learns_what_it_is_shown() -> None:
     assert learner.held_out() == before
     for _ in range(25):
         losses = learner.train_step()
-    assert set(losses) == {"frame", "pitch", "voicing", "sound", "f0", "voiced", "rehearsed"}
+    assert set(losses) == {"frame", "pitch", "voicing", "sound", "f0", "voiced", "median", "rehearsed"}
     assert learner.held_out() < 0.9 * before
 
 
