@@ -9,7 +9,7 @@ release of the same voice. Follows specs/store.md, "Drafts", and specs/manifest.
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ PREVIEW_TEXTS = {
     "zh": "你好，这是我的声音，希望你喜欢听。",
     "en": "Hello, this is my voice. I hope you like the way it sounds.",
 }
+
+#: How the method of a figure ends that is a guess for the author to confirm.
+TO_CONFIRM = ", to be confirmed"
 
 #: Endings of a reference clip's name that the audio reader is told about.
 CLIP_NAME = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a)$", re.IGNORECASE)
@@ -232,13 +235,31 @@ def _store_release(
         ),
         parents=_parents(draft, head.release if head is not None else None),
         training=read_training(notes["training"]) if notes.get("training") else None,
-        measured=tuple(Measured.from_map(row) for row in notes.get("measured", ())),
+        measured=tuple(
+            Measured.from_map(row) for row in confirmed(notes.get("measured", ()), tags, facts["languages"])
+        ),
         min_reader=reader_needed(sources),
     )
     manifest.require_complete()
     release = sign_manifest(manifest, parts.identity.author)
     parts.catalog.add_release(release.envelope.to_bytes())
     return release
+
+
+def confirmed(
+    rows: Iterable[Mapping[str, Any]], tags: Sequence[str], languages: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The figures to publish: a guess about a person only when the author's own tags say the same."""
+    said = {*tags, *(f"language/{language}" for language in languages)}
+    found = []
+    for row in rows:
+        guess = row["method"].endswith(TO_CONFIRM)
+        if not guess:
+            found.append(dict(row))
+        elif f"{row['field']}/{row['value']}" in said:
+            method = row["method"].removesuffix(TO_CONFIRM) + ", confirmed by the author"
+            found.append({**row, "method": method})
+    return found
 
 
 def _parents(draft: Draft, previous: str | None) -> tuple[Parent, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from p2pvoice.node import trainings as t
 from p2pvoice.node.bases import ASR_FILES, check_recogniser, recogniser
+from p2pvoice.node.publish import confirmed
 from p2pvoice.protocol.errors import ConflictError, DiskFullError, NotFoundError, UsageError
 
 
@@ -202,3 +203,15 @@ def test_a_recogniser_is_a_closed_list_of_files(tmp_path: Path) -> None:
     assert recogniser(tmp_path, "small") == tmp_path / "small"
     with pytest.raises(NotFoundError):
         recogniser(tmp_path, os.pardir)
+
+
+def test_guesses_about_a_person_are_published_only_when_the_author_says_so() -> None:
+    figure = {"field": "snr", "value": "30", "unit": "dB", "method": "counted", "confidence": 80}
+    gender = {**figure, "field": "gender", "value": "female", "method": "perceived, to be confirmed"}
+    language = {**gender, "field": "language", "value": "yue"}
+    rows = [figure, gender, language]
+    assert [row["field"] for row in confirmed(rows, [], [])] == ["snr"]
+    assert [row["field"] for row in confirmed(rows, ["gender/male"], ["yue"])] == ["snr", "language"]
+    kept = confirmed(rows, ["gender/female"], [])
+    assert kept[1]["method"] == "perceived, confirmed by the author"
+    assert gender["method"] == "perceived, to be confirmed"
