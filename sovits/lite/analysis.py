@@ -6,8 +6,9 @@ the speaker's own. Not for finding the pitch (see measure) nor for making sound 
 specs/lite.md.
 """
 
-from functools import lru_cache
-from typing import Final
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Final, ParamSpec
 
 import numpy as np
 import torch
@@ -40,9 +41,25 @@ PITCH_RANGE: Final = (50.0, 800.0)
 """Hertz; pitch outside is brought to the nearer end."""
 
 Curve = NDArray[np.float32]
+Arguments = ParamSpec("Arguments")
 
 
-@lru_cache
+def table(make: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+    """Compute a constant tensor once, fit for training even if speaking asked for it first.
+
+    What is made in inference mode stays a tensor that no gradient may pass by.
+    """
+
+    @lru_cache
+    @wraps(make)
+    def made(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        with torch.inference_mode(False):
+            return make(*args, **kwargs)
+
+    return made
+
+
+@table
 def _filters() -> Tensor:
     """Mel filters on the Slaney scale, each of unit area: [MEL, WINDOW / 2 + 1]."""
     return torchaudio.functional.melscale_fbanks(

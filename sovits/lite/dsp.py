@@ -10,14 +10,13 @@ real cepstrum (Oppenheim and Schafer, Discrete-Time Signal Processing, "Cepstrum
 """
 
 import math
-from functools import lru_cache
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .analysis import HOP, PITCH_RANGE, SAMPLE_RATE
+from .analysis import HOP, PITCH_RANGE, SAMPLE_RATE, table
 
 STEP: Final = HOP // 2
 """Samples from one frame of the synthesiser to the next."""
@@ -40,7 +39,7 @@ BEFORE: Final = LEAD + STEP // 2
 """Samples of an overlap-add that lie before time zero."""
 
 
-@lru_cache
+@table
 def _bands() -> Tensor:
     """Linear interpolation from bands to bins: [BANDS, TRANSFORM / 2 + 1]."""
 
@@ -53,7 +52,7 @@ def _bands() -> Tensor:
     return (1 - distance).clamp(min=0).float()
 
 
-@lru_cache
+@table
 def _fold() -> Tensor:
     """Weights that turn a real cepstrum into that of the minimum-phase signal of the same magnitude."""
     weights = torch.zeros(TRANSFORM)
@@ -62,7 +61,7 @@ def _fold() -> Tensor:
     return weights
 
 
-@lru_cache
+@table
 def _window() -> Tensor:
     return torch.hann_window(FRAME)
 

@@ -8,7 +8,6 @@ starter/train_lite.py and training/objective_lite.py. Follows specs/lite.md, "Tr
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -134,7 +133,7 @@ def reference_of(u: Utterance) -> Tensor:
 # Losses -------------------------------------------------------------------------------------------
 
 
-@lru_cache
+@analysis.table
 def _mel_filters(window: int, bands: int) -> Tensor:
     """[window / 2 + 1, bands]."""
     return torchaudio.functional.melscale_fbanks(
@@ -142,7 +141,7 @@ def _mel_filters(window: int, bands: int) -> Tensor:
     )
 
 
-@lru_cache
+@analysis.table
 def _window(size: int) -> Tensor:
     return torch.hann_window(size)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from p2pvoice.protocol.errors import UsageError
-from p2pvoice.sovits.lite import units
+from p2pvoice.sovits.lite import analysis, dsp, learning, units
 from p2pvoice.sovits.lite.rehearsal import rehearse
 from p2pvoice.sovits.lite.sounds import sounds_of
 from p2pvoice.sovits.symbols import SYMBOLS
@@ -126,6 +126,24 @@ def test_examples_that_cannot_be_used_are_named() -> None:
     assert np.isnan(learner(good).held_out())
     with pytest.raises(UsageError, match="learned from"):
         learner(silent)
+
+
+def test_a_process_that_has_spoken_can_still_learn() -> None:
+    for make in (
+        dsp._bands,
+        dsp._fold,
+        dsp._window,
+        analysis._filters,
+        learning._mel_filters,
+        learning._window,
+    ):
+        make.cache_clear()  # type: ignore[attr-defined]
+    voice = tiny.voice()
+    with torch.inference_mode():
+        voice.decode(torch.arange(20)[None], torch.arange(9)[None], torch.zeros(1, 8, 1))
+        learning.spectra(torch.zeros(1, 24_000))
+        analysis.log_mel(torch.zeros(1, 24_000))
+    assert np.isfinite(list(objective().train_step().values())).all()
 
 
 def test_one_example_is_enough_to_step() -> None:
