@@ -125,6 +125,8 @@ class Course:
         self.optimiser = torch.optim.AdamW(self.parameters(), 1e-3, (0.8, 0.99), weight_decay=0.01)
         self.rnd, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
         self.step, self.seconds = 0, 0.0
+        self.first = 0
+        """The step at which the optimiser was new."""
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.voice.parameters(), *self.names.parameters()]
@@ -134,6 +136,7 @@ class Course:
             "voice": self.voice.state_dict(), "average": self.average, "names": self.names.state_dict(),
             "optimiser": self.optimiser.state_dict(), "random": self.rnd.getstate(),
             "generator": self.generator.get_state(), "step": self.step, "cpu_seconds": self.seconds,
+            "first": self.first,
             "settings": vars(self.voice.settings),
         }  # fmt: skip
 
@@ -149,6 +152,7 @@ class Course:
         self.average[CODEBOOK + "embed"] = book
         self.step, self.seconds = state["step"], state["cpu_seconds"]
         self.average = {name: value.clone() for name, value in self.average.items()}
+        self.first = state.get("first", 0) if whole else self.step
         if whole:
             self.names.load_state_dict(state["names"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -274,7 +278,7 @@ def train(
     print(
         f"{len(taught.items)} items of {len(taught.names)} speakers, {len(kept.items)} held out", flush=True
     )
-    begun, cpu, first, saved = time.monotonic(), time.process_time(), course.step, time.monotonic()
+    begun, cpu, saved = time.monotonic(), time.process_time(), time.monotonic()
     spent = course.seconds
     sums: dict[str, list[float]] = defaultdict(list)
 
@@ -287,7 +291,7 @@ def train(
         done = (time.monotonic() - begun) / (minutes * 60)
         if done >= 1 or asked():
             break
-        factor = min(1.0, (course.step - first + 1) / WARM_UP)
+        factor = min(1.0, (course.step - course.first + 1) / WARM_UP)
         if settle:
             factor *= min(1.0, max(0.03, (1 - done) / settle))
         data = taught.batch(chosen, CROP[part], course.rnd)
