@@ -6,6 +6,7 @@ and what is said then is tested always.
 
 import importlib.util
 import json
+import os
 import sys
 import types
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.sovits import audio as clips
-from p2pvoice.sovits.measure import asr, dnsmos, embed, extra, mel
+from p2pvoice.sovits.measure import asr, describe, dnsmos, embed, extra, mel
 
 from .sounds import BUNDLED, speech_like
 
@@ -135,3 +136,30 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"{}")
     with pytest.raises(UsageError, match="cannot be loaded"):
         asr.Ear(tmp_path)
+
+
+@pytest.mark.parametrize("package", ["faster_whisper", "onnxruntime"])
+def test_a_package_that_is_not_there_is_asked_for(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for name in asr.FILES:
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(UsageError) as raised:
+        asr.Ear(tmp_path) if package == "faster_whisper" else dnsmos._sessions.__wrapped__()
+    assert raised.value.hint == extra.INSTALL
+
+
+@needs("faster_whisper")
+@pytest.mark.slow
+@pytest.mark.skipif("P2PVOICE_ASR" not in os.environ, reason="P2PVOICE_ASR names no recogniser's folder")
+def test_a_recogniser_hears_the_bundled_clip(clip: np.ndarray) -> None:
+    ear = asr.Ear(Path(os.environ["P2PVOICE_ASR"]))
+    said = "We walked along the river in the morning, and the light was clear."
+    assert (
+        asr.error_rate(said, ear.hear(clips.resample_soxr(clip, 16_000, 24_000), 24_000, "en"), "en")[0] < 0.2
+    )
+    assert next(iter(ear.languages(clip, 16_000))) == "en"
+    found = describe.describe([describe.Clip(clip, 16_000, said)], ear=ear, networks=False)
+    assert found["language"].value == "en"
+    assert float(found["wer"].value) < 20
