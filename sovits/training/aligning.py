@@ -2,7 +2,8 @@
 
 The family's content encoder tells how well each sound fits each step; the best path through the whole text
 shows where every clause ends, and how badly each part fits. A sentence that is missing from the text is
-noticed where it makes its neighbours unfit, which is not always. Not for bases of other families, whose codes are no sounds. Follows specs/training-data.md.
+noticed where it makes its neighbours unfit, which is not always. Not for bases of other families, whose codes
+are no sounds. Follows specs/training-data.md.
 """
 
 from collections.abc import Sequence
