@@ -137,6 +137,7 @@ def test_a_folder_serves_one_training(request_: TrainRequest, trained: Trained, 
         run(replace(request_, base=tmp_path), tmp_path / "work")
 
 
+@pytest.mark.slow
 def test_the_last_layers_alone_leave_the_rest_of_the_files(
     request_: TrainRequest, bootstrap: Path, tmp_path: Path
 ) -> None:
