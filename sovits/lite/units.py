@@ -93,39 +93,3 @@ def encode(
         for step, index in enumerate(owner)
     ]
     return np.array(codes, np.int16)
-
-
-def most_covering(ends: NDArray[np.float64], steps: int) -> NDArray[np.int64] | None:
-    """Which sound each step belongs to, when sound i ends at ``ends[i]`` seconds.
-
-    Each step goes to the sound that covers most of it, as far as the order allows and every sound keeps at
-    least one step. None if there are fewer steps than sounds.
-    """
-    starts = np.concatenate([[0.0], ends[:-1]])
-    left = np.arange(steps)[:, None] * STEP_SECONDS
-    overlap = np.minimum(left + STEP_SECONDS, ends) - np.maximum(left, starts)  # [steps, sounds]
-    # A sound far away costs by its distance, so that ties are broken towards the nearest.
-    return best_path(np.maximum(overlap, 0) + 0.01 * np.minimum(overlap, 0))
-
-
-def best_path(scores: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """The non-decreasing path over columns, without skips, that gathers most of ``scores`` [steps, sounds].
-
-    It begins in the first column and ends in the last. None if there are fewer steps than columns.
-    """
-    steps, count = scores.shape
-    if steps < count or count == 0:
-        return None
-    moved = np.zeros((steps, count), bool)
-    best = np.full(count, -np.inf)
-    best[0] = scores[0, 0]
-    for step in range(1, steps):
-        shifted = np.concatenate([[-np.inf], best[:-1]])
-        moved[step] = shifted > best
-        best = np.maximum(best, shifted) + scores[step]
-    path = np.empty(steps, np.int64)
-    at = count - 1
-    for step in range(steps - 1, -1, -1):
-        path[step] = at
-        at -= int(moved[step, at])
-    return path

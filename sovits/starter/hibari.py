@@ -38,6 +38,11 @@ class Bend:
 class Hibari:
     """The two halves of the network, before and after its durations."""
 
+    UNIT: Final = 1 / 50
+    """Seconds for which we play one unit of the durations given: half a code step, where it meant 25 ms."""
+    GRAIN: Final = 5
+    """So many units are whole frames of 12.5 ms."""
+
     def __init__(self, model: Path | None = None):
         import hibari
         import onnx
@@ -73,14 +78,26 @@ class Hibari:
         return np.asarray(self._before.run([_DURATIONS], feeds)[0], np.float32).ravel()
 
     def envelopes(self, tokens: Sequence[str], units: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Five envelopes [601, frames] and the F0 curve, 80 a second, when each token lasts ``units``."""
+        """Five envelopes [601, frames] and the F0 curve, 80 a second, when each token lasts ``units``.
+
+        A unit has two frames, which we play in 10 ms each, so they are drawn anew every 12.5 ms.
+        """
         feeds = {
             "ids": self.ids(tokens),
             "speed": np.ones(1, np.float32),
             _DURATIONS: np.asarray(units, np.float32),
         }
         made = self._after.run(None, {name: value for name, value in feeds.items() if name in self._inputs})
-        return [np.asarray(value[0], np.float32) for value in made[:6]]
+        *smooth, phase, f0 = (np.asarray(value[0], np.float32) for value in made[:6])
+        count = f0.shape[-1]
+        at = np.clip((np.arange(round(count * 0.8)) + 0.5) * 1.25 - 0.5, 0, count - 1)
+        low = at.astype(int)
+        share = (at - low).astype(np.float32)
+        high = np.minimum(low + 1, count - 1)
+        drawn = [rows[:, low] * (1 - share) + rows[:, high] * share for rows in smooth]
+        # Angles and a curve with holes have no mean.
+        nearest = np.round(at).astype(int)
+        return [*drawn, phase[:, nearest], f0.reshape(-1, count)[:, nearest]]
 
     @staticmethod
     def audio(

@@ -1,8 +1,9 @@
 """Phones and a speaker in, a training utterance out: audio, pitch, codes, and which phone each code is of.
 
 The teacher proposes durations and a pitch curve; the speaker's pace, pitch and range bend them, Cantonese
-gets the contours of its six tones, and the teacher then speaks with exactly those. So the codes are known,
-not guessed. Text belongs to ``texts``, tokens to ``tokens``. Follows specs/starter.md.
+gets the contours of its six tones, and the teacher then speaks with exactly those. Every sound lasts whole
+code steps, as near as the teacher's own units allow, so that a code says not only which sound it is in but
+where it begins. Text belongs to ``texts``, tokens to ``tokens``. Follows specs/starter.md.
 """
 
 from collections.abc import Sequence
@@ -20,22 +21,23 @@ from .tokens import PAUSE, Part, Phone, parts_of
 
 Curve = NDArray[np.float32]
 
-UNIT: Final = 1 / 40
-"""Seconds of one unit of the teachers' durations."""
+NATURAL_UNIT: Final = 1 / 40
+"""Seconds of one unit of the durations that the teachers propose."""
 FRAMES: Final = 80
 """Pitch values a second in the teachers' curves."""
 VOICED_ABOVE: Final = 50.0
 LOUDNESS: Final = 0.07
 """Root mean square that every utterance is brought to."""
 PEAK: Final = 0.95
-LEAD: Final = (2, 6)
-"""Units of silence before an utterance; after it as many, once the last mark is over."""
-MARK_UNITS: Final = {",": (5, 12), "-": (2, 6), "…": (8, 14)}
-"""Least and most units of a mark inside an utterance."""
-END_UNITS: Final = (5, 9)
-"""Least and most units of the mark that ends it."""
-FINAL_UNITS: Final = {True: 13, False: 8}
-"""Most units of a vowel (True) or another sound before a mark; the teachers give it some of the silence."""
+EDGE_STEPS: Final = (1, 4)
+"""Code steps of silence before an utterance, and after its last mark; the second number is left out."""
+MARK_SECONDS: Final = {",": (0.125, 0.3), "-": (0.05, 0.15), "…": (0.2, 0.35)}
+"""Least and most seconds of a mark inside an utterance."""
+OTHER_MARK_SECONDS: Final = (0.2, 0.35)
+END_SECONDS: Final = (0.125, 0.225)
+"""Least and most seconds of the mark that ends it."""
+FINAL_SECONDS: Final = {True: 0.325, False: 0.2}
+"""Most seconds of a vowel (True) or another sound before a mark; the teachers give it some of the silence."""
 UNRELEASED: Final = 0.12
 """What the sound of a Cantonese final stop is multiplied by, so that its release is not heard."""
 
@@ -60,9 +62,13 @@ class Speaker(Protocol):
     """What the teacher's pitch movements are multiplied by, in semitones."""
     stretch: float
     """The teacher's audio is played this much faster in the end, with all its formants higher."""
+    unit: float
+    """Seconds, before that, of one unit of the durations that it is given."""
+    grain: int
+    """So many units are whole frames of its pitch curve."""
 
     def natural(self, tokens: Sequence[str]) -> Curve:
-        """The teacher's own units of every token, the two pads included."""
+        """The teacher's own durations of every token in NATURAL_UNIT, the two pads included."""
 
     def curve(self, units: Sequence[int]) -> Curve:
         """The teacher's own F0, 80 a second, for the tokens last asked about with these units."""
@@ -80,40 +86,39 @@ def _share_out(total: int, weights: Sequence[float]) -> list[int]:
     return [int(n) for n in np.diff(np.concatenate([[0], ends]))]
 
 
-def _lengths(
+def _steps(
     parts: Sequence[Part], natural: Sequence[float], pace: float, random: np.random.Generator
 ) -> list[int]:
-    """Whole units of every part; what rounding takes from one it gives to the next."""
-    lengths, owed = [], 0.0
+    """Whole code steps of every part; what rounding takes from one it gives to the next."""
+    steps, owed = [], 0.0
     for index, (part, length) in enumerate(zip(parts, natural, strict=True)):
-        want = length * pace
+        want = length * NATURAL_UNIT * pace
         if part.mark:
             last = index + 1 == len(parts)
-            low, high = END_UNITS if last else MARK_UNITS.get(part.mark, (8, 14))
+            low, high = END_SECONDS if last else MARK_SECONDS.get(part.mark, OTHER_MARK_SECONDS)
             want = min(max(want, random.uniform(low, high)), high * pace)
         elif index + 1 < len(parts) and parts[index + 1].mark:
-            want = min(want, FINAL_UNITS[part.sound.vowel] * pace)
+            want = min(want, FINAL_SECONDS[part.sound.vowel] * pace)
+        want /= units.STEP_SECONDS
         count = max(1, round(want + owed))
         owed = min(max(owed + want - count, -0.5), 0.5)
-        lengths.append(count)
-    return lengths
+        steps.append(count)
+    return steps
 
 
-def _cantonese_curve(
-    parts: Sequence[Part], lengths: Sequence[int], phones: Sequence[Phone], per_unit: int
-) -> Curve:
-    """Semitones around the median of every frame, from the first part on."""
+def _cantonese_curve(parts: Sequence[Part], lengths: Sequence[int], phones: Sequence[Phone]) -> Curve:
+    """Semitones around the median of every frame, from the first part on; ``lengths`` count frames."""
     tones = [tone_of(phone.symbol) for phone in phones]
     syllables = max(1, sum(tone is not None for tone in tones))
     known: list[tuple[float, float]] = []
     at, done = 0, 0
     for index, part in enumerate(parts):
-        frames = lengths[index] * per_unit
+        frames = lengths[index]
         tone = tones[part.phone]
         if part.sound.pitched:
             own = [i for i, other in enumerate(parts) if other.phone == part.phone and other.sound.pitched]
-            total = sum(lengths[i] for i in own) * per_unit
-            before = sum(lengths[i] for i in own if i < index) * per_unit
+            total = sum(lengths[i] for i in own)
+            before = sum(lengths[i] for i in own if i < index)
             coming = next((t for t in tones[part.phone :] if t), "yue3")
             # An opening sonorant has the pitch that its rhyme begins with.
             contour = CANTONESE[tone] if tone else CANTONESE[coming][:1] * 2
@@ -142,7 +147,7 @@ def recite(
     *,
     mute: bool = False,
 ) -> Item | None:
-    """Speak ``phones``, which should end with a mark. None if that needs more codes than there is time.
+    """Speak ``phones``, which should end with a mark. None if nothing in them is heard.
 
     With ``mute`` the item has no audio, which is nearly all of the work: a GPT learns from codes alone.
     """
@@ -154,47 +159,46 @@ def recite(
     natural = speaker.natural(tokens)
     own = natural[1:-1]
     per_part = [float(piece.sum()) for piece in np.split(own, ends[:-1])]
-    pace = speaker.pace * speaker.stretch * random.uniform(0.95, 1.06)
-    lengths = _lengths(parts, per_part, pace, random)
-    lead, tail = (int(random.integers(*LEAD)) for _ in range(2))
+    steps = _steps(parts, per_part, speaker.pace * random.uniform(1.0, 1.1), random)
+    lead, tail = (int(random.integers(*EDGE_STEPS)) for _ in range(2))
+    unit = speaker.unit / speaker.stretch  # In the time of the finished audio.
+    starts = np.cumsum([0, lead, *steps, tail]) * units.STEP_SECONDS
+    at = np.round(starts / unit).astype(int)
+    quiet, *lengths, silent = (int(n) for n in np.diff(at))
     # The teacher begins as it likes to, or its first syllable is lost; what is too much is cut off below.
-    begun = max(lead, round(float(natural[0])))
-    given = [begun]
+    extra = max(0, round(float(natural[0]) * NATURAL_UNIT / speaker.unit) - quiet)
+    extra = -(-extra // speaker.grain) * speaker.grain
+    given = [quiet + extra]
     for piece, count in zip(np.split(own, ends[:-1]), lengths, strict=True):
         given += _share_out(count, [float(x) for x in piece])
-    given.append(tail)
+    given.append(silent)
 
     f0 = speaker.curve(given)
     voiced = f0 > VOICED_ABOVE
-    per_unit = 2
+    per_unit = FRAMES * speaker.unit
+    surplus = round(extra * per_unit)
     if language == "yue":
         semitones = np.zeros(len(f0), np.float32)
-        curve = _cantonese_curve(parts, lengths, phones, per_unit)
-        semitones[begun * per_unit : begun * per_unit + len(curve)] = curve[: len(f0) - begun * per_unit]
+        curve = _cantonese_curve(parts, [round(n * per_unit) for n in lengths], phones)
+        first = round((quiet + extra) * per_unit)
+        semitones[first : first + len(curve)] = curve[: len(f0) - first]
     else:
         semitones = 12 * np.log2(np.maximum(f0, 1) / speaker.own_median(language))
     target = speaker.pitch * 2 ** (np.clip(semitones * speaker.range, -16, 16) / 12)
     audio = np.zeros(0, np.float32)
     if not mute:
         audio = speaker.audio(np.where(voiced, target / speaker.stretch, f0).astype(np.float32), random)
-    target = np.where(voiced, target, 0)[(begun - lead) * per_unit :]
-    audio = audio[round((begun - lead) * UNIT * SAMPLE_RATE) :]
-    given[0] = lead
-
-    # From here on in the time of the finished audio, which plays ``stretch`` times as fast.
-    marks = np.cumsum([lead, *lengths]) * UNIT / speaker.stretch
-    whole = sum(given) * UNIT / speaker.stretch
-    marks[-1] = whole
+    target = np.where(voiced, target, 0)[surplus:]
+    audio = audio[round(surplus / FRAMES * SAMPLE_RATE) :]
+    marks = at[1:-1] * unit
     if speaker.stretch != 1 and not mute:
         import soxr
 
         audio = soxr.resample(audio, SAMPLE_RATE * speaker.stretch, SAMPLE_RATE, "HQ")
-    steps = int(np.ceil(whole * units.RATE - 0.25))
-    owner = units.most_covering(np.asarray(marks, np.float64), steps)
-    if owner is None:
-        return None
-    curve = _resampled(target, speaker.stretch, steps * units.PITCH_PER_STEP)
-    count = round(steps * units.STEP_SECONDS * SAMPLE_RATE)
+    owner = np.repeat(np.arange(len(parts) + 1), [lead, *steps])
+    owner = np.append(owner, np.full(tail, len(parts)))
+    curve = _resampled(target, speaker.stretch, len(owner) * units.PITCH_PER_STEP)
+    count = round(len(owner) * units.STEP_SECONDS * SAMPLE_RATE)
     if not mute:
         audio = _silenced(audio, parts, marks)
         audio = np.pad(audio[:count], (0, max(0, count - len(audio))))
@@ -211,7 +215,7 @@ def recite(
         np.round(audio * 32767).astype(np.int16),
         curve,
         np.array([rows[phone.symbol] for phone in phones], np.int16),
-        units.encode(sounds, owner.tolist(), units.step_semitones(curve, steps, speaker.pitch)),
+        units.encode(sounds, owner.tolist(), units.step_semitones(curve, len(owner), speaker.pitch)),
         np.array([of_phone[index] for index in owner], np.int16),
     )
 

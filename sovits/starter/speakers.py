@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .hibari import Bend, Hibari
-from .kokoro import Kokoro, Prosody, Values
+from .kokoro import UNITS_PER_SECOND, Kokoro, Prosody, Values
 from .recital import VOICED_ABOVE
 
 Curve = NDArray[np.float32]
@@ -44,6 +44,7 @@ class HibariSpeaker:
         self.range = rnd.uniform(0.5, 1.25)
         self.pace = rnd.uniform(0.88, 1.18)
         self.stretch = 1.0
+        self.unit, self.grain = Hibari.UNIT, Hibari.GRAIN
         self._bend = Bend(
             formants,
             tilt=rnd.uniform(-0.7, 0.7),
@@ -80,6 +81,7 @@ class KokoroSpeaker:
         self._shares = {name: float(share) for name, share in zip(names, shares, strict=True) if share > 0.02}
         low = number % 2 == 1
         as_is = number < len(names)
+        self.unit, self.grain = 1 / UNITS_PER_SECOND, 1
         self.stretch = 1.0 if as_is else rnd.uniform(0.86, 0.98) if low else rnd.uniform(0.95, 1.15)
         self.pitch = rnd.uniform(95, 150) if low and not as_is else rnd.uniform(165, 260)
         self.range = 1.0 if as_is else rnd.uniform(0.65, 1.15)

@@ -31,6 +31,7 @@ class Tone:
     """A speaker whose every token lasts four units and whose audio is a sine over its pitch."""
 
     name, pace, pitch, range, stretch = "tone", 1.0, 150.0, 1.0, 1.0
+    unit, grain = 1 / 40, 1
 
     def natural(self, tokens: Sequence[str]) -> Curve:
         return np.full(len(tokens) + 2, 4, np.float32)
@@ -94,6 +95,9 @@ def test_a_recital_knows_its_codes_and_their_owners(text: str, language: str) ->
     assert len(item.f0) == units.PITCH_PER_STEP * len(item.codes)
     assert len(item.owner) == len(item.codes)
     assert (np.diff(item.owner) >= 0).all()
+    # A sound of 100 ms is two or three steps long, and every sound but the first begins with an onset.
+    onsets = np.flatnonzero(units.ONSET_OF[item.codes])
+    assert set(np.diff(onsets)[1:-1].tolist()) <= {2, 3, 4, 5, 6, 7, 8}
     assert [SYMBOLS["v2"][row] for row in item.phones] == phonemize(text, language).names
     levels = units.LEVEL_OF[item.codes]
     if language == "en":  # the teacher is monotone, so the speaker stays at the median

@@ -4,8 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from p2pvoice.sovits.lite import sounds, units
 from p2pvoice.sovits.symbols import JYUTPING_ONSETS, PINYIN_FINALS, PINYIN_INITIALS, SYMBOLS
@@ -75,23 +73,6 @@ def test_neighbours_decide_where_a_syllable_has_no_consonant(
     phones: list[str], wanted: list[tuple[str, ...]]
 ) -> None:
     assert [tuple(sound.name for sound in made) for made in sounds.sounds_of(phones)] == wanted
-
-
-@given(st.lists(st.floats(0.005, 0.4), min_size=1, max_size=30), st.integers(0, 12))
-def test_every_sound_keeps_a_step_and_the_order(lengths: list[float], more: int) -> None:
-    steps = len(lengths) + more
-    ends = np.cumsum(lengths)
-    path = units.most_covering(ends, steps)
-    assert path is not None
-    assert sorted(set(path.tolist())) == list(range(len(lengths)))
-    assert (np.diff(path) >= 0).all()
-
-
-def test_a_step_goes_to_the_sound_that_covers_most_of_it() -> None:
-    path = units.most_covering(np.array([0.09, 0.24, 0.4]), 10)
-    assert path is not None
-    assert path.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
-    assert units.most_covering(np.array([0.1, 0.2, 0.3]), 2) is None
 
 
 def test_levels_count_semitones_from_the_median_and_bridge_gaps() -> None:
