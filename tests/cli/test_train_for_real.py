@@ -48,7 +48,7 @@ def wait_for_losses(process: subprocess.Popen[bytes]) -> None:
 
 def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and what was said on stderr."""
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=1200)
     return process.returncode, said.decode()
 
 
@@ -70,7 +70,7 @@ def recordings(p2pvoice: Command, running: Client, tmp_path: Path) -> Path:
 
 
 def test_a_newcomers_voice(p2pvoice: Command, running: Client, home: Path, recordings: Path) -> None:
-    words = ["train", str(recordings), "--name", "me", "--lang", "en", "--epochs", "3"]
+    words = ["train", str(recordings), "--name", "me", "--lang", "en", "--minutes", "0.3"]
     process = start(home, *words, "--data", "Synthetic sentences.")
     wait_for_losses(process)
     process.send_signal(signal.SIGINT)
