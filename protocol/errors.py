@@ -16,7 +16,7 @@
     ├─ SynthesisError               1    422
     │   └─ UnsupportedLanguageError  VoiceNotLoadableError  OutOfMemoryError  WorkerDiedError
     ├─ TrainingError                1    422
-    │   └─ ClipsError
+    │   └─ ClipsError  TrainingStoppedError
     ├─ DaemonUnavailableError       3    -
     └─ BugError                     1    500
 
@@ -239,6 +239,13 @@ class ClipsError(TrainingError):
 
     code = "bad_clips"
     default_hint = "record a minute or more of one clear voice in a quiet room, without music"
+
+
+class TrainingStoppedError(TrainingError):
+    """The training was stopped; all it has learned is kept."""
+
+    code = "training_stopped"
+    default_hint = "p2pvoice train --resume"
 
 
 class DaemonUnavailableError(P2PVoiceError):

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from p2pvoice.protocol.errors import ConflictError, NotFoundError, UsageError
+from p2pvoice.protocol.errors import ConflictError, NotFoundError, TrainingStoppedError, UsageError
 from p2pvoice.sovits import voicefile
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.checkpoint import file_header, map_tensors
@@ -48,12 +48,6 @@ GPT_EPOCHS: Final = 15 / 8
 """Epochs of the GPT for one of SoVITS, as in the published recipe."""
 CURVE_POINTS: Final = 200
 """Points of a curve in the report; the whole one lies in the work folder."""
-
-
-class TrainingStopped(ConflictError):
-    """The training was stopped; all it has learned is kept."""
-
-    default_hint = "p2pvoice train --resume"
 
 
 @dataclass(frozen=True)
@@ -123,14 +117,15 @@ class Run:
         """Tell of a stage without losses, and end here if that was asked for."""
         self.tell(Progress(name, done, of, {}, None, None))
         if self.stop():
-            raise TrainingStopped
+            raise TrainingStoppedError
 
 
 def train(request: TrainRequest, work: Path, bases: Bases, tell: Tell, stop: Stop) -> Trained:
     """Train a voice in the folder ``work``, going on where an earlier call was stopped or killed.
 
-    Raises TrainingStopped when ``stop`` said so, UsageError for clips that nothing can be learned from (the
-    report lists each), ConflictError when the folder belongs to another request, and what the parts raise.
+    Raises TrainingStoppedError when ``stop`` said so, UsageError for clips that nothing can be learned from
+    (the report lists each), ConflictError when the folder belongs to another request, and what the parts
+    raise.
     """
     work.mkdir(parents=True, exist_ok=True)
     _remember(request, work)
@@ -237,7 +232,7 @@ def _fit(run: Run, objective: Objective, folder: str, lead_in: int, share: float
     )
     done = fit(objective, plan, run.work / folder, run.tell, run.stop)
     if done.stopped == "asked":
-        raise TrainingStopped
+        raise TrainingStoppedError
     return done
 
 

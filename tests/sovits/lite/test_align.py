@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from p2pvoice.protocol.errors import UsageError
@@ -50,7 +51,8 @@ def test_without_a_transcript_a_single_odd_step_is_smoothed_away() -> None:
 
 
 def test_codes_tell_pitch_relative_to_the_clip_and_a_wrong_text_is_refused() -> None:
-    encoder = ContentEncoder().eval()  # untrained: it finds every sound as likely
+    torch.manual_seed(0)
+    encoder = ContentEncoder().eval()  # untrained: it finds every sound about as likely
     random = np.random.default_rng(0)
     samples = (0.05 * random.standard_normal(SAMPLE_RATE)).astype(np.float32)
     rows = [symbol_ids("v2")[name] for name in PHONES]

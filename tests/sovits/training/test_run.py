@@ -10,14 +10,14 @@ import pytest
 import soundfile
 import torch
 
-from p2pvoice.protocol.errors import ConflictError, NotFoundError, UsageError
+from p2pvoice.protocol.errors import ConflictError, NotFoundError, TrainingStoppedError, UsageError
 from p2pvoice.sovits import voicefile
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.synthesize import SpeakText, Voice
 from p2pvoice.sovits.training import bundle, distil, evaluate, prepare, tune
 from p2pvoice.sovits.training.loop import Progress
 from p2pvoice.sovits.training.prepare import Piece
-from p2pvoice.sovits.training.run import Trained, TrainingStopped, TrainRequest, train
+from p2pvoice.sovits.training.run import Trained, TrainRequest, train
 
 from .conftest import RATE, SENTENCES
 
@@ -110,7 +110,7 @@ def test_a_training_stopped_again_and_again_comes_to_the_same_voice(
     request_: TrainRequest, trained: Trained, tmp_path: Path
 ) -> None:
     for at in (("features", 1), ("sovits", 1), ("gpt", 1), ("write", 0), ("judge", 1)):
-        with pytest.raises(TrainingStopped) as caught:
+        with pytest.raises(TrainingStoppedError) as caught:
             run(request_, tmp_path / "work", lambda told, at=at: told[-1:] == [at])
         assert caught.value.hint
         # The clips may be gone by then: all that is needed lies in the work folder.
@@ -170,7 +170,7 @@ def test_distilling_learns_from_the_voice_itself(
 ) -> None:
     monkeypatch.setattr(distil, "JUDGED", 2)
     asked = TrainRequest("small", "", [], bootstrap, kind="distil", steps=1, sentences=10)
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(TrainingStoppedError):
         run(asked, tmp_path / "work", lambda told: told[-1:] == [("teacher", 4)])
     made = run(asked, tmp_path / "work")
     told = made.report["distil"]
