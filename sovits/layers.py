@@ -18,6 +18,13 @@ def sequence_mask(lengths: Tensor, size: int) -> Tensor:
     return (torch.arange(size, device=lengths.device) < lengths[:, None]).unsqueeze(1).float()
 
 
+def mask_or_ones(lengths: Tensor | None, x: Tensor) -> Tensor:
+    """The mask [B, 1, T] of ``x``, whose last axis is T long; without lengths nothing is padding."""
+    if lengths is None:
+        return torch.ones(len(x), 1, x.shape[-1], device=x.device)
+    return sequence_mask(lengths, x.shape[-1])
+
+
 class ChannelNorm(nn.Module):
     """Layer norm over the channels of [B, C, T]; its scale and shift are called gamma and beta."""
 

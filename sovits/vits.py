@@ -18,7 +18,7 @@ from p2pvoice.sovits.layers import (
     WeightNormConv,
     fold_weight_norm,
     load_exactly,
-    sequence_mask,
+    mask_or_ones,
 )
 from p2pvoice.sovits.sizes import Config, SoVitsSettings, Tensors
 
@@ -429,17 +429,8 @@ class SoVits(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Codes [B, N], phones [B, S] -> mean, log-deviation [B, inter, T], mask [B, 1, T], T = 2 N."""
         quantized = self.quantizer.decode(codes).repeat_interleave(FRAMES_PER_CODE, dim=-1)
-        frames = quantized.shape[-1]
-        mask = (
-            quantized.new_ones(len(codes), 1, frames)
-            if code_lengths is None
-            else sequence_mask(code_lengths * FRAMES_PER_CODE, frames)
-        )
-        text_mask = (
-            quantized.new_ones(len(text), 1, text.shape[-1])
-            if text_lengths is None
-            else sequence_mask(text_lengths, text.shape[-1])
-        )
+        mask = mask_or_ones(None if code_lengths is None else code_lengths * FRAMES_PER_CODE, quantized)
+        text_mask = mask_or_ones(text_lengths, text)
         return self.enc_p(quantized, mask, text, text_mask, self.text_style(style), speed)
 
     @torch.inference_mode()

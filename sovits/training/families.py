@@ -65,8 +65,8 @@ class GptSovits(_Gpt):
     """Upstream's family (v2), and voices built like it."""
 
     without_part = (
-        "the base brings no training part: the posterior was learned anew and there was no adversary, "
-        "so the voice is a little duller and needs more steps than with one"
+        "the base brings no training part: the posterior was learned anew and there was no adversary; "
+        "expect a duller voice, that this gains on the base has not been measured"
     )
 
     def voice_objective(
