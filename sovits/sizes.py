@@ -194,15 +194,15 @@ class LiteSettings:
     codes: int = 1024
     text_vocab: int = 732
     inter_channels: int = 82
-    hidden_channels: int = 160
-    filter_channels: int = 384
-    heads: int = 2
-    audio_layers: int = 2
-    text_layers: int = 3
-    kernel: int = 3
-    window: int = 4
-    mrte_heads: int = 4
+    encoder_channels: int = 256
+    encoder_hidden: int = 640
+    encoder_kernel: int = 7
+    text_hidden: int = 256
+    code_blocks: int = 4
+    frame_blocks: int = 3
+    heads: int = 4
     dropout: float = 0.0
+    """Of the style encoder, in training."""
     gin_channels: int = 192
     style_channels: int = 128
     style_heads: int = 2
@@ -216,20 +216,15 @@ class LiteSettings:
 
     def __post_init__(self) -> None:
         rules = {
-            "heads divide their widths": self.hidden_channels % self.heads == 0
-            and self.gin_channels % self.mrte_heads == 0
+            "heads divide their widths": self.encoder_channels % self.heads == 0
             and self.style_channels % self.style_heads == 0,
-            "a kernel has a middle": self.kernel % 2 == 1 and self.decoder_kernel % 2 == 1,
-            "the decoder has a block": self.decoder_blocks >= 1,
+            "a kernel has a middle": self.encoder_kernel % 2 == 1 and self.decoder_kernel % 2 == 1,
+            "every stack has a block": min(self.code_blocks, self.frame_blocks, self.decoder_blocks) >= 1,
             "the style holds a pitch and more": self.gin_channels >= 2,
         }
         for rule, holds in rules.items():
             if not holds:
                 raise BadCheckpointError(f"impossible sizes of a lite voice: it does not hold that {rule}")
-
-    @property
-    def mrte_channels(self) -> int:
-        return self.gin_channels
 
     @property
     def ref_bins(self) -> int:
@@ -259,17 +254,17 @@ class LiteSettings:
         size = Sizes(shapes)
         model = section(config, "model")
         return cls(
-            ssl_dim=size("enc_p.ssl_proj.weight", 1),
+            ssl_dim=size("enc_p.pre.weight", 1),
             codes=size("quantizer.vq.layers.0._codebook.embed", 0),
             text_vocab=size("enc_p.text_embedding.weight", 0),
             inter_channels=size("dec.pre.weight", 1),
-            hidden_channels=size("enc_p.ssl_proj.weight", 0),
-            filter_channels=size("enc_p.encoder_text.ffn_layers.0.conv_1.weight", 0),
-            heads=integer(model, "n_heads", 2, range(1, HEAD_LIMIT + 1)),
-            audio_layers=size.count("enc_p.encoder_ssl.attn_layers."),
-            text_layers=size.count("enc_p.encoder_text.attn_layers."),
-            kernel=size("enc_p.encoder_text.ffn_layers.0.conv_1.weight", 2),
-            window=size("enc_p.encoder_text.attn_layers.0.emb_rel_k", 1) // 2,
+            encoder_channels=size("enc_p.pre.weight", 0),
+            encoder_hidden=size("enc_p.code_blocks.0.widen.weight", 0),
+            encoder_kernel=size("enc_p.code_blocks.0.along.weight", 2),
+            text_hidden=size("enc_p.text_block.widen.weight", 0),
+            code_blocks=size.count("enc_p.code_blocks."),
+            frame_blocks=size.count("enc_p.frame_blocks."),
+            heads=integer(model, "n_heads", 4, range(1, HEAD_LIMIT + 1)),
             gin_channels=size("ref_enc.fc.fc.weight", 0),
             style_channels=size("ref_enc.spectral.0.fc.weight", 0),
             decoder_channels=size("dec.pre.weight", 0),

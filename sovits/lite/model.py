@@ -1,7 +1,7 @@
 """The lite voice: semantic codes, phones and a style become samples, with a decoder that works at frame rate.
 
-It has the pieces of vits.SoVits under the same names (style, prior, decode) and the same encoders. What is
-different: the latent is the fixed analysis of a frame, so nothing has to be learned to get it and there is
+It has the pieces of vits.SoVits under the same names (style, prior, decode) and the same style encoder. What
+is different: the latent is the fixed analysis of a frame, so nothing has to be learned to get it and there is
 neither posterior encoder nor flow; the decoder says, 50 times a second, how a synthesiser is to be driven;
 the last channel of a style is the speaker's median pitch. Shapes: B batch, T frames, S phones, N codes
 (T = 2 N). Follows specs/lite.md.
@@ -17,21 +17,14 @@ from torch.nn import functional as F
 
 from p2pvoice.sovits.layers import load_exactly, mask_or_ones
 from p2pvoice.sovits.sizes import Config, LiteSettings, Tensors
-from p2pvoice.sovits.vits import (
-    CODEBOOK,
-    FRAMES_PER_CODE,
-    UNUSED_BUFFERS,
-    Quantizer,
-    StyleEncoder,
-    TextEncoder,
-)
+from p2pvoice.sovits.vits import CODEBOOK, UNUSED_BUFFERS, Quantizer, StyleEncoder
 
 from . import analysis, dsp
+from .block import Block
+from .encoder import TextEncoder
 
 DEVIATION = 0.1
-"""Standard deviation that a fresh prior declares for its latent; it is not learned."""
-BRANCH_GAIN = 0.2
-"""Fresh gain of a block's branch, so that the stack begins near the identity."""
+"""Standard deviation of the latent round the text encoder's mean: declared, not learned."""
 QUIET = (-4.0, -5.0)
 """Fresh log envelopes of pulses and noise: about the loudness of speech."""
 NUDGE = 0.1
@@ -49,32 +42,6 @@ class Controls:
     voicing: Tensor
 
 
-class Block(nn.Module):
-    """A ConvNeXt block whose normalised features are scaled and shifted by the style (FiLM).
-
-    Liu et al., "A ConvNet for the 2020s", 2022; Perez et al., "FiLM", 2018.
-    """
-
-    def __init__(self, s: LiteSettings) -> None:
-        super().__init__()
-        width = s.decoder_channels
-        self.along = nn.Conv1d(width, width, s.decoder_kernel, padding=s.decoder_kernel // 2, groups=width)
-        self.film = nn.Linear(s.gin_channels, 2 * width)
-        self.widen = nn.Linear(width, s.decoder_hidden)
-        self.narrow = nn.Linear(s.decoder_hidden, width)
-        self.gain = nn.Parameter(torch.full((width,), BRANCH_GAIN))
-        nn.init.normal_(self.film.weight, 0.0, 0.01)
-        nn.init.zeros_(self.film.bias)
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[B, C, T], [B, gin] -> [B, C, T]."""
-        y = self.along(x).mT
-        y = F.layer_norm(y, y.shape[-1:])
-        scale, shift = self.film(style)[:, None].chunk(2, dim=-1)
-        y = self.narrow(F.gelu(self.widen(y * (1 + scale) + shift)))
-        return x + (y * self.gain).mT
-
-
 class Decoder(nn.Module):
     """The latent becomes the controls of the synthesiser, and those become samples."""
 
@@ -82,7 +49,9 @@ class Decoder(nn.Module):
         super().__init__()
         width = s.decoder_channels
         self.pre = nn.Conv1d(s.inter_channels, width, 7, padding=3)
-        self.blocks = nn.ModuleList(Block(s) for _ in range(s.decoder_blocks))
+        self.blocks = nn.ModuleList(
+            Block(width, s.decoder_hidden, s.decoder_kernel, s.gin_channels) for _ in range(s.decoder_blocks)
+        )
         self.norm = nn.LayerNorm(width)
         self.post = nn.Linear(width, 2 * (2 * dsp.BANDS + 2))
         nn.init.normal_(self.post.weight, 0.0, 0.01)
@@ -131,9 +100,6 @@ class LiteVoice(nn.Module):
         self.ref_enc = StyleEncoder(s)
         self.quantizer = Quantizer(s.codes, s.ssl_dim)
         with torch.no_grad():
-            half, proj = s.inter_channels, self.enc_p.proj
-            proj.weight[half:] = 0
-            proj.bias[half:] = math.log(DEVIATION)
             # The style begins as the reference's median pitch; what is learned there is a correction.
             self.ref_enc.fc.fc.weight[-1] = 0
             self.ref_enc.fc.fc.bias[-1] = 0
@@ -179,11 +145,10 @@ class LiteVoice(nn.Module):
         code_lengths: Tensor | None = None,
         text_lengths: Tensor | None = None,
         speed: float = 1.0,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes [B, N], phones [B, S] -> mean, log-deviation [B, inter, T], mask [B, 1, T], T = 2 N."""
-        quantized = self.quantizer.decode(codes).repeat_interleave(FRAMES_PER_CODE, dim=-1)
-        mask = mask_or_ones(None if code_lengths is None else code_lengths * FRAMES_PER_CODE, quantized)
-        text_mask = mask_or_ones(text_lengths, text)
+    ) -> tuple[Tensor, Tensor]:
+        """Codes [B, N], phones [B, S] -> mean of the latent [B, inter, T], mask [B, 1, T], T = 2 N."""
+        quantized = self.quantizer.decode(codes)
+        mask, text_mask = mask_or_ones(code_lengths, quantized), mask_or_ones(text_lengths, text)
         return self.enc_p(quantized, mask, text, text_mask, style, speed)
 
     @torch.inference_mode()
@@ -203,9 +168,9 @@ class LiteVoice(nn.Module):
         ``noise`` overrides the draw of the latent's noise from ``generator``, which must live on the CPU so
         that one seed gives one sentence on every device; the synthesiser's own noise is drawn after it.
         """
-        mean, log_deviation, mask = self.prior(codes, text, style, speed=speed)
+        mean, mask = self.prior(codes, text, style, speed=speed)
         if noise is None:
             noise = torch.randn(mean.shape, generator=generator)
-        latent = (mean + noise.to(mean.device) * log_deviation.exp() * noise_scale) * mask
+        latent = (mean + noise.to(mean.device) * (DEVIATION * noise_scale)) * mask
         white = torch.randn(len(latent), latent.shape[-1] * self.settings.hop_length, generator=generator)
         return self.dec(latent, style, white.to(mean.device))

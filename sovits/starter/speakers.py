@@ -28,6 +28,11 @@ CLARITY: Final = {
 of them (see specs/starter.md)."""
 UNSEEN: Final = range(900, 906)
 """Numbers of speakers that no training hears, of either teacher."""
+TRAINED: Final = (
+    *(f"hibari-{number:03d}" for number in range(HIBARI)),
+    *(f"kokoro-{number:03d}" for number in range(KOKORO)),
+)
+"""The names of all speakers that a corpus may hold."""
 HIBARI_MEDIAN: Final = 190.0
 """Median F0 of the bundled voice in Hz."""
 

@@ -16,7 +16,7 @@ import random
 import signal
 import time
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -33,6 +33,8 @@ from p2pvoice.sovits.lite.learning import Batch, Cut, Utterance
 from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.sizes import LiteSettings
 from p2pvoice.sovits.vits import CODEBOOK
+
+from .speakers import TRAINED
 
 Part = Literal["decoder", "prior", "both"]
 
@@ -62,6 +64,7 @@ class Item(Protocol):
     """What is needed of a corpus item; samples at 24 kHz, pitch in hertz at 100 a second."""
 
     speaker: str
+    language: str
     median: float
     audio: NDArray[np.int16]
     f0: NDArray[np.float32]
@@ -82,8 +85,6 @@ class Speakers:
         self.by_name: dict[str, list[int]] = defaultdict(list)
         for i, item in enumerate(items):
             self.by_name[item.speaker].append(i)
-        self.names = sorted(self.by_name)
-        self.number = {name: n for n, name in enumerate(self.names)}
 
     def utterance(self, i: int) -> Utterance:
         """Item ``i`` as training wants it."""
@@ -116,11 +117,11 @@ class Speakers:
 class Course:
     """The network in training, with everything that a resumed training needs."""
 
-    def __init__(self, settings: LiteSettings, speakers: int, seed: int) -> None:
+    def __init__(self, settings: LiteSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.voice = LiteVoice(settings)
         self.voice.quantizer.embed.copy_(torch.from_numpy(codebook()))
-        self.names = nn.Linear(settings.gin_channels, speakers)
+        self.names = nn.Linear(settings.gin_channels, len(TRAINED))
         self.average = {name: value.clone() for name, value in self.voice.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.parameters(), 1e-3, (0.8, 0.99), weight_decay=0.01)
         self.rnd, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
@@ -141,11 +142,11 @@ class Course:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a checkpoint: all of it, or, of other sizes or speakers, the weights that still fit."""
+        """Take over a checkpoint: all of it, or, of other sizes, the weights that still fit."""
         own = self.voice.state_dict()
         fits = {k: v for k, v in state["voice"].items() if k in own and own[k].shape == v.shape}
         book = self.voice.quantizer.embed.clone()
-        whole = len(fits) == len(own) and state["names"]["weight"].shape == self.names.weight.shape
+        whole = len(fits) == len(own) == len(state["voice"])
         self.voice.load_state_dict(fits, strict=False)
         self.average = {**own, **fits, **{k: v for k, v in state["average"].items() if k in fits}}
         self.voice.quantizer.embed.copy_(book)
@@ -173,7 +174,7 @@ class Course:
         latent = batch.latent
         if part != "decoder":
             with autocast:
-                mean, _, _ = voice.prior(
+                mean, _ = voice.prior(
                     batch.codes, batch.phones, style, batch.code_lengths, batch.phone_lengths
                 )
             mean = mean.float()
@@ -196,27 +197,16 @@ class Course:
         loss = learning.weighted(losses, {**learning.WEIGHTS, "speaker": SPEAKER_WEIGHT})
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self._pin()
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters() if p.grad is not None], 20.0)
         if torch.isfinite(norm):
             self.optimiser.step()
-        self._pin()
         self.step += 1
-        share = min(AVERAGE, self.step / (self.step + 10))
+        done = self.step - self.first
+        share = min(AVERAGE, done / (done + 10))
         with torch.no_grad():
             for name, value in self.voice.state_dict().items():
                 self.average[name].lerp_(value, 1 - share)
         return {name: float(value.detach()) for name, value in losses.items()} | {"norm": float(norm)}
-
-    def _pin(self) -> None:
-        """The prior's deviation stays what it was: neither gradient nor weight decay moves it."""
-        proj, half = self.voice.enc_p.proj, self.voice.settings.inter_channels
-        if proj.weight.grad is not None:
-            proj.weight.grad[half:] = 0
-            proj.bias.grad[half:] = 0
-        with torch.no_grad():
-            proj.weight[half:] = 0
-            proj.bias[half:] = self.average["enc_p.proj.bias"][half:]
 
     @torch.no_grad()
     def check(self, batches: Sequence[Batch], part: Part) -> dict[str, float]:
@@ -236,12 +226,24 @@ class Course:
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
 
+def balanced(languages: Sequence[str]) -> list[int]:
+    """Indices of ``languages``, those of a rare one several times: shares go with the square root of counts.
+
+    What is rare is learned from at all that way, and not so often that it is learned by heart.
+    """
+    counts = Counter(languages)
+    most = max(counts.values())
+    times = {language: max(1, round((most / count) ** 0.5)) for language, count in counts.items()}
+    return [i for i, language in enumerate(languages) for _ in range(times[language])]
+
+
 def order(speakers: Speakers, size: int, part: Part, rnd: random.Random) -> Iterator[list[int]]:
-    """For ever batches of utterances of like length; a language or speaker is met as often as it is there."""
+    """For ever batches of utterances of like length."""
     least = SEGMENT // 2
     usable = [i for i, item in enumerate(speakers.items) if len(item.codes) >= least]
+    met = [usable[i] for i in balanced([speakers.items[i].language for i in usable])]
     while True:
-        mixed = rnd.sample(usable, len(usable))
+        mixed = rnd.sample(met, len(met))
         for at in range(0, len(mixed) - size * 8 + 1, size * 8):
             chunk = sorted(
                 mixed[at : at + size * 8], key=lambda i: min(len(speakers.items[i].codes), CROP[part])
@@ -271,12 +273,12 @@ def train(
     """
     taught = Speakers([item for item in items if not held_out(item.speaker)])
     kept = Speakers([item for item in items if held_out(item.speaker)])
-    course = Course(settings, len(taught.names), seed)
+    course = Course(settings, seed)
     if checkpoint.exists():
         course.load_state_dict(torch.load(checkpoint, weights_only=True))
     checks = _held_out_batches(kept, part)
     print(
-        f"{len(taught.items)} items of {len(taught.names)} speakers, {len(kept.items)} held out", flush=True
+        f"{len(taught.items)} items of {len(taught.by_name)} speakers, {len(kept.items)} held out", flush=True
     )
     begun, cpu, saved = time.monotonic(), time.process_time(), time.monotonic()
     spent = course.seconds
@@ -295,7 +297,7 @@ def train(
         if settle:
             factor *= min(1.0, max(0.03, (1 - done) / settle))
         data = taught.batch(chosen, CROP[part], course.rnd)
-        who = torch.tensor([taught.number[taught.items[i].speaker] for i in chosen])
+        who = torch.tensor([TRAINED.index(taught.items[i].speaker) for i in chosen])
         for name, value in course.train_step(data, part, who, rate * factor, truth).items():
             sums[name].append(value)
         course.seconds = spent + time.process_time() - cpu

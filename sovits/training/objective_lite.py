@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 STYLE = "ref_enc.fc.fc.bias"
 """The learned style: it is added to what the style encoder says of any reference."""
-READING = ("enc_p.text_embedding", "enc_p.encoder_text")
-"""What reads the text learns nothing: a minute of speech holds few of a language's sounds."""
-PARTS = ("enc_p.ssl_proj", "enc_p.encoder_ssl", "enc_p.mrte", "enc_p.encoder2", "enc_p.proj", "dec")
+PARTS = (
+    *("enc_p.pre", "enc_p.code_blocks", "enc_p.upsample", "enc_p.frame_blocks", "enc_p.norm", "enc_p.proj"),
+    "dec",
+)
+"""What reads the text is not among them: a minute of speech holds few of a language's sounds."""
 LAST_BLOCKS = 2
 """Blocks of the decoder that count as last."""
 PIECE_CODES = 80
@@ -165,7 +167,6 @@ class LiteObjective:
             group["lr"] = rate * group["share"]
         self.optimiser.zero_grad(set_to_none=True)
         learning.weighted(losses, weights).backward()
-        self._hold_deviation()
         norm = nn.utils.clip_grad_norm_(self.trained.values(), 20.0)
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -181,7 +182,7 @@ class LiteObjective:
     ) -> dict[str, Tensor]:
         with self._half():
             style = self.voice.style(batch.reference, batch.reference_mask)
-            mean, _, _ = self.voice.prior(
+            mean, _ = self.voice.prior(
                 batch.codes, batch.phones, style, batch.code_lengths, batch.phone_lengths
             )
         style, mean = style.float(), mean.float()
@@ -207,21 +208,14 @@ class LiteObjective:
         reference = references[self.chance.randrange(len(references))][None].to(self.device)
         with self._half():
             style = self.voice.style(reference).expand(len(drawn), -1, -1)
-            mean, _, _ = self.voice.prior(codes, phones, style, sizes, reads)
+            mean, _ = self.voice.prior(codes, phones, style, sizes, reads)
             with torch.no_grad():
                 known = self.base.style(reference).expand(len(drawn), -1, -1)
-                wanted, _, _ = self.base.prior(codes, phones, known, sizes, reads)
+                wanted, _ = self.base.prior(codes, phones, known, sizes, reads)
         mask = sequence_mask(2 * sizes, mean.shape[-1])
         off = (mean.float() - wanted.float()) * mask
         moved = (off - off.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)) * mask
         return moved.abs().sum() / mask.sum() / mean.shape[1]
-
-    def _hold_deviation(self) -> None:
-        """The prior's declared deviation is no parameter: its half of the last layer stays what it was."""
-        proj, half = self.voice.enc_p.proj, self.voice.settings.inter_channels
-        if proj.weight.grad is not None and proj.bias.grad is not None:
-            proj.weight.grad[half:] = 0
-            proj.bias.grad[half:] = 0
 
     def _piece(self, one: Utterance) -> Utterance:
         size = min(PIECE_CODES, len(one.codes))

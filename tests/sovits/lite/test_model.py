@@ -56,10 +56,10 @@ def test_the_last_channel_of_a_fresh_style_is_the_median_pitch(voice: LiteVoice)
 
 def test_what_padding_holds_changes_nothing(voice: LiteVoice) -> None:
     codes, phones, style = torch.arange(20)[None], torch.arange(8)[None], voice.style(reference())
-    alone, _, _ = voice.prior(codes, phones, style)
+    alone, _ = voice.prior(codes, phones, style)
     wide = torch.cat([codes, torch.full((1, 7), 900)], 1)
     long = torch.cat([phones, torch.full((1, 5), 700)], 1)
-    padded, _, mask = voice.prior(wide, long, style, torch.tensor([20]), torch.tensor([8]))
+    padded, mask = voice.prior(wide, long, style, torch.tensor([20]), torch.tensor([8]))
     assert torch.allclose(padded[..., :40], alone, atol=1e-5)
     assert mask.sum() == 40
     ref = reference()
@@ -93,6 +93,8 @@ def test_tensors_tell_every_size(voice: LiteVoice) -> None:
         lambda t: t.update({"dec.post.weight": torch.zeros(322, 12)}),
         lambda t: t.update({"dec.blocks.0.widen.weight": torch.zeros(17, 12)}),
         lambda t: t.update({"dec.blocks.0.along.weight": torch.zeros(12, 1, 6)}),
+        lambda t: t.update({"enc_p.frame_blocks.0.along.weight": torch.zeros(8, 1, 9)}),
+        lambda t: t.update({"enc_p.text_block.narrow.weight": torch.zeros(8, 9)}),
         lambda t: t.update({"ref_enc.fc.fc.weight": torch.zeros(65537, 8)}),
         lambda t: [t.update({f"dec.blocks.{i}.gain": torch.zeros(12)}) for i in range(65)],
     ],
@@ -105,7 +107,7 @@ def test_tensors_that_do_not_fit_are_refused(change, voice: LiteVoice) -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    for wrong in ({"heads": 3}, {"gin_channels": 6}, {"kernel": 2}, {"decoder_blocks": 0}):
+    for wrong in ({"heads": 3}, {"style_heads": 3}, {"encoder_kernel": 2}, {"code_blocks": 0}):
         with pytest.raises(BadCheckpointError, match="impossible"):
             LiteSettings(**wrong)
 

@@ -51,7 +51,7 @@ def test_it_learns_what_it_is_shown() -> None:
     assert learner.held_out() < 0.9 * before
 
 
-def test_what_reads_the_text_and_the_declared_deviation_stay() -> None:
+def test_what_reads_the_text_stays() -> None:
     learner = objective()
     given = {name: value.clone() for name, value in learner.published.items()}
     for _ in range(3):
@@ -61,15 +61,11 @@ def test_what_reads_the_text_and_the_declared_deviation_stay() -> None:
     changed = {name for name in now if not torch.equal(now[name], given[name])}
     assert STYLE in changed
     assert "dec.pre.weight" in changed
-    assert "enc_p.encoder2.attn_layers.0.conv_q.weight" in changed
+    assert "enc_p.frame_blocks.0.film.weight" in changed
     assert not any(
-        name.startswith(("enc_p.text_embedding", "enc_p.encoder_text", "quantizer")) for name in changed
+        name.startswith(("enc_p.text_", "enc_p.attention", "quantizer")) for name in changed
     )
     assert {name for name in changed if name.startswith("ref_enc")} == {STYLE}
-    half = tiny.SETTINGS.inter_channels
-    assert torch.equal(now["enc_p.proj.bias"][half:], given["enc_p.proj.bias"][half:])
-    assert torch.equal(now["enc_p.proj.weight"][half:], given["enc_p.proj.weight"][half:])
-    assert not torch.equal(now["enc_p.proj.bias"][:half], given["enc_p.proj.bias"][:half])
     assert all(torch.equal(learner.published[name], given[name]) for name in given)
 
 

@@ -19,8 +19,8 @@ from p2pvoice.sovits.symbols import SYMBOLS
 from p2pvoice.sovits.text import phonemize
 
 SETTINGS = LiteSettings(
-    ssl_dim=WIDTH, hidden_channels=8, filter_channels=12, audio_layers=1, text_layers=1, gin_channels=8,
-    style_channels=8, decoder_channels=12, decoder_hidden=16, decoder_blocks=3,
+    ssl_dim=WIDTH, encoder_channels=8, encoder_hidden=12, text_hidden=10, code_blocks=2, frame_blocks=1,
+    gin_channels=8, style_channels=8, decoder_channels=12, decoder_hidden=16, decoder_blocks=3,
 )  # fmt: skip
 GPT = GptSettings(width=16, heads=2, layers=1, feed_forward=16)
 SAID = "We walked along the river this morning."
