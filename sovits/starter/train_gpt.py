@@ -1,6 +1,6 @@
 """Trains the starter's GPT: phones to codes of all three languages, as inference will ask for them.
 
-Nearly half of the sequences are a prompt followed by the sentence, because that is what speaking gives the
+Most of the sequences are a prompt followed by the sentence, because that is what speaking gives the
 network: the phones of both, the prompt's codes, and then the codes to come. Two heads of one layer are taught
 to look at the phone that the next code belongs to. Reads the corpus again as it grows and resumes from its
 checkpoint. Follows specs/starter.md.
@@ -32,8 +32,9 @@ GUIDANCE: Final = 1.0
 """Weight of the attention's loss."""
 SOUNDNESS: Final = 1.0
 """Weight of telling the right sound, whatever its pitch: to be understood matters more than melody."""
-PROMPTED: Final = 0.45
-"""Share of the sequences that have a prompt before the sentence."""
+PROMPTED: Final = 0.8
+"""Share of the sequences that have a prompt before the sentence: speaking always has one, and what goes wrong
+there is losing the place among the phones of both."""
 OWN_PROMPT: Final = 0.7
 """Share of the prompts that are by the speaker of the sentence."""
 SILENCE: Final = (0, 8)
