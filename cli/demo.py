@@ -41,7 +41,7 @@ SETTLE_TIMEOUT = 90.0
 DRAFT = "storyteller"
 TAGS = ("cantonese", "narration")
 LICENCE = "Apache-2.0"
-"""The bundled voice was made from an Apache-licensed synthesiser: nobody's voice, hence `synthetic`."""
+"""The bundled voice was made from Apache-licensed synthesisers: nobody's voice, hence `synthetic`."""
 
 SEED = 7
 """The same sentences sound the same in every demo."""

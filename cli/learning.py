@@ -121,6 +121,6 @@ def describe(event: Event, held_out: float | None) -> str:
     if held_out is not None:
         parts.append(f"held-out {held_out:.4g}")
     left = event.get("seconds_left")
-    if left is not None:
+    if left:
         parts.append(f"{seconds(float(left))} to go")
     return "  ".join(parts)

@@ -155,7 +155,7 @@ def import_bundled(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     """
     from p2pvoice import sovits
 
-    folder = Path(sovits.__file__).parent / "data" / "bootstrap"
+    folder = Path(sovits.__file__).parent / "data" / "starter"
     if not (folder / "reference.json").is_file():
         raise NotFoundError("this installation comes without a voice", hint="p2pvoice import --help")
     said = json.loads((folder / "reference.json").read_text(encoding="utf-8"))

@@ -2,8 +2,9 @@
 
 An installed base is a folder with one ``model.safetensors``, whose metadata says its kind and the few numbers
 that tensors do not tell, and for a BERT a ``vocab.txt``. It is known by its kind (``hubert``, ``bert``) or by
-the content id of its safetensors file, which pins every number in it. The encoder of the bundled voice is
-always there. Not for fetching bases: the user brings a local folder. Follows specs/bases.md.
+the content id of its safetensors file, which pins every number in it. The encoder of the voice that comes
+with the program is always there. Not for fetching bases: the user brings a local folder. Follows
+specs/bases.md.
 """
 
 import base64

@@ -195,7 +195,7 @@ class LiteSettings:
     text_vocab: int = 732
     inter_channels: int = 82
     encoder_channels: int = 256
-    encoder_hidden: int = 640
+    encoder_hidden: int = 512
     encoder_kernel: int = 7
     text_hidden: int = 256
     code_blocks: int = 4

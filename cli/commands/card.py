@@ -67,11 +67,12 @@ def card_lines(voice: dict[str, Any]) -> list[str]:
 def training_lines(training: dict[str, Any]) -> list[str]:
     """A training record in a few sentences."""
     data = training.get("data") or {}
+    clips = data.get("clips")
     layers = [str(layer) for layer in training.get("layers", [])]
     return [
         f"{plain(training.get('kind')).capitalize()} from {plain(training.get('base'))}: "
         f"{training.get('steps')} steps in {seconds(float(training.get('seconds') or 0))}, "
-        f"{data.get('clips')} clips with {seconds(float(data.get('seconds') or 0))} of speech.",
+        f"{clips} clip{'' if clips == 1 else 's'} with {seconds(float(data.get('seconds') or 0))} of speech.",
         "",
         f"Data: {plain(data.get('declaration'))}",
         "",

@@ -49,6 +49,11 @@ class Clip:
     lang: str = ""
 
 
+def four_digits(value: float) -> str:
+    """A figure to four significant digits, or to the whole number, never with an exponent of ten."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One figure: a number or a word, its unit, what measured it, and a confidence from 0 to 1."""
@@ -62,7 +67,7 @@ class Measurement:
 
     def row(self) -> dict[str, Any]:
         """As manifests carry it: the value as text, the confidence in per cent."""
-        value = self.value if isinstance(self.value, str) else f"{self.value:.4g}"
+        value = self.value if isinstance(self.value, str) else four_digits(self.value)
         method = self.method + (", to be confirmed" if self.to_confirm else "")
         confidence = round(100 * self.confidence)
         return {

@@ -1,1 +1,1 @@
-"""How the bundled bootstrap voice was made, as a program."""
+"""How the voice that comes with the program was made, as a program."""

@@ -8,6 +8,9 @@
     agree    WORK                             how often forced alignment finds the true codes
     drawn    WORK                             how often the GPT alone draws the right sounds
     pack     WORK OUT [--speaker NAME]        write the files that ship
+    minute   WORK OUT                         a minute of each of four unseen speakers, as clips
+    copies   WORK --asr DIR [--voice DIR] [--count N]
+                                              unseen speakers copied, and spoken from their true codes
     judge    --asr DIR [--voice DIR] [--out DIR] [--seed N] [--english FILE]
                                               import a packed voice, speak the held-out sentences, measure
 
@@ -15,6 +18,7 @@ It needs the extra ``starter``. Follows specs/starter.md.
 """
 
 import argparse
+import io
 import json
 import sys
 import tempfile
@@ -22,8 +26,12 @@ from pathlib import Path
 
 import torch
 
-SPEAKER = "kokoro-001"
+from p2pvoice.protocol.label import Label, label_flac
+
+SPEAKER = "hibari-010"
 """Who speaks the reference clip that ships."""
+PRODUCER = "p2pvoice/starter"
+"""What the labels of judged audio name as the program."""
 DATA = Path(__file__).parents[1] / "data"
 
 
@@ -87,8 +95,11 @@ def _judge(voice: Path, asr: Path, out: Path | None, seed: int, english: Path | 
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             numbers[language] += 1
-            name = f"{language}-{numbers[language]:02d}.flac"
-            soundfile.write(out / name, audio, spoken_by.sample_rate, subtype="PCM_16")
+            name = f"{language}-{numbers[language]:02d}"
+            file = io.BytesIO()
+            soundfile.write(file, audio, spoken_by.sample_rate, format="FLAC", subtype="PCM_16")
+            said_by = Label(f"starter-{name}-{seed}", PRODUCER, voice=voice.name, license="Apache-2.0")
+            (out / f"{name}.flac").write_bytes(label_flac(file.getvalue(), said_by))
         return np.asarray(soxr.resample(audio, spoken_by.sample_rate, judge.EAR_RATE), np.float32)
 
     sentences = texts.HELD_OUT
@@ -105,7 +116,7 @@ def main() -> None:
         prog="p2pvoice.sovits.starter", description=(__doc__ or "").split("\n")[0]
     )
     steps = parser.add_subparsers(dest="step", required=True)
-    for name in ("corpus", "codes", "content", "gpt", "acoustic", "agree", "drawn", "pack"):
+    for name in ("corpus", "codes", "content", "gpt", "acoustic", "agree", "drawn", "pack", "minute"):
         step = steps.add_parser(name)
         step.add_argument("work", type=Path)
         if name in ("corpus", "codes"):
@@ -114,10 +125,17 @@ def main() -> None:
         elif name == "pack":
             step.add_argument("out", type=Path)
             step.add_argument("--speaker", default=SPEAKER)
+        elif name == "minute":
+            step.add_argument("out", type=Path)
         elif name not in ("agree", "drawn"):
             if name == "acoustic":
                 step.add_argument("part", choices=("decoder", "prior", "both"))
             step.add_argument("--minutes", type=float, required=True)
+    step = steps.add_parser("copies")
+    step.add_argument("work", type=Path)
+    step.add_argument("--asr", type=Path, required=True)
+    step.add_argument("--voice", type=Path, default=DATA / "starter", help="a folder that pack wrote")
+    step.add_argument("--count", type=int, default=20)
     step = steps.add_parser("judge")
     step.add_argument("--asr", type=Path, required=True)
     step.add_argument("--voice", type=Path, default=DATA / "starter", help="a folder that pack wrote")
@@ -132,6 +150,14 @@ def main() -> None:
         _pack(chosen.work, chosen.out, chosen.speaker)
     elif chosen.step == "judge":
         _judge(chosen.voice, chosen.asr, chosen.out, chosen.seed, chosen.english)
+    elif chosen.step == "copies":
+        from . import copies
+
+        copies.report(chosen.work, chosen.voice, chosen.asr, chosen.count, _told)
+    elif chosen.step == "minute":
+        from . import minute
+
+        minute.cut(chosen.work, chosen.out, _told)
     elif chosen.step == "agree":
         from . import agree
 

@@ -245,8 +245,9 @@ def build(
 
 
 def build_unseen(folder: Path, *, books: Path = Path("/"), tell: Callable[[str], None] = print) -> None:
-    """Shards by unseen speakers: two of English by the first teacher, one a language by the other."""
-    plan = [("hibari", "en", 0), ("hibari", "en", 1), *(("kokoro", name, 0) for name in ("zh", "en", "yue"))]
+    """Shards by unseen speakers: two of English by the first teacher, four by the other."""
+    kokoro = (("zh", 0), ("zh", 1), ("en", 0), ("yue", 0))
+    plan = [("hibari", "en", 0), ("hibari", "en", 1), *(("kokoro", *series) for series in kokoro)]
     folder.mkdir(parents=True, exist_ok=True)
     studio = Studio(books)
     for teacher, language, number in plan:

@@ -3,7 +3,7 @@ installed.
 
 The recogniser is given by path (any faster-whisper folder). Whisper base knows no Cantonese: it is asked
 to hear Cantonese as Chinese, and that figure is a hint, no more. What this module is not for: training.
-Follows specs/bootstrap-voice.md.
+Follows specs/starter.md.
 """
 
 from collections.abc import Callable, Sequence

@@ -81,6 +81,6 @@ def pack(trained: Trained, clip: Item, out: Path) -> None:
     _save(folder / f"{NAME}.pth", dict(voice.state_dict()), named, f"{steps[0]}iteration")
     _save(folder / f"{NAME}.ckpt", gpt_weights(trained.gpt), gpt_config(), f"GPT-s{steps[1]}")
     samples = clip.audio.astype(np.float32) / 32768
-    soundfile.write(folder / "reference.wav", samples, SAMPLE_RATE, subtype="PCM_16")
-    said = {"clip": "reference.wav", "text": clip.text, "lang": clip.language}
+    soundfile.write(folder / "reference.flac", samples, SAMPLE_RATE, subtype="PCM_16")
+    said = {"clip": "reference.flac", "text": clip.text, "lang": clip.language}
     (folder / "reference.json").write_text(json.dumps(said, ensure_ascii=False, indent=1) + "\n", "utf-8")

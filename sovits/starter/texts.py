@@ -1,9 +1,9 @@
-"""The sentences that the bootstrap voice is trained on, and those it is judged on.
+"""The sentences that the starter is trained on, and those it is judged on.
 
 Three kinds of source: sentences of public-domain books installed on the machine (the Jargon File),
 sentences put together by small grammars below, and dictionary words (CMU, jieba) dropped into those
 grammars. The held-out sentences are never trained on: whoever builds a corpus drops them by
-``is_held_out``. Follows specs/bootstrap-voice.md.
+``is_held_out``. Follows specs/starter.md.
 """
 
 import gzip

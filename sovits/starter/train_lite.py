@@ -226,22 +226,27 @@ class Course:
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
 
-def balanced(languages: Sequence[str]) -> list[int]:
-    """Indices of ``languages``, those of a rare one several times: shares go with the square root of counts.
+def balanced(kinds: Sequence[str]) -> list[int]:
+    """Indices of ``kinds``, those of a rare one several times: shares go with the square root of counts.
 
     What is rare is learned from at all that way, and not so often that it is learned by heart.
     """
-    counts = Counter(languages)
+    counts = Counter(kinds)
     most = max(counts.values())
-    times = {language: max(1, round((most / count) ** 0.5)) for language, count in counts.items()}
-    return [i for i, language in enumerate(languages) for _ in range(times[language])]
+    times = {kind: max(1, round((most / count) ** 0.5)) for kind, count in counts.items()}
+    return [i for i, kind in enumerate(kinds) for _ in range(times[kind])]
+
+
+def kind_of(item: Item) -> str:
+    """Teacher and language of an item."""
+    return f"{item.speaker.split('-')[0]} {item.language}"
 
 
 def order(speakers: Speakers, size: int, part: Part, rnd: random.Random) -> Iterator[list[int]]:
     """For ever batches of utterances of like length."""
     least = SEGMENT // 2
     usable = [i for i, item in enumerate(speakers.items) if len(item.codes) >= least]
-    met = [usable[i] for i in balanced([speakers.items[i].language for i in usable])]
+    met = [usable[i] for i in balanced([kind_of(speakers.items[i]) for i in usable])]
     while True:
         mixed = rnd.sample(met, len(met))
         for at in range(0, len(mixed) - size * 8 + 1, size * 8):

@@ -32,8 +32,8 @@ SENTENCES: Final = 120
 SENTENCES_LIMIT: Final = 5_000
 JUDGED: Final = 8
 """Ordinary sentences that both speak afterwards."""
-NAMES: Final = ("starter", "bootstrap")
-"""Voices that come with the program, the first that is there is the base."""
+STARTER: Final = Path(sovits.__file__).parent / "data" / "starter"
+"""The voice that comes with the program."""
 
 
 def starter(work: Path, bases: Bases) -> Path:
@@ -41,13 +41,11 @@ def starter(work: Path, bases: Bases) -> Path:
     place = work / "starter"
     if (place / voicefile.VOICE_NAME).is_file():
         return place
-    data = Path(sovits.__file__).parent / "data"
-    folder = next((data / name for name in NAMES if (data / name / "reference.json").is_file()), None)
-    if folder is None:
+    if not (STARTER / "reference.json").is_file():
         raise NotFoundError("this installation comes without a voice to start from")
-    said = json.loads((folder / "reference.json").read_text("utf-8"))
-    weights = [next(folder.glob(pattern)) for pattern in ("*.pth", "*.ckpt")]
-    convert.import_voice(*weights, folder / said["clip"], said["text"], said["lang"], place, bases)
+    said = json.loads((STARTER / "reference.json").read_text("utf-8"))
+    weights = [next(STARTER.glob(pattern)) for pattern in ("*.pth", "*.ckpt")]
+    convert.import_voice(*weights, STARTER / said["clip"], said["text"], said["lang"], place, bases)
     return place
 
 

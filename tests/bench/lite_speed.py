@@ -21,7 +21,7 @@ SMALL = SoVitsSettings(
     resblock_kernels=(3, 7), resblock_dilations=((1, 3), (1, 3, 5)),
     sample_rate=16_000, filter_length=1024, hop_length=320,
 )  # fmt: skip
-"""The bootstrap voice of issue 2."""
+"""The voice that came with p2pvoice before the starter."""
 
 
 def best(work: Callable[[], object]) -> float:
@@ -48,7 +48,7 @@ def main() -> None:
     latent, white = torch.zeros(1, 82, FRAMES), torch.randn(1, FRAMES * 480)
     rows = [("lite", lite.dec, 24_000, best(lambda: lite.dec(latent, style, white)))]
     for name, settings in (
-        ("HiFi-GAN, bootstrap voice", SMALL),
+        ("HiFi-GAN, small", SMALL),
         ("HiFi-GAN, GPT-SoVITS v2", SoVitsSettings()),
     ):
         voice = SoVits(settings).eval().fold()

@@ -24,7 +24,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], st
 
     The packaged voice's own reference, played at three speeds: real speech, and no clip a copy of another.
     """
-    place = Path(sovits.__file__).parent / "data" / "bootstrap"
+    place = Path(sovits.__file__).parent / "data" / "starter"
     said = json.loads((place / "reference.json").read_text())
     samples, rate = soundfile.read(place / said["clip"])
     folder = tmp_path_factory.mktemp("recordings")

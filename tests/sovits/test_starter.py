@@ -1,28 +1,35 @@
 """The starter's corpus: texts, tokens, shards, and recitals by a teacher made of tones."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from numpy.typing import NDArray
 
-from p2pvoice.sovits.lite import units
+from p2pvoice.sovits.lite import learning, units
 from p2pvoice.sovits.starter import (
     build,
+    copies,
     corpus,
+    minute,
     pack,
     texts,
     texts_chinese,
     tokens,
     train_content,
     train_gpt,
+    train_lite,
 )
 from p2pvoice.sovits.starter.recital import recite
 from p2pvoice.sovits.symbols import SYMBOLS
 from p2pvoice.sovits.text import phonemize
+
+from .lite import tiny
 
 Curve = NDArray[np.float32]
 
@@ -167,3 +174,48 @@ def test_augmented_spectra_keep_their_shape_and_stay_finite() -> None:
 def test_the_reference_is_long_enough() -> None:
     with pytest.raises(ValueError, match="no clip of 4"):
         pack.reference([_item("a", "en", 1)], "a", "en")
+
+
+def test_what_is_rare_is_met_more_often_but_not_as_often() -> None:
+    kinds = ["hibari en"] * 90 + ["kokoro zh"] * 10
+    met = train_lite.balanced(kinds)
+    assert met[:90] == list(range(90))
+    assert Counter(kinds[i] for i in met) == {"hibari en": 90, "kokoro zh": 30}
+
+
+def test_a_minute_of_a_speaker_and_the_rest_of_what_he_said(tmp_path: Path) -> None:
+    def said(number: int, speaker: str, seconds: float) -> corpus.Item:
+        codes = np.full(round(seconds * 25), units.silence_code(), np.int16)
+        audio, f0 = np.full(len(codes) * 960, number, np.int16), np.zeros(len(codes) * 4, np.float32)
+        phones, owner = np.zeros(1, np.int16), np.zeros(len(codes), np.int16)
+        return corpus.Item(f"Sentence {number}.", "en", speaker, 150.0, audio, f0, phones, codes, owner)
+
+    names = [name for group in minute.SPEAKERS.values() for name in group]
+    for series, group in minute.SPEAKERS.items():
+        folder = tmp_path / "work" / "unseen"
+        folder.mkdir(parents=True, exist_ok=True)
+        items = [said(i, name, 2.0 if i == 3 else 8.0) for name in (*group, "other") for i in range(10)]
+        corpus.write_shard(folder / f"{series}_000.npz", items)
+    minute.cut(tmp_path / "work", tmp_path / "out", lambda _: None)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+    taken = tmp_path / "out" / names[0] / "train"
+    assert (taken / "list.txt").read_text().splitlines() == [
+        f"{row:02d}.wav|{names[0]}|EN|Sentence {number}." for row, number in enumerate((0, 1, 2, 4, 5, 6, 7))
+    ]
+    samples, rate = soundfile.read(taken / "03.wav", dtype="int16")
+    assert (len(samples), rate, samples[0]) == (8 * 24_000, 24_000, 4)
+    assert len(list((tmp_path / "out" / names[0] / "rest").glob("*.wav"))) == 3
+
+
+def test_every_way_to_a_sentence_lasts_as_long_as_the_truth() -> None:
+    def said(seed: int) -> learning.Utterance:
+        phones = np.array(phonemize(tiny.SAID, "en").ids)
+        codes = np.full(50, units.code_of("ɑ", 5, True))
+        return learning.Utterance(codes, phones, tiny.speech(2.0, seed=seed), np.full(200, 150.0), 150.0)
+
+    voice = tiny.voice()
+    heard = {way: copies.made(voice, said(0), said(1), way) for way in copies.WAYS}
+    assert {audio.shape for audio in heard.values()} == {(48_000,)}
+    assert np.array_equal(heard["truth"], said(0).audio)
+    assert all(np.isfinite(audio).all() for audio in heard.values())
+    assert not np.array_equal(heard["copy"], heard["codes"])

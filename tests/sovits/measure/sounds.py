@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2pvoice import sovits
-
-BUNDLED = Path(sovits.__file__).parent / "data" / "bootstrap" / "reference.wav"
+BUNDLED = Path(__file__).parent / "clip.wav"
 VOWELS = np.array(
     [[730, 1090, 2440], [270, 2290, 3010], [300, 870, 2240], [530, 1840, 2480], [570, 840, 2410]]
 )

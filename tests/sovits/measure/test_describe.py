@@ -169,3 +169,11 @@ def test_bounds() -> None:
     longest = np.broadcast_to(np.float32(0), (round(describe.SECONDS_LIMIT * 4000) + 1,))
     with pytest.raises(UsageError, match="1200"):
         describe.describe([describe.Clip(longest, 4000)])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(11550.4, "11550"), (999.96, "1000"), (0.23917, "0.2392"), (-22.974, "-22.97"), (3, "3")],
+)
+def test_figures_are_told_without_exponents(value: float, told: str) -> None:
+    assert describe.four_digits(value) == told

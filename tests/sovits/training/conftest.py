@@ -1,4 +1,4 @@
-"""Speech for the tests of training: real sentences, spoken by the voice that comes with the package."""
+"""Speech for the tests of training: eight sentences, recorded, so that no new weights change them."""
 
 import json
 from collections.abc import Callable
@@ -6,41 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from p2pvoice import sovits
 from p2pvoice.sovits import convert
 from p2pvoice.sovits.bases import Bases
-from p2pvoice.sovits.synthesize import SpeakText, Voice
+from p2pvoice.sovits.training.distil import STARTER
 
-FOLDER = Path(sovits.__file__).parent / "data" / "bootstrap"
 RATE = 16_000
 Speak = Callable[[str], np.ndarray]
-
-
-@pytest.fixture(scope="session")
-def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the packaged voice."""
-    said = json.loads((FOLDER / "reference.json").read_text("utf-8"))
-    out = tmp_path_factory.mktemp("base") / "voice"
-    files = FOLDER / "bootstrap.pth", FOLDER / "bootstrap.ckpt"
-    convert.import_voice(*files, FOLDER / said["clip"], said["text"], said["lang"], out, Bases())
-    return out
-
-
-@pytest.fixture(scope="session")
-def speak(bootstrap: Path) -> Speak:
-    """An English sentence -> samples at 16 kHz, the same every time."""
-    voice = Voice.load(bootstrap, Bases(), "cpu")
-    kept: dict[str, np.ndarray] = {}
-
-    def say(text: str) -> np.ndarray:
-        if text not in kept:
-            pieces = voice.speak(SpeakText(text, "en", seed=len(text), split="cut0"))
-            kept[text] = np.concatenate(list(pieces))
-        return kept[text]
-
-    return say
-
 
 SENTENCES = (
     "The birch canoe slid on the smooth planks.",
@@ -52,19 +25,40 @@ SENTENCES = (
     "A pot of tea helps to pass the evening.",
     "The salt breeze came across from the sea.",
 )
+STARTS = (0.0, 2.92, 7.24, 10.04, 13.04, 17.24, 20.24, 22.88)
+"""Seconds at which each sentence of the recording begins; the speaker is synthetic."""
+GAP = 0.4
+"""Seconds of pause after each sentence."""
 
 
 @pytest.fixture(scope="session")
-def recording(speak: Speak) -> tuple[np.ndarray, list[float]]:
-    """All sentences with 0.4 s of pause after each -> samples at 16 kHz, and when each sentence begins."""
-    gap = np.zeros(RATE * 4 // 10, np.float32)
-    parts, starts, at = [], [], 0.0
-    for sentence in SENTENCES:
-        said = speak(sentence)
-        starts.append(at)
-        parts += [said, gap]
-        at += (len(said) + len(gap)) / RATE
-    return np.concatenate(parts), starts
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the packaged voice."""
+    said = json.loads((STARTER / "reference.json").read_text("utf-8"))
+    out = tmp_path_factory.mktemp("base") / "voice"
+    files = STARTER / "starter.pth", STARTER / "starter.ckpt"
+    convert.import_voice(*files, STARTER / said["clip"], said["text"], said["lang"], out, Bases())
+    return out
+
+
+@pytest.fixture(scope="session")
+def recording() -> tuple[np.ndarray, list[float]]:
+    """All sentences, each with its pause -> samples at 16 kHz, and when each sentence begins."""
+    samples, rate = soundfile.read(Path(__file__).parent / "recording.flac", dtype="float32")
+    assert rate == RATE
+    return samples, list(STARTS)
+
+
+@pytest.fixture(scope="session")
+def speak(recording: tuple[np.ndarray, list[float]]) -> Speak:
+    """One of the sentences -> samples at 16 kHz."""
+
+    def say(text: str) -> np.ndarray:
+        number = SENTENCES.index(text)
+        ends = [*STARTS, len(recording[0]) / RATE][number + 1] - GAP
+        return recording[0][round(STARTS[number] * RATE) : round(ends * RATE)]
+
+    return say
 
 
 @pytest.fixture(scope="session")

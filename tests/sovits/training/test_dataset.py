@@ -15,25 +15,28 @@ from p2pvoice.sovits.training.dataset import Example, Extractor
 from .conftest import RATE, SENTENCES
 
 
-def test_an_example_covers_the_same_time_in_audio_and_codes(bootstrap: Path, speech, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    extractor = Extractor(bootstrap, Bases(), tmp_path)
+def test_an_example_covers_the_same_time_in_audio_and_codes(starter: Path, speech, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    extractor = Extractor(starter, Bases(), tmp_path)
     made = extractor.example("one", SENTENCES[0], "en", speech[: 3 * RATE + 77], RATE)
-    assert len(made.audio) == len(made.codes) * RATE // 25
+    assert len(made.audio) == len(made.codes) * 24_000 // 25
     assert len(made.codes) == 75
     assert made.phones.tolist() == text.phonemize(SENTENCES[0], "en").ids
-    assert (made.bert, made.f0) == (None, None)
+    assert made.bert is None
+    assert made.f0 is not None
+    assert len(made.f0) == 4 * len(made.codes)
+    assert (made.f0 > 0).mean() > 0.3
     assert (made.audio.dtype, made.codes.dtype, made.phones.dtype) == (np.float32, np.int64, np.int64)
     assert 0.5 < np.abs(made.audio).max() <= 1.0
     # Another process reads the very same numbers back, without hearing anything.
-    again = Extractor(bootstrap, Bases(), tmp_path)
+    again = Extractor(starter, Bases(), tmp_path)
     kept = again.example("one", SENTENCES[0], "en", speech[: 3 * RATE + 77], RATE)
     assert again._listener is None
     assert np.array_equal(kept.audio, made.audio)
     assert np.array_equal(kept.codes, made.codes)
 
 
-def test_whatever_goes_in_is_part_of_the_key(bootstrap: Path, speech, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    extractor = Extractor(bootstrap, Bases(), tmp_path)
+def test_whatever_goes_in_is_part_of_the_key(starter: Path, speech, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    extractor = Extractor(starter, Bases(), tmp_path)
     sound = speech[:RATE]
     keys = {
         extractor._key("Yes.", "en", sound, RATE),
@@ -45,8 +48,8 @@ def test_whatever_goes_in_is_part_of_the_key(bootstrap: Path, speech, tmp_path: 
     assert len(keys) == 5
 
 
-def test_a_piece_is_refused_for_its_length_before_it_is_heard(bootstrap: Path, tmp_path: Path) -> None:
-    extractor = Extractor(bootstrap, Bases(), tmp_path)
+def test_a_piece_is_refused_for_its_length_before_it_is_heard(starter: Path, tmp_path: Path) -> None:
+    extractor = Extractor(starter, Bases(), tmp_path)
     silent = np.zeros(round(dataset.SECONDS_LIMIT * RATE) + 1, np.float32)
     with pytest.raises(UsageError, match="54 s"):
         extractor.example("long", "Text.", "en", silent, RATE)
