@@ -26,6 +26,10 @@ PITCH_RATE: Final = 100
 """F0 values a second, wherever this project stores a pitch curve."""
 PITCH_PER_STEP: Final = PITCH_RATE // RATE
 
+SHARPENED: Final = 0.6
+"""Temperature that is folded into the last layer of a lite voice's GPT, because the published defaults draw
+at 1.0; whoever trains one further multiplies its logits by this again."""
+
 NAMES: Final = tuple(SOUNDS)
 _TABLE: Final = tuple(
     (name, level, onset)

@@ -17,13 +17,12 @@ from torch import Tensor
 
 from p2pvoice.sovits import bases
 from p2pvoice.sovits.declared import LITE
+from p2pvoice.sovits.lite.units import SHARPENED
 
 from . import train_content, train_gpt, train_lite
 from .corpus import SAMPLE_RATE, Item
 
 NAME: Final = "starter"
-SHARPENED: Final = 0.6
-"""Temperature that is folded into the GPT's last layer, because the published defaults draw at 1.0."""
 REFERENCE_SECONDS: Final = (4.0, 9.0)
 """Least and most that a reference clip lasts."""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from p2pvoice.protocol.errors import UsageError
 from p2pvoice.sovits.declared import LITE
+from p2pvoice.sovits.lite.units import SHARPENED
 from p2pvoice.sovits.voicefile import Bundle, VoiceFile
 
 from .dataset import Example
@@ -56,9 +57,13 @@ class _Gpt:
     def gpt_objective(
         self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
     ) -> Objective:
-        settings = GptTraining(seed=seed)
         config = base.voice.gpt_config()
-        return GptObjective(base.gpt, config, None, examples, held_out, settings, only=only)
+        how = self.gpt_training(seed)
+        return GptObjective(base.gpt, config, None, examples, held_out, how, only=only)
+
+    def gpt_training(self, seed: int) -> GptTraining:
+        """The published recipe."""
+        return GptTraining(seed=seed)
 
 
 class GptSovits(_Gpt):
@@ -103,6 +108,10 @@ class Lite(_Gpt):
         settings = LiteTraining(seed=seed)
         config = base.voice.sovits_config()
         return LiteObjective(base.sovits, config, part, examples, held_out, settings, only=only)
+
+    def gpt_training(self, seed: int) -> GptTraining:
+        """Always after a prompt, and by the logits before they were sharpened."""
+        return GptTraining(seed=seed, prompted=True, temper=SHARPENED)
 
     def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
         return 0

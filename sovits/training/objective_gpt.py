@@ -4,12 +4,14 @@ For decoders of any size, with BERT features or without. Not for the preference 
 Follows specs/training.md.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,6 +43,11 @@ class GptTraining:
     rate: float = 0.002
     betas: tuple[float, float] = (0.9, 0.95)
     dropout: float = 0.0
+    temper: float = 1.0
+    """What logits are multiplied by before they are judged: less than 1 where they are stored sharpened."""
+    prompted: bool = False
+    """Let each example follow another one, as a sentence follows the reference clip in speaking: a small
+    decoder that is trained on lone sentences forgets how to."""
     half_on_cpu: bool = False
     """Compute in bfloat16 on the CPU; on CUDA half precision is always used."""
     seed: int = 0
@@ -84,6 +91,7 @@ class GptObjective:
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = ScaledAdam(trained, self.how.rate, self.how.betas)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+        self.step = 0
 
     def train_step(self) -> dict[str, float]:
         """The gradients of a few batches, then one step."""
@@ -92,21 +100,37 @@ class GptObjective:
         entropy, right, count = 0.0, 0, 0
         for _ in range(self.how.accumulated):
             chosen = [self.examples[i] for i in next(self.order)]
-            loss, hits, places = self._loss(collate(chosen, 0, self.device))
+            loss, hits, places = self._loss(*self._batch(chosen))
             self.scaler.scale(loss).backward()
             entropy, right, count = entropy + float(loss.detach()), right + hits, count + places
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        self.step += 1
         return {"entropy": entropy / count, "right": right / count}
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, int, int]:
-        """Cross-entropy summed over codes and ends, how many were foretold rightly, and of how many."""
+    def _batch(self, chosen: Sequence["Example"]) -> tuple[Batch, Tensor]:
+        """A batch, and how many codes of each row are prompt."""
+        if not self.how.prompted or len(self.examples) < 2:
+            return collate(chosen, 0, self.device), torch.zeros(len(chosen), 1, device=self.device)
+        # Another prompt at each step, and the same ones whenever a step is taken again.
+        chance = random.Random(self.how.seed * 1_000_003 + self.step)
+        prompts = [chance.choice([e for e in self.examples if e is not one]) for one in chosen]
+        joined = [_after(prompt, one) for prompt, one in zip(prompts, chosen, strict=True)]
+        sizes = torch.tensor([[len(prompt.codes)] for prompt in prompts], device=self.device)
+        return collate(joined, 0, self.device), sizes
+
+    def _loss(self, batch: Batch, prompts: Tensor) -> tuple[Tensor, int, int]:
+        """Cross-entropy summed over codes and ends, how many were foretold rightly, and of how many.
+
+        What lies before ``prompts`` [B, 1] codes is given, not foretold.
+        """
         with self._half():
             logits, _ = self.model(batch.phones, batch.bert, batch.codes, batch.phone_lengths)
+        logits = logits * self.how.temper
         place = torch.arange(batch.codes.shape[1] + 1, device=self.device)
         ends = batch.code_lengths[:, None]
         target = F.pad(batch.codes, (0, 1)).masked_fill(place == ends, self.model.settings.eos)
-        target = target.masked_fill(place > ends, IGNORED)
+        target = target.masked_fill((place > ends) | (place < prompts), IGNORED)
         loss = F.cross_entropy(
             logits.float().flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"
         )
@@ -118,8 +142,12 @@ class GptObjective:
         """Cross-entropy of a held-out code in nats, ends included."""
         self.model.eval()
         entropy, count = 0.0, 0
-        for example in self.aside:
-            loss, _, places = self._loss(collate([example], 0, self.device))
+        for number, example in enumerate(self.aside):
+            prompt = self.examples[number % len(self.examples)]
+            whole = _after(prompt, example) if self.how.prompted else example
+            given = len(whole.codes) - len(example.codes)
+            batch = collate([whole], 0, self.device)
+            loss, _, places = self._loss(batch, torch.tensor([[given]], device=self.device))
             entropy, count = entropy + float(loss), count + places
         return entropy / count if count else float("nan")
 
@@ -142,6 +170,7 @@ class GptObjective:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "order": self.order.state_dict(),
+            "step": self.step,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -151,8 +180,22 @@ class GptObjective:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.order.load_state_dict(state["order"])
+        self.step = state["step"]
 
     def _half(self) -> AbstractContextManager[Any]:
         if self.device.type == "cuda":
             return torch.autocast("cuda", torch.float16)
         return torch.autocast("cpu", torch.bfloat16) if self.how.half_on_cpu else nullcontext()
+
+
+def _after(prompt: "Example", one: "Example") -> "Example":
+    """``one`` as it follows ``prompt``: the phones of both, the codes of both."""
+    bert = None
+    if prompt.bert is not None and one.bert is not None:
+        bert = np.concatenate([prompt.bert, one.bert], axis=1)
+    return replace(
+        one,
+        phones=np.concatenate([prompt.phones, one.phones]),
+        codes=np.concatenate([prompt.codes, one.codes]),
+        bert=bert,
+    )

@@ -65,6 +65,35 @@ def test_loss_and_gradients_equal_those_computed_by_hand(bert: bool) -> None:
     assert not {k: e for k, e in errors.items() if e > GRADIENT_ERROR}
 
 
+def test_after_a_prompt_only_the_sentence_is_foretold() -> None:
+    how = replace(HOW, prompted=True, temper=0.5)
+    examples = tiny.examples(5)
+    learner = GptObjective(tiny.gpt_tensors(), tiny.GPT.to_config(), None, examples, [], how, "cpu")
+    chosen = examples[:3]
+    batch, given = learner._batch(chosen)
+    again, _ = learner._batch(chosen)
+    assert torch.equal(batch.codes, again.codes)
+    for row, one in enumerate(chosen):
+        size, start = int(batch.code_lengths[row]), int(given[row])
+        assert batch.codes[row, start:size].tolist() == one.codes.tolist()
+        prompt = batch.codes[row, :start].tolist()
+        assert prompt in [other.codes.tolist() for other in examples if other is not one]
+        assert int(batch.phone_lengths[row]) > len(one.phones)
+    loss, _, places = learner._loss(batch, given)
+    assert places == sum(len(one.codes) + 1 for one in chosen)
+    logits, _ = learner.model(batch.phones, None, batch.codes, batch.phone_lengths)
+    wanted = 0.0
+    for row, one in enumerate(chosen):
+        start = int(given[row])
+        told = logits[row, start : start + len(one.codes) + 1] * 0.5
+        target = torch.tensor([*one.codes.tolist(), tiny.GPT.eos])
+        wanted += float(torch.nn.functional.cross_entropy(told, target, reduction="sum").detach())
+    assert float(loss) == pytest.approx(wanted, rel=1e-5)
+    learner.train_step()
+    other, _ = learner._batch(chosen)
+    assert not torch.equal(other.codes[:, : batch.codes.shape[1]], batch.codes[:, : other.codes.shape[1]])
+
+
 def test_held_out_is_the_entropy_of_a_code() -> None:
     learner = objective(held_out=2)
     w = {k.removeprefix("model."): v.double() for k, v in tiny.gpt_tensors().items()}
