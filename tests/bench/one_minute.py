@@ -5,9 +5,10 @@
 SPEAKERS holds a folder for each speaker: ``train`` with clips and ``list.txt`` (PATH|SPEAKER|LANGUAGE|TEXT),
 and ``rest`` with other clips of his that no training sees. ``python -m p2pvoice.sovits.starter minute WORK
 SPEAKERS`` makes such folders of synthetic speakers that the starter never heard. For each speaker a daemon of
-its own runs ``p2pvoice train``; then the new voice and the untrained starter, which is given the same
-reference clips, speak the same sentences. Printed are the cosine of speaker embeddings to the speaker's other
-clips and to the other speakers', word or character errors, and the minutes it took. Follows specs/starter.md.
+its own runs ``p2pvoice train``; then three voices speak the same sentences: the starter as it comes, the
+untrained starter given the new voice's reference clips, and the new voice. Printed are the cosine of speaker
+embeddings to the speaker's other clips (all three) and to the other speakers', word or character errors (the
+latter two), and the minutes it took. Follows specs/starter.md.
 """
 
 import argparse
@@ -89,15 +90,16 @@ def main() -> None:
     centres = {path.name: centre(path / "rest") for path in folders}
     wanted = chosen.only.split(",") if chosen.only else list(centres)
     rows: list[dict[str, float]] = []
-    print("speaker         lang  minutes   similarity          to others           errors", flush=True)
+    print("speaker         lang  minutes  similarity: starter, with clips, trained   to others   errors")
     for folder in (path for path in folders if path.name in wanted):
         own, others = centres[folder.name], [c for name, c in centres.items() if name != folder.name]
         lang = (folder / "train" / "list.txt").read_text("utf-8").split("|")[2].lower()
         with tempfile.TemporaryDirectory(prefix="p2pv-") as home:
             work, took = train(folder, Path(home), chosen.minutes)
+            alone = judged(work.parent / "base", lang, own, others, chosen.asr)
             before = judged(work / "untrained", lang, own, others, chosen.asr)
             after = judged(work / "bundle", lang, own, others, chosen.asr)
-        row = {"minutes": took}
+        row = {"minutes": took, "alone": alone["same"]}
         row |= {
             f"{name} {when}": told[name]
             for when, told in (("before", before), ("after", after))
@@ -113,7 +115,7 @@ def line(name: str, lang: str, row: dict[str, float]) -> str:
     pairs = "   ".join(
         f"{row[f'{what} before']:.3f} -> {row[f'{what} after']:.3f}" for what in ("same", "others", "errors")
     )
-    return f"{name:15} {lang:5} {row['minutes']:7.1f}   {pairs}"
+    return f"{name:15} {lang:5} {row['minutes']:7.1f}   {row['alone']:.3f} -> {pairs}"
 
 
 if __name__ == "__main__":
