@@ -9,7 +9,7 @@ Follows specs/starter.md.
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import soxr
@@ -51,10 +51,9 @@ def made(
     return np.asarray(heard[0, 0].numpy(), np.float32)
 
 
-def report(work: Path, voice: Path, asr: Path, count: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Judge ``count`` utterances of each teacher and language, a line for each way; returns the figures."""
+def report(work: Path, voice: Path, asr: Path, count: int, tell: Callable[[str], None]) -> None:
+    """Judge ``count`` utterances of each teacher and language, a line for each way."""
     network, ear, rnd = load(voice), judge.Ear(asr), random.Random(0)
-    found: dict[str, Any] = {}
     for kind in ("hibari-en", "kokoro-en", "kokoro-zh"):
         items = [
             item
@@ -73,7 +72,5 @@ def report(work: Path, voice: Path, asr: Path, count: int, tell: Callable[[str],
                 verdicts.append(ear.judge(heard[-1], items[i].text, items[i].language))
             quality = judge.dnsmos(heard) or {}
             figures = {"errors": judge.error_rate(verdicts), **quality}
-            found[f"{kind} {way}"] = {name: round(value, 3) for name, value in figures.items()}
             told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
             tell(f"{kind} {way:6} n = {count}  {told}")
-    return found

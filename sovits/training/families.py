@@ -52,8 +52,9 @@ class Family(Protocol):
 
 
 LITE_GPT_RATE: Final = 3e-4
-"""A seventh of the published recipe's: a decoder of three million weights that was trained to the end loses
-more to noise than a minute of speech can teach it."""
+"""A seventh of the published recipe's, whose ten steps made a trained-out decoder of three million weights
+speak worse; at this rate a tuning of 32 steps still does (specs/lite.md, "Fine-tuning"), why is not known.
+"""
 
 
 class _Gpt:
