@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from p2pvoice.node.database import Database
 from p2pvoice.node.search import index_text, match_expression
@@ -45,15 +44,11 @@ class Installed:
 
 
 class Catalog:
-    """The catalog in one SQLite file."""
+    """The catalog's tables in the node's database (schema.py)."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(path, [_first_schema])
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
         self._clock = clock
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     # -- releases --------------------------------------------------------------------------------------
 
@@ -315,7 +310,8 @@ class Catalog:
             _delete(connection, row["id"])
 
 
-def _first_schema(connection: sqlite3.Connection) -> None:
+def first_schema(connection: sqlite3.Connection) -> None:
+    """The catalog's tables, as of version 1 of the database."""
     for statement in (
         "CREATE TABLE releases(id TEXT PRIMARY KEY, author TEXT NOT NULL, slug TEXT NOT NULL,"
         " created INTEGER NOT NULL, seen INTEGER NOT NULL, data BLOB NOT NULL)",

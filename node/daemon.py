@@ -39,6 +39,7 @@ from p2pvoice.node.paths import Home, HomeLock
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
+from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
@@ -85,7 +86,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     identity = load_or_create(home.keys)
     disk = trio.CapacityLimiter(DISK_THREADS)
     store = Store(home.store, quota=config.quota_bytes)
-    catalog = Catalog(home.catalog)
+    database = open_database(home.catalog)
+    catalog = Catalog(database)
     uploads, drafts, trainings = Uploads(home.uploads), Drafts(home.drafts), Trainings(home.trainings)
     uploads.clean(all_of_them=True)
     drafts.clean()
@@ -129,7 +131,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             )
             nursery.cancel_scope.cancel()
     finally:
-        catalog.close()
+        database.close()
         store.close()
 
 

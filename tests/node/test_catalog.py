@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pvoice.node import catalog as catalog_module
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
+from p2pvoice.node.schema import open_database
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.consent import ConsentDeclaration
@@ -71,9 +72,9 @@ def add(catalog: Catalog, release: Release) -> Release:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    made = Catalog(tmp_path / "catalog.sqlite", clock=lambda: NOW)
-    yield made
-    made.close()
+    database = open_database(tmp_path / "catalog.sqlite")
+    yield Catalog(database, clock=lambda: NOW)
+    database.close()
 
 
 def test_signed_bytes_come_out_as_they_went_in(catalog: Catalog) -> None:
@@ -125,13 +126,13 @@ def test_expired_head_is_refused(catalog: Catalog) -> None:
 
 def test_heads_survive_reopening(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
-    first = Catalog(path, clock=lambda: NOW)
-    first.add_head(make_head(make_release(), 5))
-    first.close()
-    again = Catalog(path, clock=lambda: NOW)
+    database = open_database(path)
+    Catalog(database, clock=lambda: NOW).add_head(make_head(make_release(), 5))
+    database.close()
+    database = open_database(path)
     with pytest.raises(StaleError):
-        again.add_head(make_head(make_release(), 4))
-    again.close()
+        Catalog(database, clock=lambda: NOW).add_head(make_head(make_release(), 4))
+    database.close()
 
 
 def test_tags_must_all_fit(catalog: Catalog) -> None:

@@ -1,0 +1,24 @@
+"""The node's database, ``catalog.sqlite``: which part owns which tables, and the versions they came with.
+
+A file of an older version is lifted step by step when it is opened. A step that was released never changes;
+what a later version needs is a step of its own at the end. Not for queries, which live with the tables they
+read. Follows specs/catalog.md.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from p2pvoice.node import catalog
+from p2pvoice.node.database import Database, Step
+
+STEPS: Final[Sequence[Step]] = (catalog.first_schema,)
+"""From version to version: the first step makes version 1."""
+
+
+def open_database(path: Path) -> Database:
+    """Open the file, made or lifted to the newest version.
+
+    Raises StorageError for one that a newer version wrote, CorruptError for a damaged one.
+    """
+    return Database(path, STEPS)
