@@ -6,7 +6,7 @@ stay private is marked with words that occur nowhere else, and is looked for in 
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
