@@ -1,7 +1,8 @@
 """What a release's consent is worth now: claimed, signed or expired. The one place that decides it.
 
 For everything that publishes, offers, fetches or speaks, and for what is shown. The clock is the caller's.
-Not for whether a statement is valid: a manifest with one that is not cannot be read. Follows specs/consent.md.
+Not for whether a statement is valid: a manifest with one that is not cannot be read. Follows
+specs/consent.md.
 """
 
 from typing import Any, Literal

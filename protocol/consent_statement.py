@@ -1,8 +1,9 @@
 """Consent as its own signed statement: what the person whose voice it is says, with a key of their own.
 
-For making, reading and verifying an envelope of the kind ``consent``, and for judging whether the declaration
-in a manifest says no more than the person did. A valid statement proves that the holder of a key said so; who
-holds the key it does not prove. Whether a consent has expired is consent_state.py's. Follows specs/consent.md.
+For making, reading and verifying an envelope of the kind ``consent``, and for judging whether the
+declaration in a manifest says no more than the person did. A valid statement proves that the holder of a key
+said so; who holds the key it does not prove. Whether a consent has expired is consent_state.py's. Follows
+specs/consent.md.
 """
 
 from collections.abc import Mapping
@@ -63,8 +64,8 @@ _KNOWN = {
 class ConsentStatement:
     """What a person says: ``author`` may publish an AI voice of the holder of ``subject``.
 
-    Both are raw 32-byte Ed25519 public keys. ``slug`` None means any voice of this author, ``expires`` None no
-    end; times are in seconds since 1970. ``language`` is that of the text in ``statement``.
+    Both are raw 32-byte Ed25519 public keys. ``slug`` None means any voice of this author, ``expires`` None
+    no end; times are in seconds since 1970. ``language`` is that of the text in ``statement``.
     """
 
     author: bytes
@@ -106,9 +107,9 @@ class ConsentStatement:
                 raise ManifestError("a consent expires after it was given")
         _check_number(self.format, FORMAT_LIMIT + 1, "the format of a consent")
         _check_number(self.min_reader, FORMAT + 1, "min_reader of a consent")
-        for key in self.extra:
-            if key in _KNOWN or not 1 <= len(key) <= KEY_LENGTH:
-                raise ManifestError(f"{key[:KEY_LENGTH]!r} cannot be an additional key of a consent")
+        for name in self.extra:
+            if name in _KNOWN or not 1 <= len(name) <= KEY_LENGTH:
+                raise ManifestError(f"{name[:KEY_LENGTH]!r} cannot be an additional key of a consent")
         if len(self.payload()) > STATEMENT_PAYLOAD_LIMIT:
             raise ManifestError(f"a consent has at most {STATEMENT_PAYLOAD_LIMIT} bytes")
 

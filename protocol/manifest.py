@@ -321,8 +321,8 @@ def sign_manifest(manifest: Manifest, key: Ed25519PrivateKey) -> Release:
     """Publishable form of a manifest, signed by its author.
 
     Stricter than reading: the licence is one we know and gives away nothing that a signed consent does not
-    allow, every tag is in canonical form, and readers too old for one of the files are told so. Raises ConsentError, ManifestError, or SignatureError when the key is
-    not the author's.
+    allow, every tag is in canonical form, and readers too old for one of the files are told so. Raises
+    ConsentError, ManifestError, or SignatureError when the key is not the author's.
     """
     if public_key_of(key) != manifest.author:
         raise SignatureError("the manifest names another author than the key that signs it")

@@ -200,6 +200,10 @@ class Client:
         """Publish a draft; the body is that of specs/rpc.md."""
         return self.stream("POST", "/v1/publish", dict(body))
 
+    def sign_consent(self, body: Mapping[str, object]) -> dict[str, Any]:
+        """Sign a consent with this node's author key; its bytes are base64 in ``consent``."""
+        return dict(self.json("POST", "/v1/consent", dict(body)))
+
     def find(
         self, *, tags: tuple[str, ...] = (), text: str = "", limit: int = 50, timeout: float = 10.0
     ) -> Iterator[Event]:

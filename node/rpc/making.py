@@ -88,6 +88,8 @@ async def publish_draft(parts: Parts, request: Request) -> EventStream:
         description=text(body, "description", default="", limit=DESCRIPTION_LIMIT),
         subject=text(body, "subject", default="", limit=1_000),
         ai_voice_permission=flag(body, "ai_voice_permission", default=False),
+        consent_upload=text(body, "consent_upload", default="", limit=64),
+        clips_may_travel=flag(body, "clips_may_travel", default=False),
     )
 
     async def work(report: Report) -> Mapping[str, Any]:

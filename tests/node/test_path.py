@@ -67,7 +67,7 @@ def test_voice_travels_from_its_author_to_a_stranger_and_on(
     shown = c.client.show("storyteller")
     assert shown["release"] == first["release"]
     assert shown["consent"]["subject"] == "self"
-    assert shown["consent"]["signed"] is False
+    assert shown["consent"]["signed_by"] == author
     assert {file["path"] for file in shown["files"]} >= {"gpt.safetensors", "preview.wav", "voice.json"}
     heard = c.client.preview(first["release"])
     label = read_label(heard.data)
