@@ -41,34 +41,34 @@ def words(
     name: str, author: str, *, slug: str | None, scope: tuple[str, ...], clips_may_travel: bool
 ) -> str:
     """What a person says who writes no statement of their own, in English; `author` is an author id."""
-    voice = f"the AI voice {slug}" if slug else "AI voices"
+    under = f" as {slug}" if slug else ""
     uses = "" if not scope else f" It may also be used in these ways: {', '.join(scope)}."
     clips = "may" if clips_may_travel else "must not"
     return (
-        f"I am {name}. I permit {author} to make {voice} of my voice and to publish it.{uses}"
+        f"I am {name}. I permit {author} to make an AI voice of mine and to publish it{under}.{uses}"
         f" Recordings of me {clips} be published with it."
     )
 
 
-def state_line(consent: dict[str, Any]) -> str | None:
-    """Whose voice it is and how far that is borne out, in one line."""
-    if not consent:
-        return None
-    signed = bool(consent.get("signed"))
-    name = consent.get("subject_name")
+def state_line(consent: dict[str, Any], author: str) -> str:
+    """Whose voice it is and how far that is borne out, in one line; `author` is the release's author id."""
+    name, key = consent.get("subject_name"), consent.get("signed_by")
     whose = f"{consent.get('subject')}{f' ({name})' if name else ''}"
-    borne_out = f"signed by {consent.get('signed_by')}" if signed else "claimed by the author, not signed"
+    borne_out = "claimed by the author, not signed"
+    if consent.get("signed"):
+        borne_out = "signed by the author" if key == author else f"signed by {key}"
     expired = "EXPIRED, " if consent.get("state") == "expired" else ""
     return f"{whose}: {expired}{borne_out}"
 
 
-def rows(consent: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The consent as rows to show: state, uses allowed, whether recordings travel, expiry, words."""
+def rows(voice: dict[str, Any]) -> list[tuple[str, Any]]:
+    """A voice's consent as rows to show: state, uses allowed, whether recordings travel, expiry, words."""
+    consent = voice.get("consent") or {}
     if not consent:
         return []
     said = consent.get("signed_statement") or {}
     return [
-        ("consent", state_line(consent)),
+        ("consent", state_line(consent, str(voice.get("author", "")))),
         ("also allowed", " ".join(consent.get("scope") or ())),
         ("recordings", clips_line(consent)),
         ("expires", date(consent.get("expires"))),

@@ -154,7 +154,6 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
             if consent.references_may_travel:
                 outgoing = references.as_it_is(draft)
             else:
-                await step({"step": "speaking clips in the place of the recordings"})
                 outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
             await step({"step": "speaking the preview"})
             await _speak_preview(parts, outgoing, work / "added", step)

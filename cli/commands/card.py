@@ -27,7 +27,7 @@ def card(output: Output, voice: str) -> None:
 
 def card_lines(voice: dict[str, Any]) -> list[str]:
     """The card, a line each. Everything in it is what its author says, measured or not."""
-    consent, training = voice.get("consent") or {}, voice.get("training")
+    training = voice.get("training")
     lines = [f"# {plain(voice.get('name'))}", ""]
     if voice.get("description"):
         lines += [plain(voice["description"]), ""]
@@ -36,7 +36,7 @@ def card_lines(voice: dict[str, Any]) -> list[str]:
         ("author", voice.get("author")),
         ("created", date(voice.get("created"))),
         ("licence", voice.get("license")),
-        *consent_rows(consent),
+        *consent_rows(voice),
         ("languages", " ".join(voice.get("languages", []))),
         ("tags", bare_tags(voice.get("tags", []))),
         ("size", size(voice.get("size", 0))),

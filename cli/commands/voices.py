@@ -147,7 +147,7 @@ def measured_line(row: Summary) -> str:
 
 def show_voice(output: Output, voice: Summary) -> None:
     """One voice as aligned lines."""
-    consent, engine = voice.get("consent") or {}, voice.get("engine") or {}
+    engine = voice.get("engine") or {}
     files = voice.get("files") or []
     output.pairs(
         [
@@ -161,7 +161,7 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("languages", " ".join(voice.get("languages", []))),
             ("tags", " ".join(voice.get("tags", []))),
             ("licence", voice.get("license")),
-            *consent_rows(consent),
+            *consent_rows(voice),
             ("engine", f"{engine.get('family', '')} {engine.get('version', '')}".strip()),
             ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
             ("made from", [f"{one['release']}  ({one['kind']})" for one in voice.get("parents", [])]),

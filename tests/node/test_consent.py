@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,9 +14,13 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from p2pvoice.node import expiry
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.config import load_config
+from p2pvoice.node.daemon import _parts
 from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.offer import Offer
+from p2pvoice.node.paths import Home
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store, plan_file
 from p2pvoice.protocol.consent import SIGNED_LIMIT, ConsentDeclaration
@@ -26,7 +31,7 @@ from p2pvoice.protocol.ids import author_id, digest_of, parse_author_id
 from p2pvoice.protocol.label import read_label
 from p2pvoice.protocol.manifest import VOICE_FILES, Engine, FileEntry, Manifest, Release, sign_manifest
 
-from .nodes import TEXT, Daemon, bring, install_encoder, publish, refusal
+from .nodes import LOOPBACK, TEXT, Daemon, bring, install_encoder, publish, refusal
 
 Make = Callable[[], Daemon]
 NAME = "陈大文"
@@ -128,9 +133,6 @@ def test_a_person_signs_an_author_publishes_a_stranger_sees_it(
     assert consent["expires"] == made["expires"]
     shown = stranger.client.show(release["release"])["consent"]
     assert shown["signed_statement"]["statement"] == "You may publish an AI voice of mine."
-    list(stranger.client.fetch(release["release"]))
-    said = {"voice": release["release"], "text": "好", "lang": "yue", "seed": 1, "top_k": 3}
-    assert stranger.client.speak(said).release == release["release"]
 
 
 def test_recordings_stay_unless_they_may_travel(daemons: Make, encoder: Path, clip: Path) -> None:
@@ -222,6 +224,26 @@ async def test_peers_get_nothing_after_the_end(held: tuple[Store, Catalog, Relea
     assert (await offer.get_head(author, "brief") is not None) is good
     digest = release.manifest.files[0].digest
     assert (await offer.read_chunk(digest, 0) is not None) is good
+
+
+async def test_what_was_announced_is_withdrawn_after_the_end(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="p2pv-") as folder:
+        home = Home.at(folder)
+        home.prepare()
+        async with _parts(home, load_config(home, listen=[LOOPBACK])) as parts:
+            release = ending(parts.identity.author, tmp_path / "source", ends=ENDS)
+            parts.catalog.add_release(release.envelope.to_bytes())
+            head = Head(release.manifest.author, "brief", 1, release.id, int(time.time()) + 1000)
+            parts.catalog.add_head(sign_head(head, parts.identity.author))
+            parts.catalog.install(release, seed=True)
+            parts.network.announce(release)
+            await expiry.withdraw_expired(parts, ENDS - 1)
+            # The release, its tag, and its head.
+            assert parts.network.dht_facts()["keys"] == 3
+            await expiry.withdraw_expired(parts, ENDS)
+            assert parts.network.dht_facts()["keys"] == 0
+            await expiry.withdraw_expired(parts, ENDS)
+            assert [one.id for one in expiry.offered_releases(parts, ENDS)[1]] == [release.id]
 
 
 def test_an_expired_voice_is_shown_and_nothing_else(daemons: Make, tmp_path: Path) -> None:
