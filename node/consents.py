@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from p2pvoice.node.identity import Identity
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import SIGNED_LIMIT, ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_statement import (
@@ -58,10 +59,10 @@ class Claim:
     signed: bytes = b""
 
 
-def sign(parts: Parts, wanted: Permission) -> bytes:
+def sign(identity: Identity, wanted: Permission) -> bytes:
     """Sign a consent with the key of this home. Raises UsageError, ConsentError or ManifestError."""
     author = parse_author_id(wanted.author)
-    if author == parts.identity.author_public:
+    if author == identity.author_public:
         raise UsageError(
             "that author is this node itself: its own voice needs no file",
             hint="p2pvoice publish DRAFT --consent self",
@@ -73,7 +74,7 @@ def sign(parts: Parts, wanted: Permission) -> bytes:
         raise UsageError("this consent would have expired already", hint="--expires 2y")
     statement = ConsentStatement(
         author=author,
-        subject=parts.identity.author_public,
+        subject=identity.author_public,
         subject_name=wanted.name,
         slug=wanted.slug,
         scope=wanted.scope,
@@ -84,7 +85,7 @@ def sign(parts: Parts, wanted: Permission) -> bytes:
         created=now,
         expires=wanted.expires,
     )
-    return sign_statement(statement, parts.identity.author)
+    return sign_statement(statement, identity.author)
 
 
 async def received(parts: Parts, upload: str) -> bytes:
@@ -101,15 +102,17 @@ async def received(parts: Parts, upload: str) -> bytes:
     return data
 
 
-def declare(parts: Parts, claim: Claim, licence: Licence, slug: str, now: float) -> ConsentDeclaration:
+def declare(
+    identity: Identity, claim: Claim, licence: Licence, slug: str, now: float
+) -> ConsentDeclaration:
     """The declaration to publish of what the author, and the person, said.
 
     Raises ConsentError when it would say too little or too much, or the person's consent has expired.
     """
-    by_author = partial(_claimed, parts, claim, licence, slug, now)
+    by_author = partial(_claimed, identity, claim, licence, slug, now)
     declaration = _borne_out(claim, now) if claim.signed else by_author()
     declaration.require_permission()
-    check_signed(declaration, parts.identity.author_public, slug)
+    check_signed(declaration, identity.author_public, slug)
     check_commercial(licence, declaration)
     return declaration
 
@@ -146,7 +149,7 @@ def _borne_out(claim: Claim, now: float) -> ConsentDeclaration:
     )
 
 
-def _claimed(parts: Parts, claim: Claim, licence: Licence, slug: str, now: float) -> ConsentDeclaration:
+def _claimed(identity: Identity, claim: Claim, licence: Licence, slug: str, now: float) -> ConsentDeclaration:
     """The author alone decides; for the author's own voice the author's key signs."""
     travel = claim.subject == "synthetic"
     if claim.clips_may_travel and not travel:
@@ -161,8 +164,8 @@ def _claimed(parts: Parts, claim: Claim, licence: Licence, slug: str, now: float
     signed = None
     if own and claim.permission:
         statement = ConsentStatement(
-            author=parts.identity.author_public,
-            subject=parts.identity.author_public,
+            author=identity.author_public,
+            subject=identity.author_public,
             subject_name=claim.subject_name,
             slug=slug,
             scope=scope,
@@ -171,7 +174,7 @@ def _claimed(parts: Parts, claim: Claim, licence: Licence, slug: str, now: float
             language="en",
             created=int(now),
         )
-        signed = sign_statement(statement, parts.identity.author)
+        signed = sign_statement(statement, identity.author)
     return ConsentDeclaration(
         claim.subject,
         claim.permission,

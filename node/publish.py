@@ -147,7 +147,7 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
-        consent = consents.declare(parts, claim, license, draft.slug, time.time())
+        consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
         work = draft.folder / "publishing"
         await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
         try:

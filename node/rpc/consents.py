@@ -30,6 +30,6 @@ async def sign(parts: Parts, request: Request) -> Response:
         data_sources=tuple(texts(body, "data_sources", limit=DATA_SOURCES_LIMIT)),
         expires=count(body, "expires", low=1, high=TIME_LIMIT - 1),
     )
-    signed = await trio.to_thread.run_sync(consents.sign, parts, wanted, limiter=parts.disk)
+    signed = await trio.to_thread.run_sync(consents.sign, parts.identity, wanted, limiter=parts.disk)
     facts = verify_statement(signed).facts()
     return JSONResponse({"consent": base64.b64encode(signed).decode("ascii"), **facts})
