@@ -24,7 +24,6 @@ from typing import Any, BinaryIO
 from p2pvoice.node import jobs, worker_measuring, worker_references, worker_training
 from p2pvoice.protocol.errors import (
     BugError,
-    NotFoundError,
     OutOfMemoryError,
     P2PVoiceError,
     SynthesisError,
@@ -149,31 +148,10 @@ def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def import_bundled(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Make a bundle folder of the voice that comes with the package, through the same import as any other.
+    """Make a bundle folder of the voice that comes with the package, through the same import as any other."""
+    from p2pvoice.sovits.packaged import packaged_voice
 
-    The package has it as upstream's two files and a clip, with the clip's text and language beside it.
-    """
-    from p2pvoice import sovits
-
-    folder = Path(sovits.__file__).parent / "data" / "starter"
-    if not (folder / "reference.json").is_file():
-        raise NotFoundError("this installation comes without a voice", hint="p2pvoice import --help")
-    said = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-    files = {
-        "sovits": _only(folder, "*.pth"),
-        "gpt": _only(folder, "*.ckpt"),
-        "clip": folder / str(said["clip"]),
-        "text": said["text"],
-        "lang": said["lang"],
-    }
-    return import_voice(worker, {**arguments, **files})
-
-
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise BugError(f"the packaged voice has {len(found)} files {pattern}")
-    return found[0]
+    return import_voice(worker, {**arguments, **vars(packaged_voice())})
 
 
 def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:

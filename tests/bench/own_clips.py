@@ -5,19 +5,18 @@ published with; printed are cosines of speaker embeddings to the original clip a
 recogniser, errors. Needs the extra `measure`. Two runs differ by the seeds of the published clips.
 """
 
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from p2pvoice import sovits
 from p2pvoice.sovits import convert, own_clips, voicefile
 from p2pvoice.sovits.audio import read_clip
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.measure.asr import Ear
 from p2pvoice.sovits.measure.embed import similarity, speaker_embedding, speakers_embedding
 from p2pvoice.sovits.measure.words import count_errors
+from p2pvoice.sovits.packaged import packaged_voice
 from p2pvoice.sovits.synthesize import Voice
 from p2pvoice.sovits.training.evaluate import speak
 from p2pvoice.sovits.training.texts import ORDINARY
@@ -29,14 +28,11 @@ SEEDS = (0, 100)
 def main() -> None:
     """Print the figures."""
     ear = Ear(Path(sys.argv[1])) if len(sys.argv) > 1 else None
-    starter = Path(sovits.__file__).parent / "data" / "starter"
-    said = json.loads((starter / "reference.json").read_text("utf-8"))
-    clip = starter / said["clip"]
+    came = packaged_voice()
     with tempfile.TemporaryDirectory() as folder:
         original = Path(folder) / "original"
-        pair = starter / "starter.pth", starter / "starter.ckpt"
-        convert.import_voice(*pair, clip, said["text"], said["lang"], original, Bases())
-        centre = speaker_embedding(*read_clip(clip))
+        convert.import_voice(came.sovits, came.gpt, came.clip, came.text, came.lang, original, Bases())
+        centre = speaker_embedding(*read_clip(came.clip))
         report("its original clip", original, centre, ear)
         for seed in SEEDS:
             loaded, voice = voicefile.load_bundle(original), Voice.load(original, Bases())

@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ ENCODER = HubertSettings(
 
 TEXT = "今日天氣好好。"
 
+PROGRAM = ("-m", "p2pvoice.node.daemon")
+"""What Python is told to run as a daemon."""
+
 
 @dataclass
 class Daemon:
@@ -50,10 +53,11 @@ class Daemon:
     def log(self) -> str:
         return (self.home / "daemon.log").read_text()
 
-    def start(self, *bootstrap: "Daemon", file_limit: int = 0) -> "Daemon":
-        """Start it and wait for its ready line."""
-        command = [sys.executable, "-m", "p2pvoice.node.daemon", "--home", str(self.home)]
-        command += ["--listen", LOOPBACK]
+    def start(
+        self, *bootstrap: "Daemon", file_limit: int = 0, program: Sequence[str] = PROGRAM
+    ) -> "Daemon":
+        """Start it and wait for its ready line; ``program`` is what runs in the place of the daemon."""
+        command = [sys.executable, *program, "--home", str(self.home), "--listen", LOOPBACK]
         for other in bootstrap:
             command += ["--bootstrap", other.addresses[0]]
 

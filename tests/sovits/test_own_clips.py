@@ -1,31 +1,27 @@
 """A voice's own clips: of its own speech, heard anew, with the weights untouched and no original left."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from p2pvoice import sovits
 from p2pvoice.protocol.errors import SynthesisError
 from p2pvoice.sovits import convert, own_clips, voicefile
 from p2pvoice.sovits.audio import read_clip
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.measure.embed import similarity, speaker_embedding
+from p2pvoice.sovits.packaged import packaged_voice
 from p2pvoice.sovits.synthesize import SpeakText, Voice
 
-STARTER = Path(sovits.__file__).parent / "data" / "starter"
-CLIP = STARTER / "reference.flac"
 ALIKE = 0.8
 """The cosine that `tests/bench/own_clips.py` printed was 0.89 and 0.90 for two seeds."""
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    said = json.loads((STARTER / "reference.json").read_text("utf-8"))
+    came = packaged_voice()
     out = tmp_path_factory.mktemp("voice") / "original"
-    pair = STARTER / "starter.pth", STARTER / "starter.ckpt"
-    convert.import_voice(*pair, CLIP, said["text"], said["lang"], out, Bases())
+    convert.import_voice(came.sovits, came.gpt, came.clip, came.text, came.lang, out, Bases())
     return out
 
 
@@ -57,7 +53,7 @@ def test_the_clip_is_the_voice_and_not_the_recording(
     spoken = list(Voice.load(out, Bases()).speak(SpeakText("Where is the library?", "en", seed=1)))
     assert all(np.isfinite(part).all() for part in spoken)
     # Needs the extra, which the tests have.
-    centre = speaker_embedding(*read_clip(CLIP))
+    centre = speaker_embedding(*read_clip(packaged_voice().clip))
     assert similarity(centre, speaker_embedding(clips[0].samples, clips[0].rate)) > ALIKE
 
 
