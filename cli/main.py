@@ -54,6 +54,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Tell how alike two speakers are: voices, drafts or recordings.",
     ),
     "stability": ("p2pvoice.cli.commands.measuring", "stability", "Tell how well a voice stays itself."),
+    "consent": (
+        "p2pvoice.cli.commands.consent",
+        "consent",
+        "Sign a consent to an AI voice of yours, or show one.",
+    ),
     "publish": ("p2pvoice.cli.commands.publish", "publish", "Sign a draft and announce it to the network."),
     "find": ("p2pvoice.cli.commands.voices", "find", "Find voices by tag or free text."),
     "show": ("p2pvoice.cli.commands.voices", "show", "Show everything a release says about itself."),

@@ -165,10 +165,14 @@ class Catalog:
         query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
         return self._database.row(query, (identifier,)) is not None
 
-    def is_file_offered(self, digest: bytes) -> bool:
-        """Whether a file belongs to a release that peers may have."""
-        query = "SELECT 1 FROM files f JOIN installed i ON i.release=f.release WHERE f.digest=? AND i.seed=1"
-        return self._database.row(query, (digest,)) is not None
+    def offering(self, digest: bytes) -> list[str]:
+        """Ids of the releases that peers may have and that a file belongs to."""
+        rows = self._database.rows(
+            "SELECT f.release FROM files f JOIN installed i ON i.release=f.release"
+            " WHERE f.digest=? AND i.seed=1",
+            (digest,),
+        )
+        return [str(row["release"]) for row in rows]
 
     def wanted_files(self) -> set[bytes]:
         """Digests of all files that installed releases need."""

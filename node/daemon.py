@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import expiry
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.discovery import Announcer
@@ -63,10 +65,9 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.engine.run)
         nursery.start_soon(parts.training_engine.run)
         nursery.start_soon(parts.trainer.run)
-        for held in parts.catalog.installed():
-            release = parts.catalog.release(held.release)
-            if held.seed and release is not None:
-                parts.network.announce(release)
+        nursery.start_soon(expiry.run, parts)
+        for release in expiry.offered_releases(parts, time.time())[0]:
+            parts.network.announce(release)
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
         async with trio.open_nursery() as answering:
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)

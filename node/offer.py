@@ -2,10 +2,12 @@
 
 ``Offer`` implements ``library.Library``: installed voices that are seeded, their heads, and the chunks of
 their files; drafts and voices fetched without seeding do not exist for a peer. ``Landing`` implements
-``library.Sink`` over the store. Both only move work into threads. Follows specs/exchange.md.
+``library.Sink`` over the store. Both only move work into threads. A voice whose consent has expired does not
+exist for a peer either (specs/consent.md). Follows specs/exchange.md.
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -13,9 +15,10 @@ import trio
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
 from p2pvoice.node.store import Store
+from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError
 from p2pvoice.protocol.ids import author_id
-from p2pvoice.protocol.manifest import FileEntry
+from p2pvoice.protocol.manifest import FileEntry, Release
 
 log = logging.getLogger("p2pvoice.offer")
 
@@ -26,10 +29,25 @@ PAGE_LIMIT = 50
 class Offer:
     """The installed and seeded voices, as peers see them."""
 
-    def __init__(self, store: Store, catalog: Catalog, disk: trio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        disk: trio.CapacityLimiter,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._disk = disk
+        self._clock = clock
+
+    def _current(self, identifier: str) -> Release | None:
+        """A release that is offered, unless its consent has expired; blocking."""
+        release = self._catalog.release(identifier)
+        if release is None or consent_state(release.manifest, self._clock()) == "expired":
+            return None
+        return release
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
         """Releases offered that carry all of ``tags``, with the heads of their voices."""
@@ -40,7 +58,7 @@ class Offer:
         found = self._catalog.offered(tags, wanted + 1, cursor)
         releases, heads = [], []
         for identifier in found[:wanted]:
-            release = self._catalog.release(identifier)
+            release = self._current(identifier)
             if release is None:
                 continue
             releases.append(release.envelope.to_bytes())
@@ -53,7 +71,7 @@ class Offer:
         """The signed envelope of an offered release."""
 
         def read() -> bytes | None:
-            if not self._catalog.is_offered(release):
+            if not self._catalog.is_offered(release) or self._current(release) is None:
                 return None
             return self._catalog.release_bytes(release)
 
@@ -64,7 +82,9 @@ class Offer:
 
         def read() -> bytes | None:
             held = self._catalog.installed_release(author, slug)
-            return self._catalog.head_bytes(author, slug) if held is not None and held.seed else None
+            if held is None or not held.seed or self._current(held.release) is None:
+                return None
+            return self._catalog.head_bytes(author, slug)
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
@@ -72,7 +92,8 @@ class Offer:
         """One chunk of a file that an offered release uses."""
 
         def read() -> bytes | None:
-            if not self._catalog.is_file_offered(file):
+            # A file that several releases share is had through any that may still be given.
+            if not any(self._current(release) for release in self._catalog.offering(file)):
                 return None
             try:
                 return self._store.read_chunk(file, index)

@@ -6,6 +6,7 @@ Not for making voices: see publish.py. Follows specs/catalog.md and specs/rpc.md
 
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +18,9 @@ from p2pvoice.node.admit import admit, voice_folder
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
+from p2pvoice.protocol.consent import ConsentDeclaration
+from p2pvoice.protocol.consent_state import consent_facts, require_current
+from p2pvoice.protocol.consent_statement import verify_statement
 from p2pvoice.protocol.errors import NoPeersError, NotFoundError, P2PVoiceError, UsageError
 from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import FileEntry, Release
@@ -53,7 +57,7 @@ def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[st
         "languages": list(manifest.languages),
         "tags": list(manifest.tags),
         "license": manifest.license,
-        "consent": {"subject": manifest.consent.subject, "signed": False},
+        "consent": consent_facts(manifest, time.time()),
         "size": sum(file.size for file in manifest.files),
         "created": manifest.created,
         "sequence": head.sequence if head is not None and head.release == release.id else None,
@@ -117,10 +121,14 @@ async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> 
 
 
 async def resolve_installed(parts: Parts, ref: str) -> Release:
-    """The installed release a reference names; NotFoundError when the voice is not usable here yet."""
+    """The installed release a reference names, to speak with or learn from.
+
+    Raises NotFoundError when the voice is not usable here yet, ConsentError when its consent has expired.
+    """
     release: Release = await disk(parts, lambda: parts.catalog.resolve(ref, prefer_installed=True))
     if not await disk(parts, lambda: parts.catalog.is_installed(release.id)):
         raise NotFoundError(f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
+    require_current(release.manifest, time.time())
     return release
 
 
@@ -137,7 +145,7 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
             "sample_rate": manifest.engine.sample_rate,
             "bases": dict(manifest.engine.bases),
         },
-        "consent": manifest.consent.to_map() | {"signed": False},
+        "consent": found["consent"] | _consent_words(manifest.consent),
         "parents": [{"release": parent.release, "kind": parent.kind} for parent in manifest.parents],
         "training": manifest.training.facts() if manifest.training is not None else None,
         "measured": [one.facts() for one in manifest.measured],
@@ -148,9 +156,21 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
     }
 
 
+def _consent_words(consent: ConsentDeclaration) -> dict[str, Any]:
+    """What else is said of the consent, by the author and in the person's own statement."""
+    signed = verify_statement(consent.signed) if consent.signed is not None else None
+    return {
+        "ai_voice_permission": consent.ai_voice_permission,
+        "statement": consent.statement,
+        "data_sources": list(consent.data_sources),
+        "signed_statement": signed.facts() if signed is not None else None,
+    }
+
+
 async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
     """The preview clip's bytes; only this file is fetched when it is not here."""
     release = await resolve(parts, ref)
+    require_current(release.manifest, time.time())
     file = next((file for file in release.manifest.files if file.path == PREVIEW), None)
     if file is None:
         raise NotFoundError(f"{release.manifest.name} has no preview")
@@ -173,7 +193,8 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
 
 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
-    """As :func:`fetch`, of a release that is known."""
+    """As :func:`fetch`, of a release that is known. ConsentError when its consent has expired."""
+    require_current(release.manifest, time.time())
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
         started = trio.current_time()

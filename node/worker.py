@@ -2,8 +2,8 @@
 
 It reads requests from stdin and answers on what was its stdout (libraries that print are sent to stderr
 instead), one request at a time, and leaves when stdin ends, so it never outlives its daemon. Each
-operation is one function, here for speaking, in worker_training.py and worker_measuring.py for the rest;
-none of them knows the network, the store or a key. Voices stay loaded, the least recently used one leaves
+operation is one function, here for speaking, in worker_training.py and its neighbours for the rest; none of
+them knows the network, the store or a key. Voices stay loaded, the least recently used one leaves
 first. Follows specs/worker.md.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from p2pvoice.node import jobs, worker_measuring, worker_training
+from p2pvoice.node import jobs, worker_measuring, worker_references, worker_training
 from p2pvoice.protocol.errors import (
     BugError,
     OutOfMemoryError,
@@ -218,6 +218,7 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "inspect": inspect,
     "base_add": base_add,
     "speak": speak,
+    "own_clips": worker_references.own_clips,
     "train": worker_training.train,
     "describe": worker_measuring.describe,
     "similarity": worker_measuring.similarity,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from p2pvoice.cli.consent import rows as consent_rows
 from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, date, json_option, seconds, short_author, short_id, size
 from p2pvoice.cli.progress import Progress
@@ -146,7 +147,7 @@ def measured_line(row: Summary) -> str:
 
 def show_voice(output: Output, voice: Summary) -> None:
     """One voice as aligned lines."""
-    consent, engine = voice.get("consent") or {}, voice.get("engine") or {}
+    engine = voice.get("engine") or {}
     files = voice.get("files") or []
     output.pairs(
         [
@@ -160,12 +161,7 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("languages", " ".join(voice.get("languages", []))),
             ("tags", " ".join(voice.get("tags", []))),
             ("licence", voice.get("license")),
-            (
-                "consent",
-                f"{consent.get('subject')} ({'signed' if consent.get('signed') else 'claimed, not signed'})"
-                if consent
-                else None,
-            ),
+            *consent_rows(voice),
             ("engine", f"{engine.get('family', '')} {engine.get('version', '')}".strip()),
             ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
             ("made from", [f"{one['release']}  ({one['kind']})" for one in voice.get("parents", [])]),

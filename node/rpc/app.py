@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.parts import VERSION, Parts
-from p2pvoice.node.rpc import making, measuring, training, voices
+from p2pvoice.node.rpc import consents, making, measuring, training, voices
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
@@ -44,6 +44,7 @@ def build_app(parts: Parts) -> ASGIApp:
         ("POST", "/v1/drafts", making.import_voice),
         ("POST", "/v1/drafts/bundled", making.import_bundled),
         ("POST", "/v1/publish", making.publish_draft),
+        ("POST", "/v1/consent", consents.sign),
         ("GET", "/v1/bases", making.bases),
         ("POST", "/v1/bases", making.add_base),
         ("GET", "/v1/trainings", training.listed),

@@ -200,6 +200,10 @@ class Client:
         """Publish a draft; the body is that of specs/rpc.md."""
         return self.stream("POST", "/v1/publish", dict(body))
 
+    def sign_consent(self, body: Mapping[str, object]) -> dict[str, Any]:
+        """Sign a consent with this node's author key; its bytes are base64 in ``consent``."""
+        return dict(self.json("POST", "/v1/consent", dict(body)))
+
     def find(
         self, *, tags: tuple[str, ...] = (), text: str = "", limit: int = 50, timeout: float = 10.0
     ) -> Iterator[Event]:
@@ -239,9 +243,25 @@ class Client:
         """The installed helper networks."""
         return list(self.json("GET", "/v1/bases")["bases"])
 
-    def add_base(self, name: str, files: Mapping[str, str], *, kind: str = "") -> Iterator[Event]:
-        """Install a helper network of uploads: file name -> upload id; ``kind`` is ``asr`` or empty."""
-        return self.stream("POST", "/v1/bases", {"name": name, "files": dict(files), "kind": kind})
+    def bundled_base(self) -> dict[str, Any]:
+        """The helper network that comes with the program."""
+        return dict(self.json("GET", "/v1/bases")["bundled"])
+
+    def add_base(
+        self,
+        name: str,
+        files: Mapping[str, str],
+        *,
+        kind: str = "",
+        license: str = "",
+        license_upload: str = "",
+    ) -> Iterator[Event]:
+        """Install a helper network of uploads: file name -> upload id; ``kind`` is ``asr`` or empty.
+
+        ``license`` is an SPDX id, ``license_upload`` the licence's text.
+        """
+        body = {"name": name, "files": dict(files), "kind": kind}
+        return self.stream("POST", "/v1/bases", body | {"license": license, "license_upload": license_upload})
 
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of this home."""

@@ -96,7 +96,7 @@ class Daemon:
 def install_encoder(daemon: Daemon, encoder: Path) -> None:
     """Add the content encoder as a base, as `p2pvoice base add` does."""
     files = {path.name: daemon.client.upload(path) for path in encoder.iterdir()}
-    list(daemon.client.add_base("chinese-hubert-base", files))
+    list(daemon.client.add_base("chinese-hubert-base", files, license="MIT"))
 
 
 def bring(
@@ -123,7 +123,8 @@ def publish(daemon: Daemon, draft: str = "storyteller", **changed: object) -> An
         "draft": draft,
         "tags": ["cantonese", "male", "narration"],
         "license": "CC-BY-4.0",
-        "consent": "self",
+        # A voice of nobody: what it was given as a clip is no recording of a person, so it travels as it is.
+        "consent": "synthetic",
         "ai_voice_permission": True,
         "description": "溫暖嘅聲，啱講故事。",
     }

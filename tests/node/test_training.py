@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from p2pvoice.protocol.errors import ConflictError, NotFoundError, TrainingError, UsageError
+from p2pvoice.protocol.ids import digest_of
 from p2pvoice.sovits.packaged import packaged_voice
 
 from .nodes import Daemon, bring, install_encoder, publish, refusal, running
@@ -133,7 +134,8 @@ def test_what_comes_of_a_training_is_a_draft_that_says_so(
     draft = next(row for row in client.drafts() if row["slug"] == "me")
     assert draft["training"]["base"] == base
 
-    release = publish(daemon, "me", tags=[])["release"]
+    originals = [path for path in (daemon.home / "drafts/me/bundle/reference").iterdir()]
+    release = publish(daemon, "me", tags=[], consent="self")["release"]
     shown = client.show(release)
     assert {"release": base, "kind": "fine-tuned-from"} in shown["parents"]
     training = shown["training"]
@@ -147,7 +149,10 @@ def test_what_comes_of_a_training_is_a_draft_that_says_so(
     fields = {row["field"]: row for row in shown["measured"]}
     assert float(fields["training_seconds"]["value"]) == pytest.approx(training["data"]["seconds"], abs=1)
     assert all(0 <= row["confidence"] <= 100 and row["method"] for row in fields.values())
-    # Of the recordings only the references travel.
+    # Of the recordings nothing travels: the references are the voice's own speech.
+    digests = {file["digest"] for file in shown["files"]}
+    assert originals
+    assert not {digest_of(path.read_bytes()).hex() for path in originals} & digests
     paths = {file["path"] for file in shown["files"]}
     assert {path for path in paths if path.endswith(".wav")} <= {
         "preview.wav",
