@@ -101,16 +101,26 @@ async def add(
 
         async with parts.drafting:
             await trio.to_thread.run_sync(gather, limiter=parts.disk)
+            made = parts.engine.scratch / "bases"
             try:
-                return await parts.engine.call(
-                    "base_add",
-                    {"name": name, "source": str(source), "into": str(parts.home.bases)},
-                    on_progress=step,
+                found = await parts.engine.call(
+                    "base_add", {"name": name, "source": str(source), "into": str(made)}, on_progress=step
                 )
+                await trio.to_thread.run_sync(
+                    _settle, made / slugify(name), parts.home.bases / slugify(name), limiter=parts.disk
+                )
+                return found
             finally:
                 shutil.rmtree(source, ignore_errors=True)
+                shutil.rmtree(made, ignore_errors=True)
     finally:
         parts.uploads.discard(*files.values())
+
+
+def _settle(made: Path, place: Path) -> None:
+    """Move what the worker made to its place; blocking. What was there before is replaced."""
+    shutil.rmtree(place, ignore_errors=True)
+    made.rename(place)
 
 
 async def _add_recogniser(parts: Parts, name: str, files: Mapping[str, str], step: Step) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from p2pvoice.node.paths import Home, HomeLock
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
+from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.training import STOP_GRACE, Trainer
@@ -108,9 +109,16 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             server = ExchangeServer(host, Offer(store, catalog, disk))
             server.attach()
             nursery.start_soon(announcer.run)
-            engine = Engine(config.worker, home.log)
+            engine = Engine(
+                config.worker, home.log, room=speaking_room(home, config), scratch=home.scratch / "speaking"
+            )
             learning = Engine(
-                config.training.worker(), home.log, nice=config.training.nice, grace=STOP_GRACE
+                config.training.worker(),
+                home.log,
+                nice=config.training.nice,
+                grace=STOP_GRACE,
+                room=training_room(home, config),
+                scratch=home.scratch / "training",
             )
             drafting = trio.Lock()
             yield Parts(

@@ -6,6 +6,7 @@ manifest, stores it, moves the head one further and announces. Publishing a draf
 release of the same voice. Follows specs/store.md, "Drafts", and specs/manifest.md.
 """
 
+import os
 import re
 import shutil
 import time
@@ -110,15 +111,25 @@ async def _grow(
 ) -> Draft:
     async with parts.drafting:
         chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
+        # The worker cannot reach the drafts: what it makes is moved there.
+        made = parts.engine.scratch / "bundle"
         try:
+            await trio.to_thread.run_sync(remove, made, limiter=parts.disk)
             facts = await parts.engine.call(
-                operation, {**arguments, "out": str(bundle), "bases": parts.bases()}, on_progress=step
+                operation, {**arguments, "out": str(made), "bases": parts.bases()}, on_progress=step
             )
+            await trio.to_thread.run_sync(os.rename, made, bundle, limiter=parts.disk)
             return await trio.to_thread.run_sync(
                 parts.drafts.finish, name, chosen, facts, limiter=parts.disk
             )
         finally:
             parts.drafts.abandon(chosen)
+            remove(made)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it is there; blocking."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
