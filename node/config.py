@@ -28,8 +28,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voices: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     #: Threads of one synthesis; 0 lets torch decide.
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
-    #: ``auto`` holds both worker processes in as well as the system can, ``require`` starts none with less than
-    #: all of it, ``off`` leaves them free (specs/sandbox.md).
+    #: ``auto`` holds both worker processes in as well as the system can, ``require`` starts none with less
+    #: than all of it, ``off`` leaves them free (specs/sandbox.md).
     sandbox: Literal["auto", "require", "off"] = "auto"
 
 

@@ -36,10 +36,10 @@ from p2pvoice.node.network import Network
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
-from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.training import STOP_GRACE, Trainer

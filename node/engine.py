@@ -3,7 +3,8 @@
 Workers are the only processes of a node that load torch: one speaks, one trains. A worker starts on first
 use, ends after some idle time, and when it dies only the request it was working on fails: the next one
 starts a new worker. A cancelled request is cancelled in the worker, and a worker that does not let go in
-time is killed. What it may see and write is decided here, before it runs. Not for what the requests mean: see worker.py. Follows specs/worker.md.
+time is killed. What it may see and write is settled before it runs. Not for what the requests mean: see
+worker.py. Follows specs/worker.md.
 """
 
 import logging
@@ -50,8 +51,10 @@ WORKER_ENVIRONMENT = {
 #: Variables of the daemon's environment that a worker gets, by name or by beginning. Somebody's secrets may
 #: stand in the others.
 ENVIRONMENT_NAMES = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
-ENVIRONMENT_BEGINNINGS = ("LC_", "PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CT2_")
-ENVIRONMENT_BEGINNINGS += ("TORCH", "PYTORCH", "CUDA", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "MALLOC_")
+ENVIRONMENT_BEGINNINGS = (
+    *("LC_", "PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CT2_"),
+    *("TORCH", "PYTORCH", "CUDA", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "MALLOC_"),
+)
 
 PIPE_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -135,8 +138,9 @@ class Engine:
         """Have the worker do something and return its result.
 
         ``writes`` are folders that this request may write, beside the scratch folder. A sandbox is never
-        widened, so a worker that was started for other folders leaves first. Raises what the worker raised, or WorkerDiedError when it died over this request. Cancelling the
-        call cancels the work.
+        widened, so a worker that was started for other folders leaves first. Raises what the worker raised,
+        PolicyError when it may not run without a sandbox that cannot be had, or WorkerDiedError when it died
+        over this request. Cancelling the call cancels the work.
         """
         if self._waiting >= WAITING_LIMIT:
             raise SynthesisError("too many requests are waiting for the worker", hint="try again later")
@@ -169,7 +173,7 @@ class Engine:
             await self._send(process, request)
             while True:
                 answer = await self._receive(process)
-                if answer.id != request.id:
+                if isinstance(answer, jobs.Hello) or answer.id != request.id:
                     raise WorkerGone
                 match answer:
                     case jobs.Result(data=data):

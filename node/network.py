@@ -67,6 +67,10 @@ class Network:
         """Addresses under which others reach us."""
         return self._host.addresses()
 
+    def observed_addresses(self) -> list[str]:
+        """Addresses at which peers see us; what a peer says is a claim."""
+        return self._host.observed()
+
     def connected_count(self) -> int:
         """Peers we are connected to."""
         return len(self._host.connected())

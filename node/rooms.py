@@ -1,7 +1,7 @@
 """What of a home the two worker processes may see.
 
-A worker reads; what it makes goes into a scratch folder of its own, and the daemon moves it to its place. So a
-stranger's voice that got the better of the speaking worker finds nothing to change: no draft, no base, no
+A worker reads; what it makes goes into a scratch folder of its own, and the daemon moves it to its place. So
+a stranger's voice that got the better of the speaking worker finds nothing to change: no draft, no base, no
 other voice. Only a training writes elsewhere, into its own work folder. Not for how a room is entered: see
 sandbox/room.py. Follows specs/sandbox.md.
 """

@@ -215,7 +215,7 @@ class Trainer:
             "bases": [str(self._bases)],
         }
         made = await self._engine.call("train", arguments, on_progress=on_progress, writes=[work.work])
-        if not Path(made["bundle"]).resolve().is_relative_to(work.work.resolve()):
+        if Path(made["bundle"]).parent != work.work:
             raise BugError("the worker named a bundle outside its work folder")
         notes = await trio.to_thread.run_sync(notes_of, training, work, made, limiter=self._disk)
         draft = await self._make_draft(training, Path(made["bundle"]), made["facts"], notes)

@@ -3,8 +3,8 @@
 It reads requests from stdin and answers on what was its stdout (libraries that print are sent to stderr
 instead), one request at a time, and leaves when stdin ends, so it never outlives its daemon. Each
 operation is one function, here for speaking, in worker_training.py and worker_measuring.py for the rest;
-none of them knows the network, the store or a key, and sandbox/ sees to it. Voices stay loaded, the least recently used one leaves
-first. Follows specs/worker.md.
+none of them knows the network, the store or a key, and sandbox/ sees to it. Voices stay loaded, the least
+recently used one leaves first. Follows specs/worker.md.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from p2pvoice.node import jobs, worker_measuring, worker_training
+from p2pvoice.node import jobs, worker_measuring, worker_selftest, worker_training
 from p2pvoice.node.sandbox.room import Room, enter
 from p2pvoice.protocol.errors import (
     BugError,
@@ -235,6 +235,7 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "ping": ping,
+    "selftest": worker_selftest.selftest,
     "import": import_voice,
     "import_bundled": import_bundled,
     "inspect": inspect,

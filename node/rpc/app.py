@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.rpc import making, measuring, training, voices
+from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
@@ -36,6 +37,7 @@ def build_app(parts: Parts) -> ASGIApp:
     """The application over a daemon's parts."""
     paths: list[tuple[str, str, Unbound]] = [
         ("GET", "/v1/status", status),
+        ("GET", "/v1/doctor", doctor),
         ("POST", "/v1/shutdown", shutdown),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),

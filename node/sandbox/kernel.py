@@ -1,6 +1,7 @@
 """The few calls to the Linux kernel that the sandbox needs and that Python has no name for.
 
-Only the calls: what is asked of them stands in landlock.py, seccomp.py and limits.py. Follows specs/sandbox.md.
+Only the calls: what is asked of them stands in landlock.py, seccomp.py and limits.py. Follows
+specs/sandbox.md.
 """
 
 import ctypes

@@ -19,7 +19,7 @@ OPEN_FILES = 1024
 """Files a worker may have open."""
 
 THREADS = 4096
-"""Processes and threads of the user, all together: the kernel counts them by user. root is not bound by it."""
+"""Processes and threads of the user, all together, as the kernel counts them. root is not bound by it."""
 
 LEAST_MEMORY = 4 << 30
 """Bytes of memory a worker may ask for even where the machine has less, swapped out if it must be."""

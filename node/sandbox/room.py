@@ -39,7 +39,7 @@ FACTS = (
 PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 GPU_DEVICES = ("nvidia*", "nvidia-caps/*", "dri/*", "kfd")
-"""Device files of graphics drivers below /dev; those that exist at the start are allowed, with their ioctl."""
+"""Device files of graphics drivers below /dev; those that exist at the start are allowed, with ioctl."""
 
 GPU_FACTS = (
     "/proc/driver/nvidia",
@@ -131,7 +131,7 @@ def enter(room: Room) -> InForce:
 def system_folders(hidden: tuple[str, ...]) -> list[Path]:
     """Where the interpreter, its packages and their shared libraries lie.
 
-    A folder that holds one of ``hidden`` is left out: somebody's whole home on Python's path lets nothing out.
+    A folder that holds one of ``hidden`` is left out: somebody's whole home on Python's path lets nobody in.
     """
     places = [*LIBRARIES, *filter(None, sys.path), *os.environ.get("LD_LIBRARY_PATH", "").split(":")]
     for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix}:

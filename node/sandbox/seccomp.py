@@ -49,7 +49,7 @@ def end(verdict: int) -> tuple[int, int, int, int]:
 
 
 def program(machine: str, pid: int) -> Program:
-    """The filter for a process ``pid`` on ``x86_64`` or ``aarch64``: (code, jump if, jump unless, constant)."""
+    """The filter for a process ``pid`` on a known machine, as (code, jump if, jump unless, constant)."""
     refuse = end(FAIL | errno.EPERM)
     lines: Program = [
         load(ARCHITECTURE_AT),

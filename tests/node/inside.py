@@ -1,4 +1,4 @@
-"""Runs in a process of its own: enters a worker's room, or not, and tries what a worker must not be able to do.
+"""Runs in a process of its own: enters a worker's room, or not, and tries what a worker must not do.
 
 Arguments: the room as JSON, or `free`; facts of the test as JSON. Prints one JSON object: attempt -> `done`,
 or the name of the errno it ended with.
