@@ -19,6 +19,7 @@ from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.sandbox import landlock
 from p2pvoice.node.sandbox.kernel import architecture
+from p2pvoice.node.sandbox.room import gpu_devices
 from p2pvoice.protocol.errors import CorruptError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.findings import Finding
 
@@ -177,7 +178,9 @@ async def sandbox(parts: Parts) -> Finding:
     if said["missing"]:
         text = f"{said['sandbox']}: {said['missing'][0]}"
         todo = 'sandbox = "require" under [worker] in config.toml speaks with a whole sandbox or not at all'
-        return Finding("sandbox", "fail" if said["sandbox"] == "none" else "warn", text, todo)
+        chosen = parts.config.worker.sandbox == "off"
+        bare = said["sandbox"] == "none" and not chosen
+        return Finding("sandbox", "fail" if bare else "warn", text, todo)
     return Finding("sandbox", "ok", f"{said['sandbox']} holds the worker")
 
 
@@ -188,6 +191,9 @@ async def torch(parts: Parts) -> Finding:
     text += f"a product of matrices in {found['milliseconds']:.1f} ms"
     if not found["exact"]:
         return Finding("torch", "fail", text + " is wrong", "do not speak on this device; check its memory")
+    if gpu_devices() and not found["gpu"]:
+        todo = "install the driver that this torch was built for, or go on with the processor"
+        return Finding("torch", "warn", text + "; there is a GPU that torch cannot use", todo)
     return Finding("torch", "ok", text + ("" if found["gpu"] else "; no GPU is used"))
 
 
