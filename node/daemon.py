@@ -78,6 +78,8 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
                 ready(parts)
             await parts.stop.wait()
             log.info("stopping")
+            parts.engine.hurry()
+            parts.training_engine.hurry()
         nursery.cancel_scope.cancel()
 
 

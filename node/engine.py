@@ -33,6 +33,9 @@ CANCEL_GRACE = 10.0
 #: Seconds the worker gets to leave when its stdin was closed.
 EXIT_GRACE = 5.0
 
+#: Seconds for either when the daemon stops: whoever stopped it is waiting.
+HURRIED_GRACE = 0.5
+
 #: Bytes read from the worker at a time.
 READ_SIZE = 256 * 1024
 
@@ -92,6 +95,7 @@ class Engine:
         self._scratch = scratch
         self._writes: tuple[str, ...] = ()
         self._greeted = False
+        self._hurried = False
         #: What the newest worker said of its sandbox; None before the first one said anything.
         self.sandbox: dict[str, Any] | None = None
         self._process: trio.Process | None = None
@@ -308,8 +312,14 @@ class Engine:
                     await self._turn.acquire()
                 await self._end()
 
+    def hurry(self) -> None:
+        """The daemon stops: from now on a worker gets little time to let go, unless it was promised more."""
+        self._hurried = True
+
     @property
     def _patience(self) -> float:
+        if self._hurried and self._grace is None:
+            return HURRIED_GRACE
         return CANCEL_GRACE if self._grace is None else self._grace
 
     async def unload(self) -> None:
@@ -324,7 +334,7 @@ class Engine:
             return
         assert process.stdin is not None
         await process.stdin.aclose()
-        with trio.move_on_after(EXIT_GRACE):
+        with trio.move_on_after(HURRIED_GRACE if self._hurried else EXIT_GRACE):
             await process.wait()
         if process.poll() is None:
             process.kill()
