@@ -33,6 +33,7 @@ from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.logs import start_log
 from p2pvoice.node.network import Network
+from p2pvoice.node.notify import notify
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
@@ -74,10 +75,12 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
+            notify("READY=1", f"STATUS=listening, peer {parts.network.peer_id}")
             if ready is not None:
                 ready(parts)
             await parts.stop.wait()
             log.info("stopping")
+            notify("STOPPING=1")
             parts.engine.hurry()
             parts.training_engine.hurry()
         nursery.cancel_scope.cancel()
@@ -187,7 +190,7 @@ def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreg
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
     config = load_config(home, listen=listen, bootstrap=bootstrap)
     with HomeLock(home):
-        start_log(home.log, foreground=foreground)
+        start_log(home.log, foreground=foreground, level=config.log_level)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
             trio.run(partial(run, home, config, ready=_say_ready))

@@ -24,6 +24,7 @@ from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.rpc import making, measuring, training, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.metrics import CountedApp, metrics
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 
@@ -36,6 +37,7 @@ Unbound = Callable[[Parts, Request], Awaitable[Any]]
 def build_app(parts: Parts) -> ASGIApp:
     """The application over a daemon's parts."""
     paths: list[tuple[str, str, Unbound]] = [
+        ("GET", "/metrics", metrics),
         ("GET", "/v1/status", status),
         ("GET", "/v1/doctor", doctor),
         ("POST", "/v1/shutdown", shutdown),
@@ -76,7 +78,8 @@ def build_app(parts: Parts) -> ASGIApp:
     async def wrong_method(request: Request, error: Exception) -> Response:
         return error_response(UsageError(f"{request.method} is not for {request.url.path}"))
 
-    return Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    app = Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    return CountedApp(app, ("/".join(path.split("/")[:3]) for _, path, _ in paths), parts.requests)
 
 
 def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from p2pvoice.protocol.errors import P2PVoiceError
 
 from .nodes import Daemon, bring, install_encoder, large_gpt, publish, running
@@ -29,6 +31,7 @@ def within(seconds: float, reached: Callable[[], bool]) -> None:
         threading.Event().wait(0.02)
 
 
+@pytest.mark.slow
 def test_stop_under_load(daemons: Make, encoder: Path, clip: Path, tmp_path: Path) -> None:
     a = daemons().start()
     install_encoder(a, encoder)
