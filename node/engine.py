@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 import trio
 
-from p2pvoice.node import jobs
+from p2pvoice.node import jobs, written
 from p2pvoice.node.config import WorkerConfig
 from p2pvoice.node.sandbox.room import Room
-from p2pvoice.protocol.errors import BugError, SynthesisError, WorkerDiedError, from_dict
+from p2pvoice.protocol.errors import BugError, DiskFullError, SynthesisError, WorkerDiedError, from_dict
 
 log = logging.getLogger("p2pvoice.engine")
 
@@ -96,6 +96,8 @@ class Engine:
         self._writes: tuple[str, ...] = ()
         self._greeted = False
         self._hurried = False
+        #: Why the worker was ended over what it wrote; empty as long as it was not.
+        self._excess = ""
         #: What the newest worker said of its sandbox; None before the first one said anything.
         self.sandbox: dict[str, Any] | None = None
         self._process: trio.Process | None = None
@@ -197,6 +199,8 @@ class Engine:
             await self._kill(process)
             code = process.returncode
             log.error("the worker died", extra={"operation": operation, "returncode": code})
+            if self._excess:
+                raise DiskFullError(f"the worker was ended: {self._excess}") from None
             raise WorkerDiedError(
                 f"the worker process died while it worked on this ({_how(code)})"
             ) from None
@@ -240,7 +244,7 @@ class Engine:
             return process
         self.starts += 1
         self._buffer.clear()
-        self._greeted = False
+        self._greeted, self._excess = False, ""
         environment = {**worker_environment(os.environ), **WORKER_ENVIRONMENT}
         if self._scratch is not None:
             environment |= dict.fromkeys(("HOME", "TMPDIR"), str(self._scratch))
@@ -292,7 +296,27 @@ class Engine:
             self._process = None
 
     async def run(self) -> None:
-        """Watch over the worker until cancelled: end it when it was idle long enough, and at the end."""
+        """Watch over the worker until cancelled: end it when it was idle long enough, and at the end.
+
+        One that writes more than it may is ended at once, whatever it was doing.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_writing)
+            await self._watch_idling()
+
+    async def _watch_writing(self) -> None:
+        while True:
+            await trio.sleep(written.LOOK_SECONDS)
+            process = self._process
+            if process is None or process.poll() is not None or not self._turn.locked():
+                continue
+            folders = [Path(folder) for folder in self._room_now().writes]
+            self._excess = await trio.to_thread.run_sync(written.too_much, folders)
+            if self._excess:
+                log.error("the worker wrote too much", extra={"pid": process.pid, "reason": self._excess})
+                process.kill()
+
+    async def _watch_idling(self) -> None:
         try:
             while True:
                 await self._used.wait()

@@ -19,7 +19,8 @@ from typing import Any
 
 from p2pvoice.node.sandbox.room import Room, enter
 
-PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
+PTRACE_SEIZE = 0x4206
+PR_GET_DUMPABLE = 3
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -129,6 +130,14 @@ def main() -> None:
         found: dict[str, Any] = {}
         if room != "free":
             found["in force"] = enter(Room.from_json(room)).to_dict()
+            found["status"] = dict(
+                line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
+            )
+            found["limits"] = {
+                name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+                for name in ("CORE", "FSIZE", "NOFILE", "NPROC", "DATA")
+            }
+            found["dumpable"] = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
         for name, attempt in attempts(facts, victim.pid).items():
             try:
                 attempt()

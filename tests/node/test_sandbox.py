@@ -15,14 +15,15 @@ import msgspec
 import pytest
 import trio
 
+from p2pvoice.node import written
 from p2pvoice.node.config import Config, WorkerConfig
 from p2pvoice.node.engine import Engine, worker_environment
 from p2pvoice.node.paths import Home
 from p2pvoice.node.rooms import speaking_room, training_room
-from p2pvoice.node.sandbox import seccomp, syscalls
+from p2pvoice.node.sandbox import limits, seccomp, syscalls
 from p2pvoice.node.sandbox.kernel import ARCHITECTURES
-from p2pvoice.node.sandbox.room import Room, system_folders
-from p2pvoice.protocol.errors import PolicyError
+from p2pvoice.node.sandbox.room import Room, gpu_devices, system_folders
+from p2pvoice.protocol.errors import DiskFullError, PolicyError
 
 from .nodes import Daemon, bring, install_encoder, publish
 
@@ -100,6 +101,16 @@ def test_from_inside(daemons: Make, encoder: Path, clip: Path, tmp_path: Path) -
             free = tried(None, facts | {"scratch": fresh}, Path(fresh))
 
     assert held.pop("in force")["sandbox"] == "landlock+seccomp"
+    status, bounds = held.pop("status"), held.pop("limits")
+    assert (status["NoNewPrivs"], status["Seccomp"], held.pop("dumpable")) == ("1", "2", 0)
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(status[kind], 16) == 0
+    assert bounds["CORE"] == [0, 0]
+    assert bounds["FSIZE"] == [CAP, CAP]
+    assert bounds["NOFILE"][1] <= limits.OPEN_FILES
+    assert bounds["NPROC"][1] <= limits.THREADS
+    if not gpu_devices():
+        assert bounds["DATA"][1] <= max(limits.LEAST_MEMORY, limits.machine_memory())
     allowed = {name for name in held if name.startswith("may: ")}
     assert {name: held[name] for name in allowed} == dict.fromkeys(allowed, "done")
     refused = {name: held[name] for name in held if name not in allowed}
@@ -138,6 +149,44 @@ async def test_a_worker_for_other_folders_is_another_worker(tmp_path: Path) -> N
             await engine.call("ping", {}, writes=[tmp_path])
             assert engine.starts == 2
             nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_writes_too_much_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pvoice.node.written.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("p2pvoice.node.written.WRITTEN_LIMIT", 1 << 20)
+    scratch = tmp_path / "scratch"
+    engine = Engine(WorkerConfig(), tmp_path / "log", room=Room("require"), scratch=scratch)
+    bundle = {"out": str(scratch / "bundle"), "bases": []}
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.run)
+            with pytest.raises(DiskFullError, match="may write 1048576"):
+                await engine.call("import_bundled", bundle)
+            assert engine.state == "stopped"
+            # It is the amount that it was ended for: what may be written may be written.
+            monkeypatch.setattr("p2pvoice.node.written.WRITTEN_LIMIT", 1 << 30)
+            assert (await engine.call("ping", {}))["torch"] is False
+            nursery.cancel_scope.cancel()
+
+
+def test_what_a_worker_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / "a", tmp_path / "not there"]
+    (folders[0] / "deep").mkdir(parents=True)
+    (folders[0] / "deep" / "file").write_bytes(bytes(1 << 20))
+    held = written.allocated(folders[0])
+    assert held >= 1 << 20
+    assert written.allocated(tmp_path / "not there") == 0
+    for limit, told in ((held, ""), (held - 1, f"it wrote {held} bytes, and may write {held - 1}")):
+        monkeypatch.setattr(written, "WRITTEN_LIMIT", limit)
+        assert written.too_much(folders) == told
+    monkeypatch.setattr(written, "WRITTEN_LIMIT", held)
+    monkeypatch.setattr(written, "LEFT_FREE", 1 << 62)
+    for always, told in ((held, ""), (held - 1, "the disk is full")):
+        monkeypatch.setattr(written, "ALWAYS_ALLOWED", always)
+        assert written.too_much(folders).startswith(told)
+        assert bool(written.too_much(folders)) == bool(told)
 
 
 async def test_require_starts_no_worker_with_less_and_auto_says_so(

@@ -1,0 +1,51 @@
+"""How much a worker has written, and when it is too much.
+
+The kernel bounds a file, not their number, so the daemon looks at the folders a worker may write while it
+works. Not for the store, which has a quota of its own. Follows specs/sandbox.md, "Amounts".
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+#: Bytes that the folders of one worker may hold: a training at full size has some ten gigabytes.
+WRITTEN_LIMIT = 128 << 30
+
+#: Free bytes of the disk that a worker must leave to everything else.
+LEFT_FREE = 256 << 20
+
+#: Bytes that a worker may hold even on a disk that is that full: others filled it then.
+ALWAYS_ALLOWED = 64 << 20
+
+#: Seconds between two looks while a worker works.
+LOOK_SECONDS = 2.0
+
+
+def too_much(folders: Sequence[Path]) -> str:
+    """Why what lies in these folders is too much; empty when it is not. Blocking."""
+    held = sum(allocated(folder) for folder in folders)
+    if held > WRITTEN_LIMIT:
+        return f"it wrote {held} bytes, and may write {WRITTEN_LIMIT}"
+    if held > ALWAYS_ALLOWED and any(
+        shutil.disk_usage(folder).free < LEFT_FREE for folder in folders if folder.is_dir()
+    ):
+        return f"the disk is full, and {held} bytes of it are the worker's"
+    return ""
+
+
+def allocated(folder: Path) -> int:
+    """Bytes that the files in a folder take on disk, links not followed; 0 when it is not there."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        total += allocated(Path(entry.path))
+                except FileNotFoundError:
+                    continue
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return total
