@@ -22,6 +22,7 @@ import trio
 
 from p2pvoice.node import jobs, written
 from p2pvoice.node.config import WorkerConfig
+from p2pvoice.node.sandbox.environment import worker_environment
 from p2pvoice.node.sandbox.room import Room
 from p2pvoice.protocol.errors import BugError, DiskFullError, SynthesisError, WorkerDiedError, from_dict
 
@@ -41,23 +42,6 @@ READ_SIZE = 256 * 1024
 
 #: Requests that may wait for the worker; more are turned away.
 WAITING_LIMIT = 64
-
-#: OpenMP threads that spin between two operators would burn a core while the worker has nothing to do.
-WORKER_ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "PYTHONUNBUFFERED": "1",
-    # The libraries of a recogniser would look for news of a model otherwise, and wait for no answer.
-    "HF_HUB_OFFLINE": "1",
-}
-
-#: Variables of the daemon's environment that a worker gets, by name or by beginning. Somebody's secrets may
-#: stand in the others.
-ENVIRONMENT_NAMES = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
-ENVIRONMENT_BEGINNINGS = (
-    *("LC_", "PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CT2_"),
-    *("TORCH", "PYTORCH", "CUDA", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "MALLOC_"),
-)
 
 PIPE_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -245,7 +229,7 @@ class Engine:
         self.starts += 1
         self._buffer.clear()
         self._greeted, self._excess = False, ""
-        environment = {**worker_environment(os.environ), **WORKER_ENVIRONMENT}
+        environment = worker_environment(os.environ)
         if self._scratch is not None:
             environment |= dict.fromkeys(("HOME", "TMPDIR"), str(self._scratch))
         if self._config.threads:
@@ -401,15 +385,6 @@ def _how(code: int | None) -> str:
     if code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a worker gets to know of its daemon's environment."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in ENVIRONMENT_NAMES or name.startswith(ENVIRONMENT_BEGINNINGS)
-    }
 
 
 def empty(folder: Path) -> None:

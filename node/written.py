@@ -27,15 +27,24 @@ def too_much(folders: Sequence[Path]) -> str:
     held = sum(allocated(folder) for folder in folders)
     if held > WRITTEN_LIMIT:
         return f"it wrote {held} bytes, and may write {WRITTEN_LIMIT}"
-    if held > ALWAYS_ALLOWED and any(
-        shutil.disk_usage(folder).free < LEFT_FREE for folder in folders if folder.is_dir()
-    ):
+    if held > ALWAYS_ALLOWED and any(_free(folder) < LEFT_FREE for folder in folders):
         return f"the disk is full, and {held} bytes of it are the worker's"
     return ""
 
 
+def _free(folder: Path) -> int:
+    """Free bytes of a folder's disk; plenty when it cannot be told."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return LEFT_FREE
+
+
 def allocated(folder: Path) -> int:
-    """Bytes that the files in a folder take on disk, links not followed; 0 when it is not there."""
+    """Bytes that the files in a folder take on disk, links not followed; 0 when it is not there.
+
+    Files come and go while this looks: what cannot be looked at is not counted.
+    """
     total = 0
     try:
         with os.scandir(folder) as entries:
@@ -44,8 +53,8 @@ def allocated(folder: Path) -> int:
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):
                         total += allocated(Path(entry.path))
-                except FileNotFoundError:
+                except OSError:
                     continue
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    except OSError:
+        return total
     return total

@@ -18,7 +18,7 @@ FILE_BYTES = 16 << 30
 OPEN_FILES = 1024
 """Files a worker may have open."""
 
-THREADS = 4096
+THREADS = 16_384
 """Processes and threads of the user, all together, as the kernel counts them. root is not bound by it."""
 
 LEAST_MEMORY = 4 << 30

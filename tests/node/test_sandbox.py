@@ -17,10 +17,11 @@ import trio
 
 from p2pvoice.node import written
 from p2pvoice.node.config import Config, WorkerConfig
-from p2pvoice.node.engine import Engine, worker_environment
+from p2pvoice.node.engine import Engine
 from p2pvoice.node.paths import Home
 from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.sandbox import limits, seccomp, syscalls
+from p2pvoice.node.sandbox.environment import SETTINGS, worker_environment
 from p2pvoice.node.sandbox.kernel import ARCHITECTURES
 from p2pvoice.node.sandbox.room import Room, gpu_devices, system_folders
 from p2pvoice.protocol.errors import DiskFullError, PolicyError
@@ -234,7 +235,12 @@ def test_a_setting_that_is_none_is_refused(daemons: Make) -> None:
 
 def test_environment_holds_no_secrets() -> None:
     given = {"PATH": "/bin", "LC_ALL": "C", "OMP_NUM_THREADS": "1", "AWS_SECRET_KEY": "x", "TOKEN": "x"}
-    assert worker_environment(given) == {"PATH": "/bin", "LC_ALL": "C", "OMP_NUM_THREADS": "1"}
+    assert worker_environment(given) == {
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "OMP_NUM_THREADS": "1",
+        **SETTINGS,
+    }
 
 
 # -- the filter as a program, on both architectures ------------------------------------------------------
