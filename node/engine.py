@@ -35,7 +35,7 @@ CANCEL_GRACE = 10.0
 EXIT_GRACE = 5.0
 
 #: Seconds for either when the daemon stops: whoever stopped it is waiting.
-HURRIED_GRACE = 0.5
+HURRIED_GRACE = 0.2
 
 #: Bytes read from the worker at a time.
 READ_SIZE = 256 * 1024

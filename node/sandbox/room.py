@@ -113,9 +113,13 @@ def enter(room: Room) -> InForce:
     else:
         facts = [Path(name) for name in (*FACTS, *(GPU_FACTS if devices else ()))]
         reads = [*system_folders(room.hidden), *facts, *map(Path, room.reads)]
-        held = landlock.restrict(reads, map(Path, room.writes), [*map(Path, PLAIN_DEVICES), *devices])
-        if not held:
-            missing.append("the kernel has no Landlock, or it is turned off")
+        try:
+            held = landlock.restrict(reads, map(Path, room.writes), [*map(Path, PLAIN_DEVICES), *devices])
+        except OSError as error:
+            missing.append(f"Landlock refused: {error.strerror}")
+        else:
+            if not held:
+                missing.append("the kernel has no Landlock, or it is turned off")
         filtered = seccomp.restrict()
         if not filtered:
             missing.append("the kernel has no seccomp filters, or they are turned off")

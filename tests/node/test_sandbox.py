@@ -215,6 +215,29 @@ async def test_require_starts_no_worker_with_less_and_auto_says_so(
                 nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("mode", ["require", "auto"])
+def test_a_landlock_that_refuses_is_said(tmp_path: Path, mode: str) -> None:
+    # The kernel stacks sixteen layers of rules; the seventeenth is refused.
+    code = f"""
+import json
+from p2pvoice.node.sandbox import kernel, landlock
+from p2pvoice.node.sandbox.room import Room, enter
+kernel.prctl(38, 1)
+for _ in range(16):
+    landlock.restrict([__import__("pathlib").Path("/")], [], [])
+try:
+    print(json.dumps(enter(Room({mode!r})).to_dict()))
+except Exception as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+"""
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    told = "Landlock refused: Argument list too long"
+    if mode == "require":
+        assert json.loads(ran.stdout) == ["PolicyError", f"the worker's sandbox cannot be had: {told}"]
+    else:
+        assert json.loads(ran.stdout) == {"sandbox": "seccomp", "landlock": 0, "missing": [told]}
+
+
 def test_a_users_home_on_the_path_is_not_let_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     packages.mkdir()
