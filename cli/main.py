@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("p2pvoice.cli.commands.demo", "demo", "Run the whole path between three nodes on this machine."),
     "daemon": ("p2pvoice.cli.commands.daemon", "daemon", "Run, start, stop or ask about this node's daemon."),
     "status": ("p2pvoice.cli.commands.network", "status", "Show what the running daemon is doing."),
+    "doctor": (
+        "p2pvoice.cli.commands.doctor",
+        "doctor",
+        "Check this node and this machine, and say what to do about each finding.",
+    ),
     "import": (
         "p2pvoice.cli.commands.publish",
         "import_voice",

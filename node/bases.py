@@ -18,6 +18,7 @@ import trio
 from p2pvoice.node.base_licences import LICENCE_FILE, LICENCE_TEXT_LIMIT, checked, shown
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.publish import Step
+from p2pvoice.node.written import take
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import raw_cid, slugify
 
@@ -148,14 +149,18 @@ async def _install(
 
         async with parts.drafting:
             await trio.to_thread.run_sync(gather, limiter=parts.disk)
+            made = parts.engine.scratch / "bases"
             try:
-                return await parts.engine.call(
-                    "base_add",
-                    {"name": name, "source": str(source), "into": str(parts.home.bases)},
-                    on_progress=step,
+                found = await parts.engine.call(
+                    "base_add", {"name": name, "source": str(source), "into": str(made)}, on_progress=step
                 )
+                await trio.to_thread.run_sync(
+                    take, made / slugify(name), parts.home.bases / slugify(name), limiter=parts.disk
+                )
+                return found
             finally:
                 shutil.rmtree(source, ignore_errors=True)
+                shutil.rmtree(made, ignore_errors=True)
     finally:
         parts.uploads.discard(*files.values())
 

@@ -156,6 +156,11 @@ class Catalog:
         row = self._database.row("SELECT * FROM installed WHERE author=? AND slug=?", (author, slug))
         return _installed(row) if row is not None else None
 
+    def newest(self) -> int:
+        """When the newest known release says it was made, in seconds since 1970; 0 when none is known."""
+        row = self._database.row("SELECT max(created) AS newest FROM releases")
+        return int(row["newest"] or 0) if row is not None else 0
+
     def is_installed(self, identifier: str) -> bool:
         """Whether a release is usable here."""
         return self._database.row("SELECT 1 FROM installed WHERE release=?", (identifier,)) is not None

@@ -35,9 +35,11 @@ from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.logs import start_log
 from p2pvoice.node.network import Network
+from p2pvoice.node.notify import notify
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
@@ -74,10 +76,14 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
+            notify("READY=1", f"STATUS=listening, peer {parts.network.peer_id}")
             if ready is not None:
                 ready(parts)
             await parts.stop.wait()
             log.info("stopping")
+            notify("STOPPING=1")
+            parts.engine.hurry()
+            parts.training_engine.hurry()
         nursery.cancel_scope.cancel()
 
 
@@ -109,9 +115,16 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             server = ExchangeServer(host, Offer(store, catalog, disk))
             server.attach()
             nursery.start_soon(announcer.run)
-            engine = Engine(config.worker, home.log)
+            engine = Engine(
+                config.worker, home.log, room=speaking_room(home, config), scratch=home.scratch / "speaking"
+            )
             learning = Engine(
-                config.training.worker(), home.log, nice=config.training.nice, grace=STOP_GRACE
+                config.training.worker(),
+                home.log,
+                nice=config.training.nice,
+                grace=STOP_GRACE,
+                room=training_room(home, config),
+                scratch=home.scratch / "training",
             )
             drafting = trio.Lock()
             yield Parts(
@@ -178,7 +191,7 @@ def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreg
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
     config = load_config(home, listen=listen, bootstrap=bootstrap)
     with HomeLock(home):
-        start_log(home.log, foreground=foreground)
+        start_log(home.log, foreground=foreground, level=config.log_level)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
             trio.run(partial(run, home, config, ready=_say_ready))

@@ -21,6 +21,7 @@ from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
+from p2pvoice.node.peers import Fault
 from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, StaleError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.ids import author_id
@@ -67,6 +68,10 @@ class Network:
         """Addresses under which others reach us."""
         return self._host.addresses()
 
+    def observed_addresses(self) -> list[str]:
+        """Addresses at which peers see us; what a peer says is a claim."""
+        return self._host.observed()
+
     def connected_count(self) -> int:
         """Peers we are connected to."""
         return len(self._host.connected())
@@ -78,6 +83,11 @@ class Network:
     def served_bytes(self) -> int:
         """Bytes of chunks sent to peers since the start, as they travelled."""
         return self._server.chunk_bytes
+
+    def traffic(self) -> tuple[int, int, dict[str, int]]:
+        """Payload bytes in and out since the start, and how often peers were dropped, by reason."""
+        book = self._host.peers
+        return book.received, book.sent, {fault.value: book.drops[fault] for fault in Fault}
 
     def peer_rows(self) -> list[dict[str, Any]]:
         """The peer book."""

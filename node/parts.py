@@ -5,6 +5,7 @@ Only a list of parts: how they are started and stopped is daemon.py's, what they
 
 import importlib.metadata
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ class Parts:
     network: "Network"
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
+    #: Answers of the RPC by method, endpoint and status.
+    requests: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
     #: One release is fetched once at a time: whoever asks second waits for the first.
     fetching: dict[str, trio.Lock] = field(default_factory=dict)

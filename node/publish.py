@@ -23,6 +23,7 @@ from p2pvoice.node.drafts import Draft
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
 from p2pvoice.node.store import plan_file
+from p2pvoice.node.written import take
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
 from p2pvoice.protocol.errors import ConsentError
@@ -115,15 +116,25 @@ async def _grow(
 ) -> Draft:
     async with parts.drafting:
         chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
+        # The worker cannot reach the drafts: what it makes is moved there.
+        made = parts.engine.scratch / "bundle"
         try:
+            await trio.to_thread.run_sync(remove, made, limiter=parts.disk)
             facts = await parts.engine.call(
-                operation, {**arguments, "out": str(bundle), "bases": parts.bases()}, on_progress=step
+                operation, {**arguments, "out": str(made), "bases": parts.bases()}, on_progress=step
             )
+            await trio.to_thread.run_sync(take, made, bundle, limiter=parts.disk)
             return await trio.to_thread.run_sync(
                 parts.drafts.finish, name, chosen, facts, limiter=parts.disk
             )
         finally:
             parts.drafts.abandon(chosen)
+            remove(made)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it is there; blocking."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:

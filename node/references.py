@@ -6,9 +6,11 @@ clip, so that publishing twice gives the same bytes. Follows specs/consent.md, "
 """
 
 import hashlib
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import trio
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.engine import OnProgress
 from p2pvoice.node.parts import VERSION, Parts
+from p2pvoice.node.written import take
 from p2pvoice.protocol.label import Label, label_wav
 
 #: The folder of a bundle in which everything of its references lies, and the file that describes them.
@@ -48,13 +51,16 @@ async def without_recordings(parts: Parts, draft: Draft, work: Path, on_progress
     Raises SynthesisError when the voice speaks nothing that could serve, and NotFoundError when the encoder
     it was made with is not installed.
     """
+    spoken = parts.engine.scratch / "own-clips"
+    await trio.to_thread.run_sync(partial(shutil.rmtree, spoken, ignore_errors=True), limiter=parts.disk)
     arguments = {
         "key": draft_key(draft),
         "folder": str(draft.bundle),
-        "out": str(work),
+        "out": str(spoken),
         "bases": parts.bases(),
     }
     made = await parts.engine.call("own_clips", arguments, on_progress=on_progress)
+    await trio.to_thread.run_sync(take, spoken, work, limiter=parts.disk)
     await trio.to_thread.run_sync(_complete, draft, work, limiter=parts.disk)
     return Outgoing(work, f"{draft_key(draft)} own", {**draft.facts, **made})
 

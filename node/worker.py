@@ -3,8 +3,8 @@
 It reads requests from stdin and answers on what was its stdout (libraries that print are sent to stderr
 instead), one request at a time, and leaves when stdin ends, so it never outlives its daemon. Each
 operation is one function, here for speaking, in worker_training.py and its neighbours for the rest; none of
-them knows the network, the store or a key. Voices stay loaded, the least recently used one leaves
-first. Follows specs/worker.md.
+them knows the network, the store or a key, and sandbox/ sees to it. Voices stay loaded, the least recently
+used one leaves first. Follows specs/worker.md.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import io
 import json
 import os
 import queue
-import resource
 import sys
 import threading
 import traceback
@@ -21,7 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from p2pvoice.node import jobs, worker_measuring, worker_references, worker_training
+from p2pvoice.node import jobs, worker_measuring, worker_references, worker_selftest, worker_training
+from p2pvoice.node.sandbox.room import Room, enter
 from p2pvoice.protocol.errors import (
     BugError,
     OutOfMemoryError,
@@ -213,6 +213,7 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "ping": ping,
+    "selftest": worker_selftest.selftest,
     "import": import_voice,
     "import_bundled": import_bundled,
     "inspect": inspect,
@@ -265,14 +266,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="p2pvoice-worker")
     parser.add_argument("--voices", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--room", type=Room.from_json, default=Room("off"), help="what it may see, as JSON")
     options = parser.parse_args()
     if options.nice:
         os.nice(options.nice)
-    # A core dump would hold somebody's voice and text.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     worker = Worker(io.BufferedWriter(out), options.voices)
+    # Before the first thread, the first library and the first request.
+    try:
+        worker.send(jobs.Hello(enter(options.room).to_dict()))
+    except (P2PVoiceError, OSError) as error:
+        worker.send(jobs.Failure(0, _to_error(error).to_dict()))
+        return
     pending: queue.SimpleQueue[jobs.Request] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, worker, pending), daemon=True).start()
     while True:

@@ -41,8 +41,15 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("disk", f"{size(disk.get('bytes', 0))} in {disk.get('files', 0)} files"),
             ("worker", f"{worker.get('state', 'not started')}{memory}"),
             ("training", training.get("current")),
+            ("sandbox", f"speaking {_held(worker)}, training {_held(training)}"),
         ]
     )
+
+
+def _held(worker: dict[str, Any]) -> str:
+    """What holds a worker process, by its own word at its start."""
+    said = worker.get("sandbox")
+    return str(said["sandbox"]) if said else "not started"
 
 
 @click.command()

@@ -22,7 +22,9 @@ from starlette.types import ASGIApp
 from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.rpc import consents, making, measuring, training, voices
+from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.metrics import CountedApp, metrics
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 
@@ -35,7 +37,9 @@ Unbound = Callable[[Parts, Request], Awaitable[Any]]
 def build_app(parts: Parts) -> ASGIApp:
     """The application over a daemon's parts."""
     paths: list[tuple[str, str, Unbound]] = [
+        ("GET", "/metrics", metrics),
         ("GET", "/v1/status", status),
+        ("GET", "/v1/doctor", doctor),
         ("POST", "/v1/shutdown", shutdown),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),
@@ -75,7 +79,8 @@ def build_app(parts: Parts) -> ASGIApp:
     async def wrong_method(request: Request, error: Exception) -> Response:
         return error_response(UsageError(f"{request.method} is not for {request.url.path}"))
 
-    return Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    app = Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    return CountedApp(app, ("/".join(path.split("/")[:3]) for _, path, _ in paths), parts.requests)
 
 
 def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:
@@ -111,12 +116,14 @@ async def status(parts: Parts, request: Request) -> Response:
                 "pid": parts.engine.pid,
                 "rss": parts.engine.rss(),
                 "starts": parts.engine.starts,
+                "sandbox": parts.engine.sandbox,
             },
             "training": {
                 "current": parts.trainer.current,
                 "pid": parts.training_engine.pid,
                 "rss": parts.training_engine.rss(),
                 "starts": parts.training_engine.starts,
+                "sandbox": parts.training_engine.sandbox,
             },
             "dht": parts.network.dht_facts(),
             "uptime": round(time.monotonic() - parts.started, 3),

@@ -151,6 +151,10 @@ class Client:
         """What the node is and does."""
         return dict(self.json("GET", "/v1/status"))
 
+    def doctor(self) -> Iterator[Event]:
+        """The daemon's half of a check-up: a ``check`` event a row, then how many of each state."""
+        return self.stream("GET", "/v1/doctor")
+
     def shutdown(self) -> None:
         """Ask the daemon to stop; it answers first and stops then."""
         self.json("POST", "/v1/shutdown")

@@ -157,7 +157,7 @@ def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
 
 
 def test_a_node_talks_to_its_peers_and_to_nobody_else(day: Day) -> None:
-    """No name is looked up and no socket goes anywhere but to the other daemon: no telemetry, no update check."""
+    """No name is looked up and no socket goes anywhere else: no telemetry, no search for updates."""
     both = (day.author, day.listener)
     known = {f"('127.0.0.1', {address.split('/')[4]})" for one in both for address in one.daemon.addresses}
     for one in both:
