@@ -22,7 +22,7 @@ from p2pvoice.node.drafts import Draft
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.store import plan_file
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
-from p2pvoice.protocol.errors import ConsentError
+from p2pvoice.protocol.errors import ConsentError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
     Engine,
@@ -124,7 +124,8 @@ async def _grow(
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
     """Publish a draft.
 
-    Raises ConsentError without a licence or a consent that permits an AI voice, before any work is done.
+    Raises ConsentError without a licence or a consent that permits an AI voice, and RevokedError for a voice that
+    was revoked as a whole, before any work is done.
     """
     if not wanted.license:
         raise ConsentError("a voice is published under a licence", hint="--license CC-BY-4.0")
@@ -140,6 +141,7 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
+        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
         await step({"step": "speaking the preview"})
         work = draft.folder / "publishing"
         try:
@@ -167,6 +169,14 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
         "bytes": sum(file.size for file in release.manifest.files),
         "announced": announced,
     }
+
+
+def _refuse_recalled(parts: Parts, slug: str) -> None:
+    """RevokedError when the whole voice was revoked: it does not come back under its name."""
+    stone = parts.catalog.tombstones.of_voice(parts.author, slug)
+    if stone is not None:
+        error = stone.error()
+        raise RevokedError(error.message, hint="import or train it under another name, and publish that")
 
 
 async def _speak_preview(parts: Parts, draft: Draft, work: Path, step: Step) -> None:

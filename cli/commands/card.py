@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from p2pvoice.cli.commands.recall import refuse_revoked
 from p2pvoice.cli.commands.voices import bare_tags
 from p2pvoice.cli.output import Output, date, json_option, printable, seconds, size
 from p2pvoice.cli.report import value_of
@@ -17,6 +18,7 @@ from p2pvoice.node.rpc.client import Client
 def card(output: Output, voice: str) -> None:
     """Print a release's card as Markdown: who, how it was made, what was measured."""
     found = Client().show(voice)
+    refuse_revoked(found)
     if output.as_json:
         output.document(found)
         return

@@ -128,6 +128,7 @@ class Shelf:
         self.heads: dict[tuple[str, str], bytes] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
         self.finished: list[str] = []
+        self.heard: list[bytes] = []
         self.served = 0
         self.asked = 0
         self.hung = trio.Event()
@@ -162,6 +163,14 @@ class Shelf:
 
     async def get_head(self, author: str, slug: str) -> bytes | None:
         return self.heads.get((author, slug))
+
+    async def get_revocations(
+        self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        return (), ()
+
+    async def hear(self, record: bytes) -> None:
+        self.heard.append(record)
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         self.asked += 1
