@@ -67,6 +67,9 @@ TELL_PEERS = 64
 #: Seconds one peer may take to be told.
 TELL_TIMEOUT = 10.0
 
+#: Seconds of that a node waits that does not know a single peer yet.
+JOIN_WAIT = 3.0
+
 #: Seconds a revocation waits for the DHT to have taken it before it is answered.
 ANNOUNCE_WAIT = 20.0
 
@@ -293,6 +296,7 @@ class Recall:
                 log.info("a look-up of revocations failed: %s", error)
 
         with trio.move_on_after(INQUIRE_TIMEOUT):
+            await self._joined()
             async with trio.open_nursery() as everybody:
                 for peer in self._neighbours()[:INQUIRE_PEERS]:
                     everybody.start_soon(ask, peer)
@@ -332,6 +336,7 @@ class Recall:
                 everybody.cancel_scope.cancel()
 
         with trio.move_on_after(INQUIRE_TIMEOUT):
+            await self._joined()
             async with trio.open_nursery() as everybody:
                 for peer in self._neighbours()[:INQUIRE_PEERS]:
                     everybody.start_soon(ask, peer)
@@ -406,6 +411,12 @@ class Recall:
                         await self.hear(record)
             except P2PVoiceError as error:
                 log.info("peer %s was not asked for revocations: %s", peer.peer_id, error.message)
+
+    async def _joined(self) -> None:
+        """A node that has only just started finds its way into the DHT first."""
+        if not self._host.kad.table_size():
+            with trio.move_on_after(JOIN_WAIT):
+                await self._host.joined.wait()
 
     def _neighbours(self) -> list[PeerInfo]:
         names = self._host.peers.best_first(self._host.connected())

@@ -129,6 +129,7 @@ class Shelf:
         self.chunks: dict[tuple[bytes, int], bytes] = {}
         self.finished: list[str] = []
         self.heard: list[bytes] = []
+        self.revoked: list[bytes] = []
         self.served = 0
         self.asked = 0
         self.hung = trio.Event()
@@ -156,6 +157,7 @@ class Shelf:
             tuple(self.releases[name] for name in page),
             tuple(self.heads.values())[:limit],
             page[-1] if len(names) > limit else "",
+            tuple(self.revoked),
         )
 
     async def get_release(self, release: str) -> bytes | None:
