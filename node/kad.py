@@ -122,7 +122,7 @@ class HeadValidator(Validator):
 
 
 class RevocationValidator(Validator):
-    """Lets a record into ``/p2pvoice/revocation/<signer>/…`` only with that signer's signature, for that place."""
+    """Lets a record into ``/p2pvoice/revocation/…`` only where its signer and what it revokes hash to the key."""
 
     def validate(self, key: str, value: bytes) -> None:
         """Raise when the value may not stand under the key; libp2p refuses the record then."""

@@ -19,10 +19,9 @@ from p2pvoice.protocol.fields import Fields, check_text
 from p2pvoice.protocol.ids import (
     DIGEST_SIZE,
     PUBLIC_KEY_SIZE,
-    author_id,
     check_slug,
     cid_of,
-    parse_author_id,
+    digest_of,
     parse_release_id,
 )
 from p2pvoice.protocol.manifest import TIME_LIMIT, Manifest, Release
@@ -53,6 +52,8 @@ SIGNED_CONSENT = "signed"
 
 REVOCATION_NAMESPACE = b"/p2pvoice/revocation/"
 """What the DHT keys of revocations begin with."""
+
+_KEY_DOMAIN = b"p2pvoice/key/revocation/1\0"
 
 
 @dataclass(frozen=True)
@@ -206,14 +207,14 @@ def revokes(revocation: Revocation, release: Release) -> bool:
 def revocation_key(signer: bytes, author: bytes, slug: str, release: str | None = None) -> bytes:
     """The DHT key of one signer's revocation of a release, or of a whole voice.
 
-    It begins with the signer, so only that key can put something there.
+    The signer is hashed into it, so nobody else's record can stand there. A hash, because libp2p answers for no
+    key of more than 128 bytes.
     """
     if release is not None:
-        parse_release_id(release)
-        tail = release
+        what = b"release\0" + parse_release_id(release)
     else:
-        tail = f"{author_id(author)}/{check_slug(slug)}"
-    return REVOCATION_NAMESPACE + f"{author_id(signer)}/{tail}".encode("ascii")
+        what = b"voice\0" + author + check_slug(slug).encode("ascii")
+    return REVOCATION_NAMESPACE + digest_of(_KEY_DOMAIN + signer + what).hex().encode("ascii")
 
 
 def key_of(revocation: Revocation) -> bytes:
@@ -231,23 +232,6 @@ def keys_to_ask(release: Release) -> tuple[bytes, ...]:
         if signer is not None
         for name in (release.id, None)
     )
-
-
-def parse_revocation_key(key: bytes) -> tuple[bytes, bytes | None, str]:
-    """The signer inside a revocation's DHT key, and the author and slug, or None and a release id.
-
-    UsageError for any other key.
-    """
-    if not key.startswith(REVOCATION_NAMESPACE) or not key.isascii():
-        raise UsageError("not the key of a revocation")
-    parts = key.removeprefix(REVOCATION_NAMESPACE).decode("ascii").split("/")
-    signer = parse_author_id(parts[0])
-    if len(parts) == 2:
-        parse_release_id(parts[1])
-        return signer, None, parts[1]
-    if len(parts) == 3:
-        return signer, parse_author_id(parts[1]), check_slug(parts[2])
-    raise UsageError("not the key of a revocation")
 
 
 def _optional_cid(fields: Fields, key: str) -> str | None:

@@ -23,6 +23,7 @@ from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.kad import RecordValidator
 from p2pvoice.protocol.errors import NetworkError, NoPeersError, P2PVoiceError, RefusedError, RevokedError
+from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.messages import GetRevocations
 from p2pvoice.protocol.revocation import Revocation, key_of, sign_revocation
@@ -78,9 +79,23 @@ async def test_a_record_stands_in_the_dht_under_its_signers_key(network: Network
                 revocation = made(voice, key, whole=whole)
                 data = sign_revocation(revocation, key)
                 assert await announcer.done([announcer.revocation(key_of(revocation), data)], 20)
+                c.kad.forget(key_of(revocation))  # what was put with c itself, as one of the nearest
                 assert await find_revocation(c, key_of(revocation)) == data
             assert await find_revocation(c, key_of(made(voice, STRANGER))) is None
         nursery.cancel_scope.cancel()
+
+
+async def test_libp2p_does_not_answer_for_a_long_key(network: Network, publish: Make) -> None:
+    """Why the keys of revocations are hashes; a head of a very long slug is found by asking its providers."""
+    key = Ed25519PrivateKey.generate()
+    async with network(2) as (a, c):
+        with trio.fail_after(30):
+            for slug, found in (("s" * 56, True), ("s" * 57, False)):
+                voice = publish(key=key, slug=slug)
+                place = head_key(voice.release.manifest.author, slug)
+                a.kad.dht.value_store.put(place, voice.head)
+                assert (len(place) <= 128) is found
+                assert (await c.kad.get(place) is not None) is found
 
 
 async def test_forged_records_are_refused_by_strangers(network: Network, publish: Make) -> None:

@@ -12,7 +12,7 @@ from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import ManifestError, RefusedError, SignatureError, UsageError
-from p2pvoice.protocol.ids import author_id, cid_of, digest_of
+from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.manifest import Release, sign_manifest
 
 NOW = 1_790_000_000
@@ -248,25 +248,21 @@ def test_who_publishes_anew_is_not_hit_by_the_files(make, key, make_manifest) ->
 
 
 def test_keys(make, key, other_key, release) -> None:
-    one, whole = make(), make(other_key, release=None)
-    assert r.key_of(one).decode() == f"/p2pvoice/revocation/{author_id(public(key))}/{release.id}"
-    assert r.key_of(whole).decode() == (
-        f"/p2pvoice/revocation/{author_id(public(other_key))}/{author_id(public(key))}/storyteller"
-    )
-    assert r.parse_revocation_key(r.key_of(one)) == (public(key), None, release.id)
-    assert r.parse_revocation_key(r.key_of(whole)) == (public(other_key), public(key), "storyteller")
     asked = r.keys_to_ask(release)
+    made = (make(), make(release=None), make(other_key), make(other_key, release=None))
+    assert {r.key_of(one) for one in made} == set(asked)
     assert len(asked) == 4
-    assert {r.key_of(made) for made in (one, whole, make(other_key), make(release=None))} == set(asked)
-
-
-@given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda tail: r.REVOCATION_NAMESPACE + tail))
-def test_foreign_keys_raise_only_usage_errors(raw: bytes) -> None:
-    with pytest.raises(UsageError):
-        r.parse_revocation_key(raw)
+    foreign = (make(STRANGER), make(slug="other", release=None), make(author=public(STRANGER), release=None))
+    for one in foreign:
+        assert r.key_of(one) not in asked
+    # libp2p 0.8.1 leaves a question for a longer key without an answer.
+    assert all(len(one) <= 128 for one in asked)
+    assert len({r.key_of(make(slug="s" * 63, release=None)), *asked}) == 5
 
 
 def test_release_names_are_checked(key) -> None:
     with pytest.raises(UsageError):
         r.revocation_key(public(key), public(key), "s", "nothing")
+    with pytest.raises(UsageError):
+        r.revocation_key(public(key), public(key), "S")
     assert r.revocation_key(public(key), public(key), "s", cid_of(digest_of(b"")))
