@@ -1,4 +1,7 @@
-"""Recall between real daemons: who revokes, who learns how, and what stops."""
+"""Recall between real daemons: who revokes, who learns how, and what stops.
+
+The slow ones say over processes what tests/net/test_recalling.py says over real hosts in one process.
+"""
 
 import shutil
 import time
@@ -196,6 +199,7 @@ def test_the_author_revokes_and_everybody_stops(
     assert b.client.status()["dht"]["keys"] == 1
 
 
+@pytest.mark.slow
 def test_one_who_was_away_learns_when_it_comes_back(
     daemons: Make, author: Daemon, published: tuple[Path, str]
 ) -> None:
@@ -213,6 +217,7 @@ def test_one_who_was_away_learns_when_it_comes_back(
     assert b.client.status()["dht"]["keys"] == 0
 
 
+@pytest.mark.slow
 def test_the_dht_tells_when_nobody_else_can(
     daemons: Make, author: Daemon, published: tuple[Path, str]
 ) -> None:
@@ -267,6 +272,7 @@ def test_the_subject_revokes_against_the_authors_will(
     assert a.client.status()["serving"] == 0
 
 
+@pytest.mark.slow
 def test_a_fetch_under_way_is_stopped(
     daemons: Make, encoder: Path, clip: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +290,7 @@ def test_a_fetch_under_way_is_stopped(
     assert b.client.voices() == []
 
 
+@pytest.mark.slow
 def test_rm_stops_serving_at_once(daemons: Make, encoder: Path, clip: Path, tmp_path: Path) -> None:
     a = daemons().start()
     install_encoder(a, encoder)
