@@ -83,12 +83,18 @@ Hear = Callable[[bytes], Awaitable[None]]
 
 
 async def query(
-    host: P2PHost, peer: PeerInfo, tags: Sequence[str], deliver: Deliver, *, limit: int, hear: Hear | None = None
+    host: P2PHost,
+    peer: PeerInfo,
+    tags: Sequence[str],
+    deliver: Deliver,
+    *,
+    limit: int,
+    hear: Hear | None = None,
 ) -> int:
     """Hand every release the peer offers under all of ``tags`` to ``deliver``; returns how many.
 
-    ``tags`` are canonical; ``hear`` gets the revocations that came along. Raises :class:`NetworkError` and its kin when the peer fails, and
-    :class:`RefusedError` when it lies; either is noted in the peer book.
+    ``tags`` are canonical; ``hear`` gets the revocations that came along. Raises :class:`NetworkError` and
+    its kin when the peer fails, and :class:`RefusedError` when it lies; either is noted in the peer book.
     """
     count, cursor = 0, ""
     with _noted(host, peer):
@@ -191,9 +197,9 @@ async def _prove(channel: Channel, wanted: GetRevocations) -> None:
             if has_say(revocation, proof) and _about(wanted, revocation, proof):
                 raise Recalled(data, revocation, proof)
         # An author needs no proof to revoke a voice that is named by its author.
-        if revocation.release is None and revocation.signer == revocation.author:
-            if wanted.author == author_id(revocation.author) and wanted.slug == revocation.slug:
-                raise Recalled(data, revocation, None)
+        named = (wanted.author, wanted.slug) == (author_id(revocation.author), revocation.slug)
+        if named and revocation.release is None and revocation.signer == revocation.author:
+            raise Recalled(data, revocation, None)
 
 
 def _about(wanted: GetRevocations, revocation: Revocation, proof: Release) -> bool:

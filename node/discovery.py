@@ -208,8 +208,8 @@ async def find_releases(
 ) -> int:
     """Search the network for releases that carry all of ``tags``; how many peers answered.
 
-    Each release is delivered once, as soon as a peer's answer was verified; ``hear`` gets the revocations that
-    came beside releases. Without tags the connected
+    Each release is delivered once, as soon as a peer's answer was verified; ``hear`` gets the revocations
+    that came beside releases. Without tags the connected
     peers are asked for whatever they offer. Raises nothing for peers that fail: they are noted in the book.
     """
     answered = 0
@@ -272,6 +272,8 @@ async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = 
 
 
 async def find_revocation(host: P2PHost, key: bytes) -> bytes | None:
-    """The signed revocation in the DHT under a key of :func:`keys_to_ask`, or None. Its signature is verified,
-    and that its signer is the one in the key."""
+    """The signed revocation in the DHT under a key, or None.
+
+    It is verified, and that its signer and what it revokes are those of the key.
+    """
     return await host.kad.get(key)

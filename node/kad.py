@@ -122,7 +122,7 @@ class HeadValidator(Validator):
 
 
 class RevocationValidator(Validator):
-    """Lets a record into ``/p2pvoice/revocation/…`` only where its signer and what it revokes hash to the key."""
+    """Lets a record into ``/p2pvoice/revocation/…`` only where its signer and its subject hash to the key."""
 
     def validate(self, key: str, value: bytes) -> None:
         """Raise when the value may not stand under the key; libp2p refuses the record then."""

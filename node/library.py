@@ -39,7 +39,7 @@ class Library(Protocol):
     async def get_revocations(
         self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
     ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        """Revocations of the releases and the voice, or the newest ones passed on; with releases as proofs."""
+        """Revocations of the releases and the voice, or the newest ones; with releases as proofs."""
 
     async def hear(self, record: bytes) -> None:
         """A peer tells of a revocation."""

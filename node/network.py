@@ -196,8 +196,8 @@ class Network:
     async def newest_head(self, author: str, slug: str, release: str | None) -> Head:
         """The newest head of a voice that the DHT or the release's providers know; remembered, too.
 
-        Raises NotFoundError when nobody knows one, StaleError when only old ones are replayed, and RevokedError
-        when somebody shows that the voice was revoked.
+        Raises NotFoundError when nobody knows one, StaleError when only old ones are replayed, and
+        RevokedError when somebody shows that the voice was revoked.
         """
         known = await trio.to_thread.run_sync(self._catalog.head, author, slug, limiter=self._disk)
         best: Head | None = known

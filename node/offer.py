@@ -31,7 +31,7 @@ class Offer:
         self._store = store
         self._catalog = catalog
         self._disk = disk
-        #: Told of the revocations that peers tell of; the daemon sets it when the part that judges them is there.
+        #: Told of the revocations that peers tell of; set when the part that judges them is there.
         self.hearer: Callable[[bytes], Awaitable[None]] | None = None
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
@@ -85,7 +85,7 @@ class Offer:
     async def get_revocations(
         self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
     ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        """Revocations of the releases and the voice, or the newest ones passed on; with releases as proofs."""
+        """Revocations of the releases and the voice, or the newest ones; with releases as proofs."""
 
         def read() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
             return self._catalog.tombstones.answer(releases, author, slug, proofs=proofs)

@@ -124,8 +124,8 @@ async def _grow(
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
     """Publish a draft.
 
-    Raises ConsentError without a licence or a consent that permits an AI voice, and RevokedError for a voice that
-    was revoked as a whole, before any work is done.
+    Raises ConsentError without a licence or a consent that permits an AI voice, and RevokedError for a voice
+    that was revoked as a whole, before any work is done.
     """
     if not wanted.license:
         raise ConsentError("a voice is published under a licence", hint="--license CC-BY-4.0")

@@ -127,9 +127,9 @@ class Tombstones:
     ) -> tuple[Tombstone | None, bool]:
         """Keep a revocation, and in the same transaction do what ``within`` does with the releases it hits.
 
-        Returns the tombstone and whether it is news; None when its signer has no say in any release given, or
-        when there is no room for one of so little concern. ``hits`` are the releases here that it takes out of
-        use, ``proof`` is one that shows who has a say. Raises what ``verify_revocation`` raises.
+        Returns the tombstone and whether it is news; None when its signer has no say in any release given,
+        or when there is no room for one of so little concern. ``hits`` are the releases here that it takes
+        out of use, ``proof`` is one that shows who has a say. Raises what ``verify_revocation`` raises.
         """
         revocation = verify_revocation(data)
         known = [hit.release for hit in hits] + ([proof] if proof is not None else [])
@@ -217,7 +217,7 @@ class Tombstones:
         return self._first(_HERE, tuple(row))
 
     def named(self, ref: str) -> tuple[Tombstone, str] | None:
-        """The tombstone of what VOICE names, and the id of the release that is meant, "" for a voice's name."""
+        """The tombstone of what VOICE names, and the id of the release meant, "" for a voice's name."""
         if len(ref) >= BEGINNING_MINIMUM and "/" not in ref:
             for table in ("recalled WHERE", "tombstones WHERE say=1 AND"):
                 row = self._database.row(
@@ -283,7 +283,8 @@ class Tombstones:
         """Records and proofs for a peer that asks; without anything asked, the newest ones passed on."""
         stones = [self.of_release(release) for release in releases]
         if author:
-            stones += [self.of_voice(author, slug), self._first("author=? AND slug=? AND say=1", (author, slug))]
+            stones.append(self.of_voice(author, slug))
+            stones.append(self._first("author=? AND slug=? AND say=1", (author, slug)))
         if not releases and not author:
             stones += self.passed_on()
         found = {stone.data: stone for stone in stones if stone is not None}
@@ -325,15 +326,16 @@ _JOIN = "r.signer=t.signer AND r.of_author=t.author AND r.of_slug=t.slug AND r.w
 def first_schema(connection: sqlite3.Connection) -> None:
     """The tables of tombstones, and of the releases they took out of use here.
 
-    ``release`` of a tombstone, and ``whole``, which names it, are "" where the whole voice is revoked. ``say``:
-    the signer was shown to have a say in the voice; ``subject``: to be its subject; ``binds``: the files are
-    refused under other names, too.
+    ``release`` of a tombstone, and ``whole``, which names it, are "" where the whole voice is revoked.
+    ``say``: the signer was shown to have a say in the voice; ``subject``: to be its subject; ``binds``: the
+    files are refused under other names, too.
     """
     for statement in (
         "CREATE TABLE tombstones(signer TEXT NOT NULL, author TEXT NOT NULL, slug TEXT NOT NULL,"
         " release TEXT NOT NULL, bundle TEXT NOT NULL, say INTEGER NOT NULL, subject INTEGER NOT NULL,"
-        " binds INTEGER NOT NULL, kind INTEGER NOT NULL, created INTEGER NOT NULL, learned INTEGER NOT NULL, name TEXT NOT NULL,"
-        " data BLOB NOT NULL, PRIMARY KEY(signer, author, slug, release))",
+        " binds INTEGER NOT NULL, kind INTEGER NOT NULL, created INTEGER NOT NULL,"
+        " learned INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,"
+        " PRIMARY KEY(signer, author, slug, release))",
         "CREATE INDEX tombstones_by_voice ON tombstones(author, slug)",
         "CREATE INDEX tombstones_by_slug ON tombstones(slug)",
         "CREATE INDEX tombstones_by_release ON tombstones(release)",
@@ -369,11 +371,12 @@ def _remember(
     connection: sqlite3.Connection, release: Release, place: Sequence[str], offered: bool, *, keep: bool
 ) -> None:
     manifest, data = release.manifest, release.envelope.to_bytes() if keep else None
+    tags = "\n".join(manifest.tags)
     connection.execute(
         f"INSERT INTO recalled(release, author, slug, {_KEY}, tags, offered, data)"
         " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(release) DO UPDATE SET"
         " offered=max(offered, excluded.offered), data=coalesce(data, excluded.data)",
-        (release.id, author_id(manifest.author), manifest.slug, *place, "\n".join(manifest.tags), offered, data),
+        (release.id, author_id(manifest.author), manifest.slug, *place, tags, offered, data),
     )
 
 

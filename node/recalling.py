@@ -188,7 +188,7 @@ class Recall:
             log.info("not telling peers of a revocation: too many at once")
 
     async def hear(self, record: bytes) -> None:
-        """Somebody tells of a revocation: taken when it concerns a release here, else kept in mind for a while.
+        """Somebody tells of a revocation: taken when it concerns a release here, else kept in mind a while.
 
         Raises ManifestError or SignatureError for what is no revocation.
         """
@@ -224,7 +224,7 @@ class Recall:
         subject = subject_key(manifest) == mine
         if mine != manifest.author and not subject:
             raise PolicyError(
-                f"only the author of {manifest.name} can revoke it, or the person whose key signed its consent",
+                f"only the author of {manifest.name} can revoke it, or whose key signed its consent",
                 hint=f"p2pvoice rm {release.id}   (to remove your own copy)",
             )
         try:
@@ -240,7 +240,8 @@ class Recall:
         except ManifestError as error:
             raise UsageError(error.message) from error
         await step({"step": "signing"})
-        stone = await self.take(sign_revocation(revocation, self._identity.author), kind=Kind.OWN, proof=release)
+        data = sign_revocation(revocation, self._identity.author)
+        stone = await self.take(data, kind=Kind.OWN, proof=release)
         assert stone is not None
         await step({"step": "telling peers"})
         told = await self._tell(stone.data)
@@ -250,7 +251,7 @@ class Recall:
         return stone.facts() | {"revoked": release.id, "told": told, "announced": announced}
 
     def announce_all(self) -> None:
-        """Keep the records in the DHT that this node answers for; to be called once at the start. Blocking."""
+        """Keep the records in the DHT that this node answers for; once, at the start. Blocking."""
         for stone in self._stones.passed_on(ASK_RELEASES):
             self._announcer.revocation(key_of(stone.revocation), stone.data)
 

@@ -143,9 +143,9 @@ async def _known(parts: Parts, ref: str, *, prefer_installed: bool) -> Release:
                 raise revoked[0].error() from None
             raise
         # A bare name that stood for a voice which was revoked does not become another author's voice.
-        if revoked is not None and ref == found.manifest.slug:
-            if revoked[0].revocation.author != found.manifest.author:
-                raise revoked[0].error()
+        other = revoked is not None and revoked[0].revocation.author != found.manifest.author
+        if revoked is not None and other and ref == found.manifest.slug:
+            raise revoked[0].error()
         return found
 
     release: Release = await disk(parts, look)

@@ -1,4 +1,4 @@
-"""Revocations: the signed records with which an author, or the person whose voice it is, calls a release back.
+"""Revocations: signed records with which an author, or the person whose voice it is, calls a release back.
 
 For signing and verifying them, and for deciding whom a revocation concerns: only the author of a voice, and
 the subject who signed the consent inside its releases, can revoke. A revocation never expires and cannot be
@@ -60,9 +60,9 @@ _KEY_DOMAIN = b"p2pvoice/key/revocation/1\0"
 class Revocation:
     """What is revoked, by which key, when and why.
 
-    ``signer`` is the key that signs: the author's own or the subject's. ``author`` and ``slug`` name the voice;
-    ``release`` one release of it, or None for every release it has and will have. ``bundle`` names the files,
-    so that they can be refused under another name too. ``created`` is in seconds since 1970.
+    ``signer`` is the key that signs: the author's own or the subject's. ``author`` and ``slug`` name the
+    voice; ``release`` one release of it, or None for every release it has and will have. ``bundle`` names the
+    files, so that they can be refused under another name too. ``created`` is in seconds since 1970.
     """
 
     signer: bytes
@@ -207,8 +207,8 @@ def revokes(revocation: Revocation, release: Release) -> bool:
 def revocation_key(signer: bytes, author: bytes, slug: str, release: str | None = None) -> bytes:
     """The DHT key of one signer's revocation of a release, or of a whole voice.
 
-    The signer is hashed into it, so nobody else's record can stand there. A hash, because libp2p answers for no
-    key of more than 128 bytes.
+    The signer is hashed into it, so nobody else's record can stand there. A hash, because libp2p answers for
+    no key of more than 128 bytes.
     """
     if release is not None:
         what = b"release\0" + parse_release_id(release)

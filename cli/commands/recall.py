@@ -1,4 +1,7 @@
-"""Calling a voice back: `revoke`, and `revocations`, which lists what was. Follows specs/cli.md and specs/recall.md."""
+"""Calling a voice back: `revoke`, and `revocations`, which lists what was.
+
+Follows specs/cli.md and specs/recall.md.
+"""
 
 import sys
 from typing import Any
@@ -11,8 +14,8 @@ from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import RevokedError, UsageError, from_dict
 
 WARNING = (
-    "A revocation cannot be taken back. Nodes that hear of it stop finding, fetching, speaking and serving the voice; "
-    "copies whose nodes never hear of it stay."
+    "A revocation cannot be taken back. Nodes that hear of it stop finding, fetching, speaking and serving "
+    "the voice; copies whose nodes never hear of it stay."
 )
 """What is said before a person confirms."""
 
@@ -30,8 +33,8 @@ BY = {"author": "its author", "subject": "the person whose voice it is"}
 def revoke(output: Output, voice: str, whole: bool, reason: str, yes: bool) -> None:
     """Call a release back, or with --all the whole voice.
 
-    The author can, and so can the person whose key signed the consent. It cannot be taken back, and what others
-    hold cannot be reached: nodes that hear of it stop, the rest go on.
+    The author can, and so can the person whose key signed the consent. It cannot be taken back, and what
+    others hold cannot be reached: nodes that hear of it stop, the rest go on.
     """
     if not yes:
         confirm(output, voice, whole)

@@ -57,7 +57,8 @@ def test_a_revoked_release_does_not_get_in_again(catalog: Catalog, stones: Tombs
     release = make_release(AUTHOR)
     later = make_release(AUTHOR, content=b"retrained", created=NOW + 1)
     catalog.add_release(data_of(release))
-    stone, new = stones.add(make_revocation(release, AUTHOR, reason="not like me"), Kind.SEEN, [seen(release)])
+    data = make_revocation(release, AUTHOR, reason="not like me")
+    stone, new = stones.add(data, Kind.SEEN, [seen(release)])
     assert stone is not None
     assert new
     for call in (
@@ -278,7 +279,8 @@ def test_names_of_what_was_revoked(stones: Tombstones) -> None:
         found = stones.named(ref)
         assert found is not None
         assert found[1] == release.id
-    for ref in ("storyteller", f"{author}/storyteller", f"{author.removeprefix('did:key:')[:12]}/storyteller"):
+    short = author.removeprefix("did:key:")[:12]
+    for ref in ("storyteller", f"{author}/storyteller", f"{short}/storyteller"):
         found = stones.named(ref)
         assert found is not None
         assert (found[0].revocation.release, found[1]) == (release.id, "")
