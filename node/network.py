@@ -177,6 +177,11 @@ class Network:
         Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked, and
         RevokedError when somebody shows that it was revoked.
         """
+        stone = await trio.to_thread.run_sync(
+            self._catalog.tombstones.of_release, identifier, limiter=self._disk
+        )
+        if stone is not None:
+            raise stone.error()
         providers = await find_providers(self._host, identifier)
         if not providers:
             await self.recall.seek(identifier)

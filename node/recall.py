@@ -135,6 +135,8 @@ class Tombstones:
         known = [hit.release for hit in hits] + ([proof] if proof is not None else [])
         shown = [release for release in known if has_say(revocation, release)]
         by_files = [release for release in known if revokes(revocation, release)]
+        if proof not in (*shown, *by_files):
+            known = [hit.release for hit in hits]
         # An author's own key needs no proof: what it signs can hit nothing but its own releases.
         say = bool(shown) or revocation.signer == revocation.author
         if not say and not by_files:
@@ -210,23 +212,23 @@ class Tombstones:
         return self._first("author=? AND slug=? AND release='' AND say=1", (author, slug))
 
     def of_release(self, identifier: str) -> Tombstone | None:
-        """The tombstone of a release that was known here, or whose id the revocation names."""
+        """The tombstone of a release that was known here.
+
+        That a record names an id is not enough: anyone can write somebody else's release into a revocation.
+        """
         row = self._database.row(f"SELECT {_KEY} FROM recalled WHERE release=?", (identifier,))
-        if row is None:
-            return self._first("release=? AND say=1", (identifier,))
-        return self._first(_HERE, tuple(row))
+        return self._first(_HERE, tuple(row)) if row is not None else None
 
     def named(self, ref: str) -> tuple[Tombstone, str] | None:
         """The tombstone of what VOICE names, and the id of the release meant, "" for a voice's name."""
         if len(ref) >= BEGINNING_MINIMUM and "/" not in ref:
-            for table in ("recalled WHERE", "tombstones WHERE say=1 AND"):
-                row = self._database.row(
-                    f"SELECT release FROM {table} release >= ? AND release < ? ORDER BY release LIMIT 1",
-                    (ref, ref + "\x7f"),
-                )
-                stone = self.of_release(str(row["release"])) if row is not None else None
-                if row is not None and stone is not None:
-                    return stone, str(row["release"])
+            row = self._database.row(
+                "SELECT release FROM recalled WHERE release >= ? AND release < ? ORDER BY release LIMIT 1",
+                (ref, ref + "\x7f"),
+            )
+            stone = self.of_release(str(row["release"])) if row is not None else None
+            if row is not None and stone is not None:
+                return stone, str(row["release"])
         author, slash, slug = ref.rpartition("/")
         if author and not author.startswith(_DID):
             author = _DID + author

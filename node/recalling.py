@@ -121,7 +121,7 @@ class Recall:
         Raises ManifestError or SignatureError for what is no revocation. Not to be cancelled half-way.
         """
 
-        def work() -> tuple[Tombstone | None, bool, list[Hit]]:
+        def work() -> tuple[Tombstone | None, bool, list[Hit], str]:
             hits = self._hits(verify_revocation(data), proof, own=kind is Kind.OWN)
 
             def drop(connection: sqlite3.Connection) -> None:
@@ -131,14 +131,20 @@ class Recall:
             stone, new = self._stones.add(data, kind, hits, proof, within=drop)
             for hit in hits if stone is not None else ():
                 shutil.rmtree(self._voices / hit.release.id, ignore_errors=True)
-            return stone, new, hits
+            head = None
+            if stone is not None:
+                voice = stone.revocation
+                head = self._catalog.head(author_id(voice.author), voice.slug)
+            return stone, new, hits, head.release if head is not None else ""
 
         with trio.CancelScope(shield=True):
-            stone, new, hits = await trio.to_thread.run_sync(work, limiter=self._disk)
+            stone, new, hits, newest = await trio.to_thread.run_sync(work, limiter=self._disk)
         if stone is None:
             return None
         for hit in hits:
-            self._withdraw(hit.release, hit.release.manifest.author == self._identity.author_public)
+            # The head of our own voice goes with the release it names; an older one goes without.
+            own = hit.release.manifest.author == self._identity.author_public
+            self._withdraw(hit.release, own and newest in ("", hit.release.id))
             for scope in self._fetching.get(hit.release.id, ()):
                 scope.cancel()
         if new:

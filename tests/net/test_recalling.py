@@ -23,6 +23,7 @@ from p2pvoice.node.recall import Kind
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.protocol.errors import NoPeersError, NotFoundError, PolicyError, RevokedError
+from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.manifest import FileEntry, Release
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
 
@@ -119,6 +120,23 @@ async def test_told_asked_and_gone(network: Make, publish: Make, tmp_path: Path)
                     assert stone.kind is Kind.SEEN
                     with pytest.raises(RevokedError, match="enough"):
                         await c.network.find_release(release.id)
+
+
+async def test_the_head_goes_with_the_release_it_names(
+    network: Make, publish: Make, tmp_path: Path
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    old, new = publish(key=key), publish(key=key, seed=1, sequence=2)
+    place = head_key(old.release.manifest.author, old.release.manifest.slug)
+    async with network(1) as hosts, running(hosts[0], tmp_path / "a", key) as a:
+        a.hold(old, tmp_path)
+        a.hold(new, tmp_path)
+        with trio.fail_after(30):
+            await revoke(a, old.release)
+            assert place in a.network._announcer._items
+            assert [held.release for held in a.catalog.installed()] == [new.release.id]
+            await revoke(a, new.release)
+            assert place not in a.network._announcer._items
 
 
 async def test_a_newcomer_who_asks_is_shown(network: Make, publish: Make, tmp_path: Path) -> None:

@@ -132,6 +132,20 @@ def test_a_subject_of_one_voice_has_no_say_in_another(catalog: Catalog, stones: 
         assert found is None
 
 
+def test_an_author_cannot_name_somebody_elses_release(catalog: Catalog, stones: Tombstones) -> None:
+    """A record that is signed by the author it names, and names a release of another author."""
+    honest = make_release(AUTHOR)
+    signer = public(STRANGER)
+    trick = sign_revocation(Revocation(signer, signer, "mine", NOW, honest.id), STRANGER)
+    for proof in (None, honest):
+        assert stones.add(trick, Kind.ASKED, proof=proof)[0] is not None
+        assert stones.of_release(honest.id) is None
+        assert stones.named(honest.id) is None
+        assert stones.against(honest) is None
+        assert stones.answer([honest.id], "", "", proofs=True) == ((), ())
+    assert catalog.add_release(data_of(honest)).id == honest.id
+
+
 def test_files_under_another_name(catalog: Catalog, stones: Tombstones) -> None:
     release = make_release(AUTHOR, subject=SUBJECT)
     data = make_revocation(release, SUBJECT, files=True)
