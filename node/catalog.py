@@ -9,6 +9,7 @@ from threads. Follows specs/catalog.md.
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -119,6 +120,10 @@ class Catalog:
             "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
         )
         return [_open_release(bytes(row["data"])) for row in rows]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other threads out of the database for several calls."""
+        return self._database.alone()
 
     # -- heads -----------------------------------------------------------------------------------------
 

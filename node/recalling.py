@@ -122,13 +122,16 @@ class Recall:
         """
 
         def work() -> tuple[Tombstone | None, bool, list[Hit], str]:
-            hits = self._hits(verify_revocation(data), proof, own=kind is Kind.OWN)
+            revocation = verify_revocation(data)
 
             def drop(connection: sqlite3.Connection) -> None:
                 for hit in hits:
                     self._catalog.drop(connection, hit.release.id)
 
-            stone, new = self._stones.add(data, kind, hits, proof, within=drop)
+            # Nothing may get in between looking for what is hit and taking it out.
+            with self._catalog.alone():
+                hits = self._hits(revocation, proof, own=kind is Kind.OWN)
+                stone, new = self._stones.add(data, kind, hits, proof, within=drop)
             for hit in hits if stone is not None else ():
                 shutil.rmtree(self._voices / hit.release.id, ignore_errors=True)
             head = None
@@ -150,8 +153,9 @@ class Recall:
         if new:
             facts = {"slug": stone.revocation.slug, "release": stone.revocation.release}
             log.warning("revoked: %s", stone.error().message, extra=facts)
-        if new and stone.kind >= Kind.HELD:
-            self._pass_on(stone, offered=any(hit.offered for hit in hits))
+        # What was kept and not offered is nobody's business, revoked or not.
+        if new and (stone.kind is Kind.OWN or any(hit.offered for hit in hits)):
+            self._pass_on(stone)
         return stone
 
     def _hits(
@@ -185,9 +189,8 @@ class Recall:
     def _hit(self, release: Release) -> Hit:
         return Hit(release, self._catalog.is_installed(release.id), self._catalog.is_offered(release.id))
 
-    def _pass_on(self, stone: Tombstone, *, offered: bool) -> None:
-        if offered or stone.kind is Kind.OWN:
-            self._announcer.revocation(key_of(stone.revocation), stone.data)
+    def _pass_on(self, stone: Tombstone) -> None:
+        self._announcer.revocation(key_of(stone.revocation), stone.data)
         try:
             self._to_tell.send_nowait(stone.data)
         except trio.WouldBlock:

@@ -27,7 +27,7 @@ from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.manifest import FileEntry, Release
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
 
-from .test_recall import info
+from .test_recall import info, made
 
 Make = Callable[..., Any]
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
@@ -120,6 +120,24 @@ async def test_told_asked_and_gone(network: Make, publish: Make, tmp_path: Path)
                     assert stone.kind is Kind.SEEN
                     with pytest.raises(RevokedError, match="enough"):
                         await c.network.find_release(release.id)
+
+
+async def test_what_was_kept_for_oneself_is_not_passed_on(
+    network: Make, publish: Make, tmp_path: Path
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    voice = publish(key=key)
+    record = sign_revocation(made(voice, key), key)
+    async with network(1) as hosts, running(hosts[0], tmp_path / "b") as b:
+        release = b.hold(voice, tmp_path)
+        b.catalog.install(release, seed=False)
+        b.network.withdraw(release)
+        await b.network.recall.hear(record)
+        (stone,) = b.catalog.tombstones.all()
+        assert stone.kind is Kind.HELD
+        assert b.network.dht_facts()["keys"] == 0
+        assert b.network.recall._telling.statistics().current_buffer_used == 0
+        assert b.catalog.tombstones.passed_on() == []
 
 
 async def test_the_head_goes_with_the_release_it_names(
