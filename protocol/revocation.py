@@ -150,7 +150,7 @@ def subject_key(manifest: Manifest) -> bytes | None:
 
     None without one, for one that is not in form, and for one given to another author.
     """
-    signed = manifest.consent.extra.get(SIGNED_CONSENT)
+    signed = manifest.consent.to_map().get(SIGNED_CONSENT)
     if not isinstance(signed, bytes):
         return None
     return _signer_of(signed, manifest.author)

@@ -19,9 +19,15 @@ def public(key: Ed25519PrivateKey) -> bytes:
 
 def signed_consent(subject: Ed25519PrivateKey, author: bytes) -> ConsentDeclaration:
     """A declaration with the consent that a subject signed for an author."""
-    payload = encode({"v": 1, "author": author, "subject": public(subject)})
-    signed = seal("consent", payload, subject).to_bytes()
-    return ConsentDeclaration("named", True, subject_name="Somebody", extra={"signed": signed})
+    payload = encode(
+        {
+            "v": 1, "min_reader": 1, "author": author, "subject": public(subject), "subject_name": "Somebody",
+            "scope": [], "references_may_travel": True, "ai_voice_permission": True, "data_sources": [],
+            "statement": "I agree.", "language": "en", "created": NOW,
+        }
+    )  # fmt: skip
+    declared = ConsentDeclaration("named", True, subject_name="Somebody").to_map()
+    return ConsentDeclaration.from_map(declared | {"signed": seal("consent", payload, subject).to_bytes()})
 
 
 def make_release(

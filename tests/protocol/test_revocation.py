@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from p2pvoice.protocol import revocation as r
 from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.consent import ConsentDeclaration
-from p2pvoice.protocol.envelope import seal
+from p2pvoice.protocol.envelope import open_envelope, seal
 from p2pvoice.protocol.errors import ManifestError, RefusedError, SignatureError, UsageError
 from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.manifest import Release, sign_manifest
@@ -25,9 +25,15 @@ def public(key: Ed25519PrivateKey) -> bytes:
 
 def consent(subject: Ed25519PrivateKey, author: bytes, **more: object) -> ConsentDeclaration:
     """A consent that the subject signed for an author."""
-    payload = encode({"v": 1, "author": author, "subject": public(subject), **more})
-    signed = seal("consent", payload, subject).to_bytes()
-    return ConsentDeclaration("named", True, subject_name="Somebody", extra={"signed": signed})
+    payload = encode(
+        {
+            "v": 1, "min_reader": 1, "author": author, "subject": public(subject), "subject_name": "Somebody",
+            "scope": [], "references_may_travel": True, "ai_voice_permission": True, "data_sources": [],
+            "statement": "I agree.", "language": "en", "created": NOW, **more,
+        }
+    )  # fmt: skip
+    declared = ConsentDeclaration("named", True, subject_name="Somebody").to_map()
+    return ConsentDeclaration.from_map(declared | {"signed": seal("consent", payload, subject).to_bytes()})
 
 
 @pytest.fixture(scope="module")
@@ -198,9 +204,11 @@ def test_what_is_no_signed_consent_gives_nobody_a_say(make, key, make_manifest, 
 
 
 def test_a_signed_consent_of_the_limit_and_one_past_it(key, other_key, make_manifest) -> None:
-    base = len(encode({"v": 1, "author": public(key), "subject": public(other_key), "pad": b"x" * 300})) - 300
+    room = 7000
+    signed = consent(other_key, public(key), pad=b"x" * room).to_map()["signed"]
+    room += r.CONSENT_LIMIT - len(open_envelope(signed, kind="consent", limit=r.CONSENT_LIMIT).payload)
     for size, expected in ((0, public(other_key)), (1, None)):
-        declared = consent(other_key, public(key), pad=b"x" * (r.CONSENT_LIMIT - base + size))
+        declared = consent(other_key, public(key), pad=b"x" * (room + size))
         assert r.subject_key(make_manifest(consent=declared)) == expected
 
 
