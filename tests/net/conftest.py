@@ -81,6 +81,7 @@ def make_publication(
     sequence: int = 1,
     key: Ed25519PrivateKey | None = None,
     seed: int = 0,
+    consent: ConsentDeclaration | None = None,
 ) -> Publication:
     """A release whose files are seeded random bytes of the given sizes."""
     key = key or Ed25519PrivateKey.generate()
@@ -100,7 +101,7 @@ def make_publication(
         name=slug.title(),
         created=int(time.time()),
         license="CC-BY-4.0",
-        consent=ConsentDeclaration(subject="self", ai_voice_permission=True),
+        consent=consent or ConsentDeclaration(subject="self", ai_voice_permission=True),
         languages=("yue",),
         tags=tuple(tags),
         files=tuple(files),

@@ -27,6 +27,7 @@ from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.manifest import FileEntry, Release
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
 
+from ..node.recall_parts import signed_consent
 from .test_recall import info, made
 
 Make = Callable[..., Any]
@@ -138,6 +139,30 @@ async def test_what_was_kept_for_oneself_is_not_passed_on(
         assert b.network.dht_facts()["keys"] == 0
         assert b.network.recall._telling.statistics().current_buffer_used == 0
         assert b.catalog.tombstones.passed_on() == []
+
+
+async def test_the_subject_revokes_against_the_authors_will(
+    network: Make, publish: Make, tmp_path: Path
+) -> None:
+    key, subject = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    consent = signed_consent(subject, key.public_key().public_bytes_raw())
+    voice = publish(key=key, consent=consent)
+    later = publish(key=key, seed=1, sequence=2)
+    async with network(2) as hosts, running(hosts[0], tmp_path / "a", key) as a:
+        release = a.hold(voice, tmp_path)
+        async with running(hosts[1], tmp_path / "s", subject) as s:
+            s.hold(voice, tmp_path)
+            with trio.fail_after(30):
+                await revoke(s, release, whole=True)
+                await a.learned()
+            assert a.catalog.installed() == []
+            # Nor with another declaration, nor the same files under another key's name without one.
+            with pytest.raises(RevokedError, match="by the person whose voice it is"):
+                a.catalog.add_release(later.release.envelope.to_bytes())
+            copied = publish(key=STRANGER, slug="copied")
+            for node in (a, s):
+                with pytest.raises(RevokedError):
+                    node.catalog.add_release(copied.release.envelope.to_bytes())
 
 
 async def test_the_head_goes_with_the_release_it_names(

@@ -243,6 +243,7 @@ def test_the_dht_tells_when_nobody_else_can(
     assert e.client.status()["disk"]["files"] == 0
 
 
+@pytest.mark.slow
 def test_the_subject_revokes_against_the_authors_will(
     daemons: Make, author: Daemon, published: tuple[Path, str]
 ) -> None:
