@@ -9,10 +9,12 @@ from threads. Follows specs/catalog.md.
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
 from p2pvoice.node.database import Database
+from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
@@ -49,15 +51,21 @@ class Catalog:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        #: Asked before a release gets in or is installed.
+        self.tombstones = Tombstones(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 
     def add_release(self, data: bytes) -> Release:
-        """Verify a signed release and remember it. Raises what ``verify_release`` raises."""
+        """Verify a signed release and remember it.
+
+        Raises what ``verify_release`` raises, and RevokedError for a release that was revoked.
+        """
         release = verify_release(data)
         manifest = release.manifest
         now = int(self._clock())
         with self._database.write() as connection:
+            self.tombstones.check(release, installed=self.is_installed(release.id))
             known = connection.execute("SELECT 1 FROM releases WHERE id=?", (release.id,)).fetchone()
             connection.execute(
                 "INSERT INTO releases(id, author, slug, created, seen, data) VALUES (?,?,?,?,?,?)"
@@ -93,6 +101,29 @@ class Catalog:
         """Forget a release altogether."""
         with self._database.write() as connection:
             _delete(connection, identifier)
+
+    def drop(self, connection: sqlite3.Connection, identifier: str) -> None:
+        """Take a release out of use and forget it, inside a transaction of the caller's."""
+        connection.execute("DELETE FROM installed WHERE release=?", (identifier,))
+        _delete(connection, identifier)
+
+    def releases_of(self, author: str, slug: str) -> list[Release]:
+        """Every remembered release of a voice, newest first."""
+        rows = self._database.rows(
+            "SELECT data FROM releases WHERE author=? AND slug=? ORDER BY created DESC, id", (author, slug)
+        )
+        return [_open_release(bytes(row["data"])) for row in rows]
+
+    def releases_with(self, digest: bytes) -> list[Release]:
+        """Every remembered release that has a file."""
+        rows = self._database.rows(
+            "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
+        )
+        return [_open_release(bytes(row["data"])) for row in rows]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other threads out of the database for several calls."""
+        return self._database.alone()
 
     # -- heads -----------------------------------------------------------------------------------------
 
@@ -130,9 +161,13 @@ class Catalog:
     # -- installed voices --------------------------------------------------------------------------------
 
     def install(self, release: Release, *, seed: bool) -> None:
-        """Mark a release usable, after admission; an older release of the same voice stops being so."""
+        """Mark a release usable, after admission; an older release of the same voice stops being so.
+
+        Raises RevokedError for one that was revoked meanwhile.
+        """
         author = author_id(release.manifest.author)
         with self._database.write() as connection:
+            self.tombstones.check(release, installed=self.is_installed(release.id))
             connection.execute(
                 "DELETE FROM installed WHERE author=? AND slug=?", (author, release.manifest.slug)
             )

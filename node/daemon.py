@@ -6,8 +6,8 @@
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
-ask, to exchange.py and offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how one
-is made of clips, to enrol.py. Follows specs/daemon.md.
+ask, to exchange.py and offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how it
+is called back, to recalling.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
 """
 
 import argparse
@@ -68,6 +68,8 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.training_engine.run)
         nursery.start_soon(parts.trainer.run)
         nursery.start_soon(expiry.run, parts)
+        nursery.start_soon(parts.recall.run)
+        parts.recall.announce_all()
         for release in expiry.offered_releases(parts, time.time())[0]:
             parts.network.announce(release)
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
@@ -112,7 +114,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             announcer = Announcer(host)
-            server = ExchangeServer(host, Offer(store, catalog, disk))
+            offer = Offer(store, catalog, disk)
+            server = ExchangeServer(host, offer)
+            network = Network(host, announcer, server, catalog, identity, disk, home.voices)
+            offer.hearer = network.recall.hear
             server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(
@@ -139,7 +144,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 engine=engine,
                 training_engine=learning,
                 trainer=Trainer(trainings, drafts, learning, home.bases, disk, drafting),
-                network=Network(host, announcer, server, catalog, identity, disk),
+                network=network,
                 disk=disk,
                 drafting=drafting,
             )

@@ -67,6 +67,12 @@ class Database:
             except sqlite3.Error as error:
                 raise translate(error, self._path) from error
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other threads out for several statements: what was read still holds when it is used."""
+        with self._lock:
+            yield
+
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._lock:

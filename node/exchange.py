@@ -36,11 +36,14 @@ from p2pvoice.protocol.messages import (
     Fail,
     GetHead,
     GetRelease,
+    GetRevocations,
     HeadReply,
     Message,
     Query,
     QueryPage,
     ReleaseReply,
+    Revocations,
+    TellRevocation,
     Want,
     decode_message,
     encode_message,
@@ -119,8 +122,8 @@ class ExchangeServer:
                 return
             for _ in range(REQUESTS_PER_STREAM):
                 request = cast(
-                    "Query | GetRelease | GetHead | None",
-                    await self._request(channel, Query, GetRelease, GetHead),
+                    "Query | GetRelease | GetHead | GetRevocations | TellRevocation | None",
+                    await self._request(channel, Query, GetRelease, GetHead, GetRevocations, TellRevocation),
                 )
                 if request is None:
                     return
@@ -142,7 +145,9 @@ class ExchangeServer:
             await channel.send(encode_message(Fail.of(error)))
             return None
 
-    async def _answer(self, request: Query | GetRelease | GetHead) -> QueryPage | ReleaseReply | HeadReply:
+    async def _answer(
+        self, request: Query | GetRelease | GetHead | GetRevocations | TellRevocation
+    ) -> QueryPage | ReleaseReply | HeadReply | Revocations:
         match request:
             case Query():
                 return await self._page(request)
@@ -154,6 +159,12 @@ class ExchangeServer:
                 found = await self._library.get_head(request.author, request.slug)
                 if found is not None:
                     return HeadReply(found)
+            case GetRevocations(releases, author, slug, proofs):
+                known = await self._library.get_revocations(releases, author, slug, proofs=proofs)
+                return Revocations(*known)
+            case TellRevocation(record):
+                await self._library.hear(record)
+                return Revocations()
         raise NotFoundError("not held here")
 
     async def _page(self, query: Query) -> QueryPage:
@@ -162,7 +173,7 @@ class ExchangeServer:
         while True:
             page = await self._library.query(query.tags, limit, query.cursor)
             if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
-                return QueryPage(page.releases, page.heads, page.next)
+                return QueryPage(page.releases, page.heads, page.next, page.revocations)
             limit //= 2
 
     async def _exchange(self, channel: Channel) -> None:

@@ -115,6 +115,10 @@ class P2PHost:
         """Peers with an open connection."""
         return [str(p) for p in self.host.get_connected_peers()]
 
+    def coming(self) -> trio.Event:
+        """The event that is set when the next peer connects."""
+        return self._arrival
+
     async def arrival(self) -> None:
         """Wait until some peer is connected; returns at once when one is."""
         while not self.host.get_connected_peers():

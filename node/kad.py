@@ -25,6 +25,13 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError
 from p2pvoice.protocol.head import HEAD_LIMIT, Head, head_key, verify_head
+from p2pvoice.protocol.revocation import (
+    REVOCATION_LIMIT,
+    REVOCATION_NAMESPACE,
+    Revocation,
+    key_of,
+    verify_revocation,
+)
 
 KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
 """The DHT's protocol id: a network of its own, apart from IPFS."""
@@ -114,6 +121,55 @@ class HeadValidator(Validator):
         return head
 
 
+class RevocationValidator(Validator):
+    """Lets a record into ``/p2pvoice/revocation/…`` only where its signer and its subject hash to the key."""
+
+    def validate(self, key: str, value: bytes) -> None:
+        """Raise when the value may not stand under the key; libp2p refuses the record then."""
+        self._open(key, value)
+
+    def select(self, key: str, values: list[bytes]) -> int:
+        """The index of the value made last; of equals the LAST, as for heads."""
+        best, best_rank = -1, -1
+        for index, value in enumerate(values):
+            try:
+                created = self._open(key, value).created
+            except P2PVoiceError:
+                continue
+            if created >= best_rank:
+                best, best_rank = index, created
+        if best < 0:
+            raise RefusedError("none of the records is a valid revocation")
+        return best
+
+    def _open(self, key: str, value: bytes) -> Revocation:
+        if len(value) > REVOCATION_LIMIT:
+            raise RefusedError(f"a revocation of {len(value)} bytes, the limit is {REVOCATION_LIMIT}")
+        revocation = verify_revocation(value)
+        if key_of(revocation) != key.encode():
+            raise RefusedError("a revocation under another key than its own")
+        return revocation
+
+
+class RecordValidator(Validator):
+    """Every record of the ``/p2pvoice`` namespace: a head, or a revocation."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._heads = HeadValidator(clock)
+        self._revocations = RevocationValidator()
+
+    def validate(self, key: str, value: bytes) -> None:
+        """Raise when the value may not stand under the key; libp2p refuses the record then."""
+        self._of(key).validate(key, value)
+
+    def select(self, key: str, values: list[bytes]) -> int:
+        """The index of the best value."""
+        return self._of(key).select(key, values)
+
+    def _of(self, key: str) -> HeadValidator | RevocationValidator:
+        return self._revocations if key.startswith(REVOCATION_NAMESPACE.decode()) else self._heads
+
+
 class Kad:
     """The DHT of one host. Keys of providers are 32 bytes; keys of values are text under ``/p2pvoice``."""
 
@@ -123,7 +179,7 @@ class Kad:
         install()
         self._host = host
         self._dial = dial
-        self._validator = HeadValidator(clock)
+        self._validator = RecordValidator(clock)
         namespaces = NamespacedValidator({"p2pvoice": self._validator}, strict_validation=True)
         # ``validator_changed`` keeps libp2p from adding its own namespaces (pk, ipns), which we do not serve.
         self.dht = KadDHT(

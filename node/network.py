@@ -9,11 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 
-from p2pvoice.node.ask import SignedHead, fetch_manifest, get_head
+from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
 from p2pvoice.node.exchange import ExchangeServer
@@ -22,7 +23,8 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.peers import Fault
-from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, StaleError
+from p2pvoice.node.recalling import Recall
+from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, RevokedError, StaleError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import FileEntry, Release
@@ -47,6 +49,7 @@ class Network:
         catalog: Catalog,
         identity: Identity,
         disk: trio.CapacityLimiter,
+        voices: Path,
     ) -> None:
         self._host = host
         self._announcer = announcer
@@ -56,6 +59,16 @@ class Network:
         self._disk = disk
         #: Release -> its keys. The announcer counts users of a tag, so each release is told to it once.
         self._announced: dict[str, list[bytes]] = {}
+        #: Revocations: taking them in, and learning of them.
+        self.recall = Recall(
+            host,
+            announcer,
+            catalog,
+            identity,
+            voices,
+            disk,
+            lambda release, with_head: self.withdraw(release, with_head=with_head),
+        )
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -145,13 +158,18 @@ class Network:
         """Search the network; every release found is remembered and delivered. How many peers answered."""
 
         async def take(found: Found) -> None:
-            await self.remember(found.release, found.head)
-            await deliver(found.release)
+            try:
+                await self.remember(found.release, found.head)
+            except RevokedError as error:
+                log.info("peer %s offers what was revoked: %s", found.peer, error.message)
+                return
+            if await self.recall.judge(found.release):
+                await deliver(found.release)
 
-        return await find_releases(self._host, tags, take, timeout=seconds)
+        return await find_releases(self._host, tags, take, timeout=seconds, hear=self.recall.hear)
 
     async def remember(self, release: Release, head: SignedHead | None) -> None:
-        """Put a verified release and its head into the catalog."""
+        """Put a verified release and its head into the catalog. RevokedError for one that was revoked."""
 
         def keep() -> None:
             self._catalog.add_release(release.envelope.to_bytes())
@@ -166,21 +184,35 @@ class Network:
     async def find_release(self, identifier: str) -> Release:
         """Get a release by its id from whoever provides it, and remember it.
 
-        Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked.
+        Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked, and
+        RevokedError when somebody shows that it was revoked.
         """
+        stone = await trio.to_thread.run_sync(
+            self._catalog.tombstones.of_release, identifier, limiter=self._disk
+        )
+        if stone is not None:
+            raise stone.error()
         providers = await find_providers(self._host, identifier)
         if not providers:
+            await self.recall.seek(identifier)
             raise NotFoundError(
                 f"nobody in the network has the release {identifier}", hint="p2pvoice find --tag …"
             )
-        release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
+        try:
+            release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
+        except Recalled as recalled:
+            raise await self.recall.believe(recalled) from None
+        except (NotFoundError, NetworkError):
+            await self.recall.seek(identifier)
+            raise
         await self.remember(release, None)
         return release
 
     async def newest_head(self, author: str, slug: str, release: str | None) -> Head:
         """The newest head of a voice that the DHT or the release's providers know; remembered, too.
 
-        Raises NotFoundError when nobody knows one, and StaleError when only old ones are replayed.
+        Raises NotFoundError when nobody knows one, StaleError when only old ones are replayed, and
+        RevokedError when somebody shows that the voice was revoked.
         """
         known = await trio.to_thread.run_sync(self._catalog.head, author, slug, limiter=self._disk)
         best: Head | None = known
@@ -204,11 +236,14 @@ class Network:
             for info in providers[:ASK_LIMIT]:
                 try:
                     await consider(await get_head(self._host, info, author, slug, best))
+                except Recalled as recalled:
+                    raise await self.recall.believe(recalled) from None
                 except P2PVoiceError as error:
                     log.info("peer %s has no newer head: %s", info.peer_id, error.message)
         if isinstance(problem, StaleError) and best is known:
             raise problem
         if best is None:
+            await self.recall.seek(author=author, slug=slug)
             raise problem or NotFoundError(f"nobody knows a head of {author}/{slug}")
         return best
 

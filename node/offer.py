@@ -14,6 +14,7 @@ import trio
 
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
+from p2pvoice.node.recall import Kind
 from p2pvoice.node.store import Store
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError
@@ -41,6 +42,8 @@ class Offer:
         self._catalog = catalog
         self._disk = disk
         self._clock = clock
+        #: Told of the revocations that peers tell of; set when the part that judges them is there.
+        self.hearer: Callable[[bytes], Awaitable[None]] | None = None
 
     def _current(self, identifier: str) -> Release | None:
         """A release that is offered, unless its consent has expired; blocking."""
@@ -65,28 +68,55 @@ class Offer:
             head = self._catalog.head_bytes(author_id(release.manifest.author), release.manifest.slug)
             if head is not None:
                 heads.append(head)
-        return Page(tuple(releases), tuple(heads), found[wanted - 1] if len(found) > wanted else "")
+        revoked = self._catalog.tombstones.matching(tags) if not cursor else []
+        more = found[wanted - 1] if len(found) > wanted else ""
+        return Page(tuple(releases), tuple(heads), more, tuple(revoked))
 
     async def get_release(self, release: str) -> bytes | None:
-        """The signed envelope of an offered release."""
+        """The signed envelope of an offered release. RevokedError for one that was revoked."""
 
         def read() -> bytes | None:
-            if not self._catalog.is_offered(release) or self._current(release) is None:
+            if not self._catalog.is_offered(release):
+                stone = self._catalog.tombstones.of_release(release)
+                # What was merely remembered from a search is nothing this node could prove.
+                if stone is not None and stone.kind > Kind.SEEN:
+                    raise stone.error()
+                return None
+            if self._current(release) is None:
                 return None
             return self._catalog.release_bytes(release)
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
     async def get_head(self, author: str, slug: str) -> bytes | None:
-        """The newest head known of an offered voice."""
+        """The newest head known of an offered voice. RevokedError for a voice that was revoked."""
 
         def read() -> bytes | None:
             held = self._catalog.installed_release(author, slug)
-            if held is None or not held.seed or self._current(held.release) is None:
-                return None
-            return self._catalog.head_bytes(author, slug)
+            if held is not None and held.seed:
+                current = self._current(held.release) is not None
+                return self._catalog.head_bytes(author, slug) if current else None
+            stone = self._catalog.tombstones.of_voice(author, slug)
+            if stone is not None:
+                raise stone.error()
+            return None
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    async def get_revocations(
+        self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Revocations of the releases and the voice, or the newest ones; with releases as proofs."""
+
+        def read() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+            return self._catalog.tombstones.answer(releases, author, slug, proofs=proofs)
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    async def hear(self, record: bytes) -> None:
+        """A peer tells of a revocation."""
+        if self.hearer is not None:
+            await self.hearer(record)
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """One chunk of a file that an offered release uses."""

@@ -25,6 +25,7 @@ from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
     from p2pvoice.node.network import Network
+    from p2pvoice.node.recalling import Recall
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
 DISK_THREADS = 8
@@ -58,6 +59,11 @@ class Parts:
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
     #: One draft is imported, trained or published once at a time.
     drafting: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def recall(self) -> "Recall":
+        """Revocations: taking them in, and learning of them."""
+        return self.network.recall
 
     @property
     def author(self) -> str:

@@ -26,7 +26,7 @@ from p2pvoice.node.store import plan_file
 from p2pvoice.node.written import take
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
-from p2pvoice.protocol.errors import ConsentError
+from p2pvoice.protocol.errors import ConsentError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
     Engine,
@@ -140,7 +140,8 @@ def remove(folder: Path) -> None:
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
     """Publish a draft. An uploaded consent is gone afterwards, whatever happened.
 
-    Raises ConsentError without a licence or a consent that permits an AI voice, before any work is done.
+    Raises ConsentError without a licence or a consent that permits an AI voice, and RevokedError for a voice
+    that was revoked as a whole, before any work is done.
     """
     try:
         return await _publish(parts, wanted, step)
@@ -158,6 +159,7 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
+        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
         consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
         work = draft.folder / "publishing"
         await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
@@ -209,6 +211,14 @@ async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
         said = ConsentDeclaration(wanted.consent, claim.permission, subject_name=claim.subject_name)
         said.require_permission()
     return claim
+
+
+def _refuse_recalled(parts: Parts, slug: str) -> None:
+    """RevokedError when the whole voice was revoked: it does not come back under its name."""
+    stone = parts.catalog.tombstones.of_voice(parts.author, slug)
+    if stone is not None:
+        error = stone.error()
+        raise RevokedError(error.message, hint="import or train it under another name, and publish that")
 
 
 def _make_anew(folder: Path) -> None:

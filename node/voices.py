@@ -21,7 +21,14 @@ from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.consent_state import consent_facts, require_current
 from p2pvoice.protocol.consent_statement import verify_statement
-from p2pvoice.protocol.errors import NoPeersError, NotFoundError, P2PVoiceError, UsageError
+from p2pvoice.protocol.errors import (
+    NetworkError,
+    NoPeersError,
+    NotFoundError,
+    P2PVoiceError,
+    RevokedError,
+    UsageError,
+)
 from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import FileEntry, Release
 from p2pvoice.protocol.tags import canonical_tag
@@ -101,13 +108,10 @@ async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: fl
 async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
     """The release a reference names, asking the network when it is a whole name that is not known here.
 
-    Raises NotFoundError, or UsageError when the reference is ambiguous.
+    Raises NotFoundError, RevokedError, or UsageError when the reference is ambiguous.
     """
     try:
-        release: Release = await disk(
-            parts, lambda: parts.catalog.resolve(ref, prefer_installed=prefer_installed)
-        )
-        return release
+        return await _known(parts, ref, prefer_installed=prefer_installed)
     except NotFoundError:
         pass
     if _is(parse_release_id, ref):
@@ -116,16 +120,55 @@ async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> 
     if author and _is(parse_author_id, author) and _is(check_slug, slug):
         head = await parts.network.newest_head(author, slug, None)
         known: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
-        return known or await parts.network.find_release(head.release)
+        if known is not None:
+            return known
+        try:
+            return await parts.network.find_release(head.release)
+        except (NotFoundError, NetworkError):
+            await parts.recall.seek(head.release, author, slug)
+            raise
+    revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+    if revoked is not None:
+        raise revoked[0].error()
     raise NotFoundError(f"no voice by the name {ref!r} is known here", hint="p2pvoice find --tag …")
+
+
+async def _known(parts: Parts, ref: str, *, prefer_installed: bool) -> Release:
+    """The release here that a reference names. RevokedError when it was here and was revoked."""
+    stones = parts.catalog.tombstones
+
+    def look() -> Release:
+        revoked = stones.named(ref)
+        try:
+            found = parts.catalog.resolve(ref, prefer_installed=prefer_installed)
+        except NotFoundError:
+            # One release of a voice says nothing of the next: its name may mean a newer one in the network.
+            if revoked is not None and (revoked[1] or revoked[0].revocation.release is None):
+                raise revoked[0].error() from None
+            raise
+        # A bare name that stood for a voice which was revoked does not become another author's voice.
+        other = revoked is not None and revoked[0].revocation.author != found.manifest.author
+        if revoked is not None and other and ref == found.manifest.slug:
+            raise revoked[0].error()
+        return found
+
+    release: Release = await disk(parts, look)
+    return release
 
 
 async def resolve_installed(parts: Parts, ref: str) -> Release:
     """The installed release a reference names, to speak with or learn from.
 
-    Raises NotFoundError when the voice is not usable here yet, ConsentError when its consent has expired.
+    Raises NotFoundError when the voice is not usable here yet, RevokedError when it was revoked, ConsentError
+    when its consent has expired.
     """
-    release: Release = await disk(parts, lambda: parts.catalog.resolve(ref, prefer_installed=True))
+    try:
+        release = await _known(parts, ref, prefer_installed=True)
+    except NotFoundError:
+        revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+        if revoked is not None:
+            raise revoked[0].error() from None
+        raise
     if not await disk(parts, lambda: parts.catalog.is_installed(release.id)):
         raise NotFoundError(f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     require_current(release.manifest, time.time())
@@ -133,11 +176,19 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
 
 
 async def show(parts: Parts, ref: str) -> dict[str, Any]:
-    """Everything that can be said about a voice."""
-    release = await resolve(parts, ref)
+    """Everything that can be said about a voice; of one that was revoked, the tombstone's facts."""
+    try:
+        release = await resolve(parts, ref)
+    except RevokedError as error:
+        revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+        if revoked is None:
+            raise
+        facts: dict[str, Any] = revoked[0].facts()
+        return facts | {"release": revoked[1] or facts["release"], "revoked": error.to_dict() | facts}
     manifest = release.manifest
     found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
     return found | {
+        "revoked": None,
         "bundle": manifest.bundle_id,
         "engine": {
             "family": manifest.engine.family,
@@ -175,6 +226,7 @@ async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
     if file is None:
         raise NotFoundError(f"{release.manifest.name} has no preview")
     if not await disk(parts, lambda: parts.store.has(file.digest)):
+        await parts.recall.inquire(release)
         landing = Landing(parts.store, parts.disk, _silent)
         try:
             await parts.network.fetch(release.id, [file], landing)
@@ -193,43 +245,53 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
 
 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
-    """As :func:`fetch`, of a release that is known. ConsentError when its consent has expired."""
+    """As :func:`fetch`, of a release that is known.
+
+    RevokedError when it was revoked, or is meanwhile; ConsentError when its consent has expired.
+    """
     require_current(release.manifest, time.time())
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
-        started = trio.current_time()
-        files = sorted(release.manifest.files, key=_small_first)
-        report = None
-        if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
-            report = await _fetch_files(parts, release, files, tell)
-        transferred = trio.current_time()
-        await tell({"event": "progress", "step": "checking"})
-        previous = await disk(
-            parts,
-            lambda: parts.catalog.installed_release(
-                author_id(release.manifest.author), release.manifest.slug
-            ),
-        )
-        await admit(parts, release)
-        await disk(parts, lambda: parts.catalog.install(release, seed=seed))
-        if previous is not None and previous.release != release.id:
-            await _withdraw(parts, previous.release)
-        if seed:
-            parts.network.announce(release)
-        else:
-            parts.network.withdraw(release)
-        total = sum(file.size for file in files)
-        return {
-            "release": release.id,
-            "bytes_total": total,
-            "bytes_fetched": report.received if report else 0,
-            "bytes_reused": report.reused if report else total,
-            "transfer_seconds": round(transferred - started, 3),
-            "seconds": round(trio.current_time() - started, 3),
-            "peers": report.peers if report else {},
-            "dropped": report.dropped if report else {},
-            "seeding": seed,
-        }
+        await tell({"event": "progress", "step": "asking whether it was revoked"})
+        await parts.recall.inquire(release)
+        with parts.recall.fetching(release):
+            return await _fetch_and_admit(parts, release, seed=seed, tell=tell)
+
+
+async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
+    started = trio.current_time()
+    files = sorted(release.manifest.files, key=_small_first)
+    report = None
+    if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
+        report = await _fetch_files(parts, release, files, tell)
+    transferred = trio.current_time()
+    await tell({"event": "progress", "step": "checking"})
+    previous = await disk(
+        parts,
+        lambda: parts.catalog.installed_release(
+            author_id(release.manifest.author), release.manifest.slug
+        ),
+    )
+    await admit(parts, release)
+    await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+    if previous is not None and previous.release != release.id:
+        await _withdraw(parts, previous.release)
+    if seed:
+        parts.network.announce(release)
+    else:
+        parts.network.withdraw(release)
+    total = sum(file.size for file in files)
+    return {
+        "release": release.id,
+        "bytes_total": total,
+        "bytes_fetched": report.received if report else 0,
+        "bytes_reused": report.reused if report else total,
+        "transfer_seconds": round(transferred - started, 3),
+        "seconds": round(trio.current_time() - started, 3),
+        "peers": report.peers if report else {},
+        "dropped": report.dropped if report else {},
+        "seeding": seed,
+    }
 
 
 async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
@@ -241,6 +303,7 @@ async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
     if held is None:
         raise NotFoundError(f"{manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     await tell({"event": "progress", "step": "looking for a newer release"})
+    await parts.recall.inquire(release)
     head = await parts.network.newest_head(author, manifest.slug, held.release)
     if head.release == held.release:
         return {"release": held.release, "updated": False, "sequence": head.sequence}
@@ -273,6 +336,8 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     """Take a voice out of use, stop serving it, and free what no other voice needs."""
     try:
         release = await resolve(parts, ref, prefer_installed=True)
+    except RevokedError:
+        return await _remove_revoked(parts, ref)
     except NotFoundError as error:
         if any(ref in (one.slug, one.name) for one in await disk(parts, parts.trainings.all)):
             error.hint = f"there is a training of that name: p2pvoice trainings rm {ref}"
@@ -281,6 +346,45 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
         raise NotFoundError(f"{release.manifest.name} is not installed here")
     parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
+
+
+async def revoke(parts: Parts, ref: str, *, whole: bool, reason: str, tell: Tell) -> dict[str, Any]:
+    """Call a release back, or its whole voice, as its author or as the person whose voice it is."""
+
+    async def step(facts: Mapping[str, Any]) -> None:
+        await tell({"event": "progress", **facts})
+
+    try:
+        release = await resolve(parts, ref, prefer_installed=True)
+    except RevokedError:
+        # One release was revoked before, and now the whole voice is.
+        found = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+        kept = await disk(parts, lambda: parts.catalog.tombstones.releases(found[0])) if found else []
+        if not kept:
+            raise
+        release = next((one for one in kept if one.id == found[1]), kept[0])
+    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step)
+
+
+async def _remove_revoked(parts: Parts, ref: str) -> dict[str, Any]:
+    """Free the files of a voice that was revoked; its tombstone stays."""
+
+    def work() -> dict[str, Any] | None:
+        found = parts.catalog.tombstones.named(ref)
+        if found is None:
+            return None
+        stone, identifier = found
+        wanted, freed = parts.catalog.wanted_files(), 0
+        for release in parts.catalog.tombstones.releases(stone):
+            digests = [file.digest for file in release.manifest.files]
+            freed += parts.store.remove(digest for digest in digests if digest not in wanted)
+            identifier = identifier or release.id
+        return {"release": identifier, "slug": stone.revocation.slug, "freed": freed}
+
+    answer: dict[str, Any] | None = await disk(parts, work)
+    if answer is None:
+        raise NotFoundError(f"nothing of {ref!r} is here")
+    return answer
 
 
 async def _withdraw(parts: Parts, identifier: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from p2pvoice.cli.commands.recall import refuse_revoked
 from p2pvoice.cli.commands.voices import bare_tags
 from p2pvoice.cli.consent import rows as consent_rows
 from p2pvoice.cli.output import Output, date, json_option, printable, seconds, size
@@ -18,6 +19,7 @@ from p2pvoice.node.rpc.client import Client
 def card(output: Output, voice: str) -> None:
     """Print a release's card as Markdown: who, how it was made, what was measured."""
     found = Client().show(voice)
+    refuse_revoked(found)
     if output.as_json:
         output.document(found)
         return

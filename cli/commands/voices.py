@@ -117,10 +117,20 @@ def voice_of(event: Event) -> Summary:
 @json_option
 @click.pass_obj
 def show(output: Output, voice: str) -> None:
-    """Show everything a release says about itself."""
+    """Show everything a release says about itself.
+
+    Of one that was revoked: who revoked it, when and why (exit 5).
+    """
+    # Imported here because recall.py builds on this file.
+    from p2pvoice.cli.commands.recall import refuse_revoked, show_revoked
+
     found = Client().show(voice)
     if output.as_json:
         output.document(found)
+    elif found.get("revoked"):
+        show_revoked(output, found)
+    refuse_revoked(found)
+    if output.as_json:
         return
     show_voice(output, found)
     if found.get("installed"):

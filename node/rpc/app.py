@@ -63,6 +63,7 @@ def build_app(parts: Parts) -> ASGIApp:
         ("POST", "/v1/speak", voices.speak_text),
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),
+        ("GET", "/v1/revocations", voices.revocations),
         ("POST", "/v1/update", voices.update_all),
         ("GET", "/v1/voices/{rest:path}", voices.read_voice),
         ("POST", "/v1/voices/{rest:path}", voices.change_voice),

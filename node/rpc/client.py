@@ -235,6 +235,14 @@ class Client:
         """Bring one installed voice, or all of them, to its newest release."""
         return self.stream("POST", _voice(ref) + "/update" if ref else "/v1/update")
 
+    def revoke(self, ref: str, *, whole: bool = False, reason: str = "") -> Iterator[Event]:
+        """Call a release back, or its whole voice; for its author and for the person whose voice it is."""
+        return self.stream("POST", _voice(ref) + "/revoke", {"all": whole, "reason": reason})
+
+    def revocations(self) -> list[dict[str, Any]]:
+        """The revocations known here."""
+        return list(self.json("GET", "/v1/revocations")["revocations"])
+
     def remove(self, ref: str) -> dict[str, Any]:
         """Remove an installed voice from this home."""
         return dict(self.json("DELETE", _voice(ref)))

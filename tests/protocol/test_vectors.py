@@ -20,6 +20,7 @@ from p2pvoice.protocol import (
     label,
     manifest,
     messages,
+    revocation,
     tags,
     tensors,
 )
@@ -34,6 +35,9 @@ KINDS = {
         messages.ReleaseReply,
         messages.GetHead,
         messages.HeadReply,
+        messages.GetRevocations,
+        messages.Revocations,
+        messages.TellRevocation,
         messages.GetHave,
         messages.Have,
         messages.Want,
@@ -155,6 +159,28 @@ def test_head() -> None:
     assert head.release_key(vector["release"]).hex() == vector["release_key"]
     for tag, expected in vector["tag_keys"].items():
         assert head.tag_key(tag).hex() == expected
+
+
+def test_revocation() -> None:
+    vector = load("revocation")
+    release = manifest.verify_release(bytes.fromhex(vector["release"]))
+    for case in vector["revocations"]:
+        key = private_key(case)
+        fields = dict(case["fields"])
+        signer, author = key.public_key().public_bytes_raw(), ids.parse_author_id(fields.pop("author"))
+        made = revocation.Revocation(signer, author, **fields)
+        assert made.payload().hex() == case["payload"]
+        assert revocation.sign_revocation(made, key).hex() == case["revocation"]
+        assert revocation.verify_revocation(bytes.fromhex(case["revocation"])) == made
+        assert revocation.key_of(made) == case["key"].encode()
+        assert revocation.revokes(made, release) is case["revokes"], case["what"]
+    assert [key.decode() for key in revocation.keys_to_ask(release)] == vector["keys_to_ask"]
+    subject = revocation.subject_key(release.manifest)
+    assert subject is not None
+    assert ids.author_id(subject) == vector["subject"]
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])):
+            revocation.verify_revocation(bytes.fromhex(case["revocation"]))
 
 
 def test_tags() -> None:
