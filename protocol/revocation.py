@@ -7,14 +7,14 @@ taken back. Not for what a node does about one: see node/recall.py. Follows spec
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.protocol.canonical import decode, encode
+from p2pvoice.protocol.consent_statement import verify_statement
 from p2pvoice.protocol.entries import check_number
 from p2pvoice.protocol.envelope import ENVELOPE_OVERHEAD, open_envelope, public_key_of, seal
-from p2pvoice.protocol.errors import ManifestError, RefusedError, SignatureError, UsageError
+from p2pvoice.protocol.errors import ManifestError, SignatureError, UsageError
 from p2pvoice.protocol.fields import Fields, check_text
 from p2pvoice.protocol.ids import (
     DIGEST_SIZE,
@@ -35,20 +35,11 @@ REVOCATION_PAYLOAD_LIMIT = 1536
 REVOCATION_LIMIT = REVOCATION_PAYLOAD_LIMIT + ENVELOPE_OVERHEAD
 """Bytes of a signed revocation, as it is stored and sent."""
 
-CONSENT_LIMIT = 8 * 1024
-"""Bytes of the payload of a signed consent that is looked at for the subject's key."""
-
 FORMAT = 1
 """The format this version writes, and the newest one it reads."""
 
 KIND = "revocation"
 """The kind of a revocation's envelope."""
-
-CONSENT_KIND = "consent"
-"""The kind of the envelope in which a subject signs a consent."""
-
-SIGNED_CONSENT = "signed"
-"""The key of a manifest's consent map that carries the signed consent."""
 
 REVOCATION_NAMESPACE = b"/p2pvoice/revocation/"
 """What the DHT keys of revocations begin with."""
@@ -146,26 +137,9 @@ def verify_revocation(data: bytes) -> Revocation:
 
 
 def subject_key(manifest: Manifest) -> bytes | None:
-    """The key of the person whose voice it is, when the manifest carries a consent that this key signed.
-
-    None without one, for one that is not in form, and for one given to another author.
-    """
-    signed = manifest.consent.to_map().get(SIGNED_CONSENT)
-    if not isinstance(signed, bytes):
-        return None
-    return _signer_of(signed, manifest.author)
-
-
-@lru_cache(maxsize=512)
-def _signer_of(signed: bytes, author: bytes) -> bytes | None:
-    try:
-        envelope = open_envelope(signed, kind=CONSENT_KIND, limit=CONSENT_LIMIT)
-        value = decode(envelope.payload, limit=CONSENT_LIMIT)
-    except RefusedError:
-        return None
-    if not isinstance(value, dict) or value.get("author") != author:
-        return None
-    return envelope.author
+    """The key of the person whose voice it is, when the manifest carries a consent that this key signed."""
+    signed = manifest.consent.signed
+    return verify_statement(signed).subject if signed is not None else None
 
 
 def has_say(revocation: Revocation, release: Release) -> bool:

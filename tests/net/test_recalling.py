@@ -109,7 +109,7 @@ async def test_told_asked_and_gone(network: Make, publish: Make, tmp_path: Path)
                 for node in (a, b):
                     assert node.catalog.installed() == []
                     assert node.network._announced == {}
-                    assert not node.catalog.is_file_offered(voice.files[0].digest)
+                    assert not node.catalog.offering(voice.files[0].digest)
                 # The file itself waits for rm or garbage collection.
                 assert b.store.has(voice.files[0].digest)
                 async with running(hosts[2], tmp_path / "c") as c:

@@ -2,10 +2,9 @@
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.consent import ConsentDeclaration
-from p2pvoice.protocol.envelope import seal
+from p2pvoice.protocol.consent_statement import ConsentStatement, sign_statement
 from p2pvoice.protocol.ids import digest_of
 from p2pvoice.protocol.manifest import Engine, FileEntry, Manifest, Release, sign_manifest
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
@@ -19,15 +18,24 @@ def public(key: Ed25519PrivateKey) -> bytes:
 
 def signed_consent(subject: Ed25519PrivateKey, author: bytes) -> ConsentDeclaration:
     """A declaration with the consent that a subject signed for an author."""
-    payload = encode(
-        {
-            "v": 1, "min_reader": 1, "author": author, "subject": public(subject), "subject_name": "Somebody",
-            "scope": [], "references_may_travel": True, "ai_voice_permission": True, "data_sources": [],
-            "statement": "I agree.", "language": "en", "created": NOW,
-        }
-    )  # fmt: skip
-    declared = ConsentDeclaration("named", True, subject_name="Somebody").to_map()
-    return ConsentDeclaration.from_map(declared | {"signed": seal("consent", payload, subject).to_bytes()})
+    own = public(subject) == author
+    said = ConsentStatement(
+        author=author,
+        subject=public(subject),
+        subject_name="" if own else "Somebody",
+        scope=("commercial",),
+        references_may_travel=True,
+        statement="I agree.",
+        language="en",
+        created=NOW,
+    )
+    return ConsentDeclaration(
+        "self" if own else "named",
+        True,
+        subject_name=said.subject_name,
+        scope=said.scope,
+        signed=sign_statement(said, subject),
+    )
 
 
 def make_release(

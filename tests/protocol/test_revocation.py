@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from p2pvoice.protocol import revocation as r
 from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.consent import ConsentDeclaration
-from p2pvoice.protocol.envelope import open_envelope, seal
+from p2pvoice.protocol.consent_statement import ConsentStatement, sign_statement
+from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import ManifestError, RefusedError, SignatureError, UsageError
 from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.manifest import Release, sign_manifest
@@ -23,17 +24,26 @@ def public(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes_raw()
 
 
-def consent(subject: Ed25519PrivateKey, author: bytes, **more: object) -> ConsentDeclaration:
+def consent(subject: Ed25519PrivateKey, author: bytes) -> ConsentDeclaration:
     """A consent that the subject signed for an author."""
-    payload = encode(
-        {
-            "v": 1, "min_reader": 1, "author": author, "subject": public(subject), "subject_name": "Somebody",
-            "scope": [], "references_may_travel": True, "ai_voice_permission": True, "data_sources": [],
-            "statement": "I agree.", "language": "en", "created": NOW, **more,
-        }
-    )  # fmt: skip
-    declared = ConsentDeclaration("named", True, subject_name="Somebody").to_map()
-    return ConsentDeclaration.from_map(declared | {"signed": seal("consent", payload, subject).to_bytes()})
+    own = public(subject) == author
+    said = ConsentStatement(
+        author=author,
+        subject=public(subject),
+        subject_name="" if own else "Somebody",
+        scope=("commercial",),
+        references_may_travel=True,
+        statement="I agree.",
+        language="en",
+        created=NOW,
+    )
+    return ConsentDeclaration(
+        "self" if own else "named",
+        True,
+        subject_name=said.subject_name,
+        scope=said.scope,
+        signed=sign_statement(said, subject),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -179,37 +189,6 @@ def test_a_claimed_consent_gives_nobody_a_say(make, key, other_key, make_manifes
     assert r.subject_key(claimed.manifest) is None
     assert not r.revokes(make(other_key, release=claimed.id), claimed)
     assert r.revokes(make(key, release=claimed.id), claimed)
-
-
-@pytest.mark.parametrize(
-    "signed",
-    [
-        b"",
-        b"junk",
-        7,
-        "text",
-        seal("head", encode({"author": public(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))}),
-             STRANGER).to_bytes(),
-        seal("consent", encode({"author": b"a" * 32}), STRANGER).to_bytes(),
-        seal("consent", encode([1]), STRANGER).to_bytes(),
-        seal("consent", b"\xc1", STRANGER).to_bytes(),
-    ],
-    ids=["empty", "junk", "number", "text", "another kind", "for another author", "no map", "not canonical"],
-)  # fmt: skip
-def test_what_is_no_signed_consent_gives_nobody_a_say(make, key, make_manifest, signed) -> None:
-    odd = ConsentDeclaration("named", True, subject_name="Somebody", extra={"signed": signed})
-    release = sign_manifest(make_manifest(consent=odd), key)
-    assert r.subject_key(release.manifest) is None
-    assert not r.revokes(make(STRANGER, release=release.id), release)
-
-
-def test_a_signed_consent_of_the_limit_and_one_past_it(key, other_key, make_manifest) -> None:
-    room = 7000
-    signed = consent(other_key, public(key), pad=b"x" * room).to_map()["signed"]
-    room += r.CONSENT_LIMIT - len(open_envelope(signed, kind="consent", limit=r.CONSENT_LIMIT).payload)
-    for size, expected in ((0, public(other_key)), (1, None)):
-        declared = consent(other_key, public(key), pad=b"x" * (room + size))
-        assert r.subject_key(make_manifest(consent=declared)) == expected
 
 
 def test_another_release_and_another_voice_are_not_hit(
