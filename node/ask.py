@@ -33,14 +33,17 @@ from p2pvoice.protocol.messages import (
     Fail,
     GetHead,
     GetRelease,
+    GetSuccessor,
     HeadReply,
     Query,
     QueryPage,
     ReleaseReply,
+    SuccessorReply,
     decode_message,
     encode_message,
     message_limit,
 )
+from p2pvoice.protocol.successor import verify_successor
 
 PAGES_LIMIT = 32
 """Pages taken from one peer for one query; a peer that never ends its answer is left there."""
@@ -111,6 +114,14 @@ async def get_head(
             return check_head(answer.data, author, slug, known)
 
 
+async def get_successor(host: P2PHost, peer: PeerInfo, author: str) -> bytes:
+    """The signed record of what comes after an author's key, from one peer, verified."""
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            answer = await _ask(channel, GetSuccessor(author), SuccessorReply)
+            return check_successor(answer.data, author)
+
+
 async def fetch_manifest(host: P2PHost, release: str, providers: Sequence[PeerInfo]) -> Release:
     """The release from the first provider that has it and tells the truth.
 
@@ -145,15 +156,24 @@ def check_head(data: bytes, author: str, slug: str, known: Head | None) -> Signe
     return head
 
 
+def check_successor(data: bytes, author: str) -> bytes:
+    """The record itself when it is verified and speaks of this author's key; SignatureError otherwise."""
+    if verify_successor(data).old_author != author:
+        raise SignatureError("a successor record of another author")
+    return data
+
+
 def _signed(data: bytes) -> SignedHead:
     head = verify_head(data, time.time())
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply)
+_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, SuccessorReply)
 
 
-async def _ask(channel: Channel, request: Query | GetRelease | GetHead, reply: type[_Reply]) -> _Reply:
+async def _ask(
+    channel: Channel, request: Query | GetRelease | GetHead | GetSuccessor, reply: type[_Reply]
+) -> _Reply:
     await channel.send(encode_message(request), within=STALL_TIMEOUT)
     frame = await channel.receive(message_limit(reply, Fail))
     if frame is None:

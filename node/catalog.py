@@ -8,7 +8,7 @@ from threads. Follows specs/catalog.md.
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -219,6 +219,22 @@ class Catalog:
         return [str(row["id"]) for row in rows]
 
     # -- names ---------------------------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> int:
+        """Counts up with every change of the node's database."""
+        return self._database.changes
+
+    def names_of(self, authors: Collection[str], limit: int) -> list[tuple[str, str, str]]:
+        """(author, slug, newest release id) of each voice known by these authors, the newest voices first."""
+        marks = ",".join("?" * len(authors))
+        rows = self._database.rows(
+            # SQLite takes the id from the row that has the greatest time of creation.
+            "SELECT author, slug, id, MAX(created) AS newest FROM releases"
+            f" WHERE author IN ({marks}) GROUP BY author, slug ORDER BY newest DESC, author, slug LIMIT ?",
+            [*authors, limit],
+        )
+        return [(str(row["author"]), str(row["slug"]), str(row["id"])) for row in rows]
 
     def resolve(self, ref: str, *, prefer_installed: bool = False) -> Release:
         """The release that VOICE names: a release id, ``author/slug``, or an unambiguous beginning of either.

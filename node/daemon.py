@@ -23,15 +23,19 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import keys
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
 from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.following import Following
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import load_or_create
+from p2pvoice.node.keys import settle_rotation
 from p2pvoice.node.logs import start_log
+from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.parts import DISK_THREADS, Parts
@@ -41,10 +45,12 @@ from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
+from p2pvoice.protocol.ids import author_id
 
 log = logging.getLogger("p2pvoice.daemon")
 
@@ -63,6 +69,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.engine.run)
         nursery.start_soon(parts.training_engine.run)
         nursery.start_soon(parts.trainer.run)
+        nursery.start_soon(keys.resume, parts)
         for held in parts.catalog.installed():
             release = parts.catalog.release(held.release)
             if held.seed and release is not None:
@@ -87,7 +94,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     disk = trio.CapacityLimiter(DISK_THREADS)
     store = Store(home.store, quota=config.quota_bytes)
     database = open_database(home.catalog)
-    catalog = Catalog(database)
+    catalog, successors, following = Catalog(database), Successors(database), Following(database)
+    settle_rotation(home.keys, identity, successors)
     uploads, drafts, trainings = Uploads(home.uploads), Drafts(home.drafts), Trainings(home.trainings)
     uploads.clean(all_of_them=True)
     drafts.clean()
@@ -105,7 +113,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             announcer = Announcer(host)
-            server = ExchangeServer(host, Offer(store, catalog, disk))
+            server = ExchangeServer(host, Offer(store, catalog, successors, disk))
             server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(config.worker, home.log)
@@ -126,6 +134,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 training_engine=learning,
                 trainer=Trainer(trainings, drafts, learning, home.bases, disk, drafting),
                 network=Network(host, announcer, server, catalog, identity, disk),
+                successors=successors,
+                following=following,
+                names=Names(catalog, following, successors, lambda: author_id(identity.author_public)),
                 disk=disk,
                 drafting=drafting,
             )

@@ -36,11 +36,13 @@ from p2pvoice.protocol.messages import (
     Fail,
     GetHead,
     GetRelease,
+    GetSuccessor,
     HeadReply,
     Message,
     Query,
     QueryPage,
     ReleaseReply,
+    SuccessorReply,
     Want,
     decode_message,
     encode_message,
@@ -119,8 +121,8 @@ class ExchangeServer:
                 return
             for _ in range(REQUESTS_PER_STREAM):
                 request = cast(
-                    "Query | GetRelease | GetHead | None",
-                    await self._request(channel, Query, GetRelease, GetHead),
+                    "Query | GetRelease | GetHead | GetSuccessor | None",
+                    await self._request(channel, Query, GetRelease, GetHead, GetSuccessor),
                 )
                 if request is None:
                     return
@@ -142,7 +144,9 @@ class ExchangeServer:
             await channel.send(encode_message(Fail.of(error)))
             return None
 
-    async def _answer(self, request: Query | GetRelease | GetHead) -> QueryPage | ReleaseReply | HeadReply:
+    async def _answer(
+        self, request: Query | GetRelease | GetHead | GetSuccessor
+    ) -> QueryPage | ReleaseReply | HeadReply | SuccessorReply:
         match request:
             case Query():
                 return await self._page(request)
@@ -154,6 +158,10 @@ class ExchangeServer:
                 found = await self._library.get_head(request.author, request.slug)
                 if found is not None:
                     return HeadReply(found)
+            case GetSuccessor():
+                found = await self._library.get_successor(request.author)
+                if found is not None:
+                    return SuccessorReply(found)
         raise NotFoundError("not held here")
 
     async def _page(self, query: Query) -> QueryPage:

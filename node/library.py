@@ -32,6 +32,9 @@ class Library(Protocol):
     async def get_head(self, author: str, slug: str) -> bytes | None:
         """The signed envelope of the newest head known of a voice."""
 
+    async def get_successor(self, author: str) -> bytes | None:
+        """The signed record of what comes after an author's key."""
+
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""
 

@@ -13,6 +13,7 @@ import trio
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.errors import CorruptError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import FileEntry
@@ -26,9 +27,12 @@ PAGE_LIMIT = 50
 class Offer:
     """The installed and seeded voices, as peers see them."""
 
-    def __init__(self, store: Store, catalog: Catalog, disk: trio.CapacityLimiter) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, successors: Successors, disk: trio.CapacityLimiter
+    ) -> None:
         self._store = store
         self._catalog = catalog
+        self._successors = successors
         self._disk = disk
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
@@ -65,6 +69,20 @@ class Offer:
         def read() -> bytes | None:
             held = self._catalog.installed_release(author, slug)
             return self._catalog.head_bytes(author, slug) if held is not None and held.seed else None
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    async def get_successor(self, author: str) -> bytes | None:
+        """What comes after an author's key, when a voice is offered of the key it led to.
+
+        Of other keys nothing is said, however much is known: whom this node follows is nobody's business.
+        """
+
+        def read() -> bytes | None:
+            chain = self._successors.chain(author)
+            if any(held.seed and held.author in chain for held in self._catalog.installed()):
+                return self._successors.record_bytes(author)
+            return None
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 

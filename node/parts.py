@@ -14,9 +14,12 @@ from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
+from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
+from p2pvoice.node.names import Names
 from p2pvoice.node.paths import Home
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
@@ -48,6 +51,9 @@ class Parts:
     training_engine: Engine
     trainer: Trainer
     network: "Network"
+    successors: Successors
+    following: Following
+    names: Names
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     started: float = field(default_factory=time.monotonic)

@@ -126,6 +126,7 @@ class Shelf:
         self.releases: dict[str, bytes] = {}
         self.tags: dict[str, set[str]] = {}
         self.heads: dict[tuple[str, str], bytes] = {}
+        self.successors: dict[str, bytes] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
         self.finished: list[str] = []
         self.served = 0
@@ -162,6 +163,9 @@ class Shelf:
 
     async def get_head(self, author: str, slug: str) -> bytes | None:
         return self.heads.get((author, slug))
+
+    async def get_successor(self, author: str) -> bytes | None:
+        return self.successors.get(author)
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         self.asked += 1
