@@ -68,6 +68,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
+    "follow": ("p2pvoice.cli.commands.following", "follow_author", "Follow an author's key."),
+    "unfollow": ("p2pvoice.cli.commands.following", "unfollow", "Unfollow an author."),
+    "following": ("p2pvoice.cli.commands.following", "following", "List the authors you follow."),
+    "key": ("p2pvoice.cli.commands.keys", "key", "Show, lock, export, import or rotate your author key."),
     "peers": (
         "p2pvoice.cli.commands.network",
         "peers",

@@ -16,7 +16,7 @@ from p2pvoice.node.database import Database
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
-from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
 
@@ -219,6 +219,30 @@ class Catalog:
         return [str(row["id"]) for row in rows]
 
     # -- names ---------------------------------------------------------------------------------------------
+
+    def author_named(self, ref: str) -> str:
+        """The author id that is meant by itself, or by a beginning of one that is known here.
+
+        Raises UsageError when several fit, NotFoundError when none does.
+        """
+        wanted = ref if ref.startswith(_DID) else _DID + ref
+        try:
+            parse_author_id(wanted)
+        except UsageError:
+            pass
+        else:
+            return wanted
+        if len(wanted) < len(_DID) + BEGINNING_MINIMUM:
+            raise UsageError(f"{ref!r} is too short to mean an author")
+        rows = self._database.rows(
+            "SELECT DISTINCT author FROM releases WHERE author >= ? AND author < ? ORDER BY author LIMIT ?",
+            (wanted, wanted + "\x7f", CANDIDATES_LIMIT + 1),
+        )
+        if len(rows) > 1:
+            raise _ambiguous(ref, [str(row["author"]) for row in rows])
+        if not rows:
+            raise NotFoundError(f"no author by the name {ref!r} is known here", hint="p2pvoice show VOICE")
+        return str(rows[0]["author"])
 
     @property
     def changes(self) -> int:

@@ -147,8 +147,12 @@ class Network:
         if self._announced.pop(release.id, None) is not None:
             self._announcer.withdraw(release.id, release.manifest.tags)
         if with_head:
-            self.unsigned.pop(release.manifest.slug, None)
-            self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
+            self.withdraw_head(release)
+
+    def withdraw_head(self, release: Release) -> None:
+        """Stop republishing the head of a voice of our own."""
+        self.unsigned.pop(release.manifest.slug, None)
+        self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
 
     async def announced(self, keys: Sequence[bytes]) -> bool:
         """Whether the network has heard of all keys, after waiting a while when there are peers."""

@@ -59,6 +59,8 @@ class Parts:
     started: float = field(default_factory=time.monotonic)
     #: One release is fetched once at a time: whoever asks second waits for the first.
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
+    #: Author -> when its successor was last asked for, in trio's time.
+    looked_up: dict[str, float] = field(default_factory=dict)
     #: One draft is imported, trained or published once at a time.
     drafting: trio.Lock = field(default_factory=trio.Lock)
 

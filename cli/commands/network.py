@@ -36,6 +36,8 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("addresses", state.get("addresses")),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
+            ("key", key_line(state.get("key") or {})),
+            ("following", f"{state['moved']} have a new key: p2pvoice following" if state.get("moved") else None),
             ("voices", state.get("voices", 0)),
             ("serving", str(state["serving"]) if "serving" in state else None),
             ("disk", f"{size(disk.get('bytes', 0))} in {disk.get('files', 0)} files"),
@@ -43,6 +45,16 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("training", training.get("current")),
         ]
     )
+
+
+def key_line(key: dict[str, Any]) -> str | None:
+    """What is to be known of the author key, when there is something."""
+    if key.get("forks"):
+        return "a second successor was signed with your key: p2pvoice key show"
+    if not key.get("locked"):
+        return None
+    waiting = key.get("heads_waiting", 0)
+    return "locked" + (f", {waiting} heads wait to be signed again: p2pvoice key unlock" if waiting else "")
 
 
 @click.command()

@@ -14,14 +14,15 @@ from p2pvoice.protocol.framing import MESSAGE_LIMIT
 from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import author_id, release_id
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
+from p2pvoice.protocol.successor import SUCCESSOR_LIMIT
 from p2pvoice.protocol.tags import TAG_LENGTH, TAGS_LIMIT
 
 FILE = b"f" * 32
 AUTHOR = author_id(b"a" * 32)
 TAGS = tuple(f"tag/{n:02}{'长' * (TAG_LENGTH - 6)}" for n in range(TAGS_LIMIT))
 KINDS = (
-    m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetHave, m.Have, m.Want,
-    m.ChunkFrame, m.Fail,
+    m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetSuccessor, m.SuccessorReply,
+    m.GetHave, m.Have, m.Want, m.ChunkFrame, m.Fail,
 )  # fmt: skip
 
 LARGEST = [
@@ -35,6 +36,8 @@ LARGEST = [
     m.ReleaseReply(b"r" * RELEASE_LIMIT),
     m.GetHead(AUTHOR, "s" * 63),
     m.HeadReply(b"h" * HEAD_LIMIT),
+    m.GetSuccessor(AUTHOR),
+    m.SuccessorReply(b"s" * SUCCESSOR_LIMIT),
     m.GetHave(FILE),
     m.Have(CHUNKS_LIMIT, b"\xff" * (CHUNKS_LIMIT // 8)),
     m.Want(FILE, CHUNKS_LIMIT - m.WINDOW_LIMIT, m.WINDOW_LIMIT, ("c" * 16,) * 8),
@@ -43,7 +46,7 @@ LARGEST = [
 ]
 SMALLEST = [
     m.Query(), m.QueryPage(), m.GetRelease(release_id(b"x")), m.ReleaseReply(b"r"), m.GetHead(AUTHOR, "s"),
-    m.HeadReply(b"h"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
+    m.HeadReply(b"h"), m.GetSuccessor(AUTHOR), m.SuccessorReply(b"s"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
     m.Fail("bug"),
 ]  # fmt: skip
 
