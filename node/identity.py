@@ -69,7 +69,7 @@ class Identity:
         return self._sealed is not None
 
     def unlock(self, passphrase: str) -> None:
-        """Take the key into memory. Blocks for half a second and 128 MiB; PassphraseError when it is wrong."""
+        """Take the key into memory. Blocks; PassphraseError when the passphrase is wrong."""
         self._key = Ed25519PrivateKey.from_private_bytes(self.seed(passphrase))
 
     def lock(self) -> None:
@@ -114,7 +114,7 @@ def load_or_create(keys: Path) -> Identity:
             create_file(keys / name, Ed25519PrivateKey.generate().private_bytes_raw())
     peer = read_file(keys / PEER_FILE)
     if isinstance(peer, SealedKey):
-        raise CorruptError(f"{keys / PEER_FILE} is an author key: a peer key has no passphrase", hint=_RESTORE)
+        raise CorruptError(f"{keys / PEER_FILE} is sealed: a peer key has no passphrase", hint=_RESTORE)
     return Identity(read_file(keys / AUTHOR_FILE), peer)
 
 

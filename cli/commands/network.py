@@ -37,7 +37,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
             ("key", key_line(state.get("key") or {})),
-            ("following", f"{state['moved']} have a new key: p2pvoice following" if state.get("moved") else None),
+            ("following", moved_line(state.get("moved", 0))),
             ("voices", state.get("voices", 0)),
             ("serving", str(state["serving"]) if "serving" in state else None),
             ("disk", f"{size(disk.get('bytes', 0))} in {disk.get('files', 0)} files"),
@@ -45,6 +45,11 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("training", training.get("current")),
         ]
     )
+
+
+def moved_line(moved: int) -> str | None:
+    """That followed authors have new keys, until the user has seen which."""
+    return f"{moved} with a new key: p2pvoice following" if moved else None
 
 
 def key_line(key: dict[str, Any]) -> str | None:

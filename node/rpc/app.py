@@ -20,8 +20,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from p2pvoice.node.engine import resident_bytes
-from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.keys import facts as key_facts
+from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.rpc import keys, making, measuring, training, voices
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.requests import json_body, text

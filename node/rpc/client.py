@@ -168,7 +168,7 @@ class Client:
         return dict(self.json("GET", "/v1/key"))
 
     def change_key(self, action: str, **body: object) -> dict[str, Any]:
-        """``unlock``, ``lock``, ``passphrase``, ``export`` or ``import``; the bodies are those of specs/rpc.md."""
+        """``unlock``, ``lock``, ``passphrase``, ``export``, ``import``; bodies as in specs/rpc.md."""
         return dict(self.json("POST", "/v1/key/" + action, body))
 
     def rotate_key(self, *, passphrase: str = "", reason: str = "") -> Iterator[Event]:

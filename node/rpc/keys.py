@@ -1,4 +1,4 @@
-"""The endpoints for the author key and for followed authors. Follows specs/rpc.md, specs/keys.md, specs/trust.md."""
+"""The endpoints for the author key and for followed authors. Follows specs/rpc.md, keys.md, trust.md."""
 
 import base64
 import binascii
@@ -121,6 +121,6 @@ async def told(parts: Parts, request: Request) -> Response:
 
 
 def author_named(parts: Parts, ref: str) -> str:
-    """The author id that a user means: a name of the user's own, an author id, or a beginning of one known."""
+    """The author id that is meant: by the user's own name for it, or by a beginning of it."""
     named = [one.author for one in parts.following.all() if one.name == ref or one.author == ref]
     return named[0] if named else parts.catalog.author_named(ref)

@@ -60,7 +60,9 @@ def test_key_goes_to_a_second_device(daemons: Make) -> None:
     assert exported["author"] == a.client.key()["author"] != b.client.key()["author"]
     peer = b.client.key()["peer_id"]
     body = {"key": exported["key"]}
-    assert isinstance(refusal(lambda: b.client.change_key("import", **body, passphrase="wrong")), PassphraseError)
+    assert isinstance(
+        refusal(lambda: b.client.change_key("import", **body, passphrase="wrong")), PassphraseError
+    )
     brought = b.client.change_key("import", **body, passphrase=WORDS)
     assert (brought["author"], brought["peer_id"]) == (exported["author"], peer)
     kept = Path(brought["kept"])
@@ -110,7 +112,9 @@ def test_followers_move_to_a_rotated_key(daemons: Make, encoder: Path, clip: Pat
     assert any(event["event"] == "warning" and new in event["message"] for event in told)
     assert [(one["release"], one["author_name"]) for one in b.client.voices()] == [(second, "Mei")]
     found = b.client.following()
-    assert [(one["author"], one["name"], one["moved_from"]) for one in found["following"]] == [(new, "Mei", old)]
+    assert [(one["author"], one["name"], one["moved_from"]) for one in found["following"]] == [
+        (new, "Mei", old)
+    ]
     assert found["moved"] == []
     *_, again = b.client.update()
     assert again["updated"] == 0

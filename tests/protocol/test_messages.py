@@ -21,8 +21,8 @@ FILE = b"f" * 32
 AUTHOR = author_id(b"a" * 32)
 TAGS = tuple(f"tag/{n:02}{'长' * (TAG_LENGTH - 6)}" for n in range(TAGS_LIMIT))
 KINDS = (
-    m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetSuccessor, m.SuccessorReply,
-    m.GetHave, m.Have, m.Want, m.ChunkFrame, m.Fail,
+    m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply,
+    m.GetSuccessor, m.SuccessorReply, m.GetHave, m.Have, m.Want, m.ChunkFrame, m.Fail,
 )  # fmt: skip
 
 LARGEST = [
@@ -46,7 +46,8 @@ LARGEST = [
 ]
 SMALLEST = [
     m.Query(), m.QueryPage(), m.GetRelease(release_id(b"x")), m.ReleaseReply(b"r"), m.GetHead(AUTHOR, "s"),
-    m.HeadReply(b"h"), m.GetSuccessor(AUTHOR), m.SuccessorReply(b"s"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
+    m.HeadReply(b"h"), m.GetSuccessor(AUTHOR), m.SuccessorReply(b"s"),
+    m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
     m.Fail("bug"),
 ]  # fmt: skip
 
