@@ -37,7 +37,7 @@ def test_names_that_look_alike(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Mei", "Mel"), ("Ana", "Anna"), ("说书人", "说书"), ("講古佬", "講古婆"), ("Mei", "Mai"), ("Mei 1", "Mei 2")],
+    [("Mei", "Mel"), ("Ana", "Anna"), ("说书人", "说书"), ("講古佬", "講古婆"), ("Mei", "Mai")],
 )
 def test_names_that_do_not(one: str, other: str) -> None:
     assert not alike(one, other)
