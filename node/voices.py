@@ -100,7 +100,11 @@ async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: fl
 async def _look_up_within(parts: Parts, seconds: float, tell: Tell) -> None:
     """Whether a followed author has a new key is asked beside a search, and ends with its time."""
     with trio.move_on_after(seconds):
-        await look_up_followed(parts, tell, always=False)
+        try:
+            await look_up_followed(parts, tell, always=False)
+        except* P2PVoiceError as errors:
+            # What a search is for is found without it.
+            log.info("no look-up of followed authors: %s", errors.exceptions[0])
 
 
 async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
