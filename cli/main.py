@@ -80,6 +80,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
     "revoke": ("p2pvoice.cli.commands.recall", "revoke", "Call back a voice of yours, or one that is yours."),
     "revocations": ("p2pvoice.cli.commands.recall", "revocations", "List what was revoked, by whom and why."),
+    "follow": ("p2pvoice.cli.commands.following", "follow_author", "Follow an author's key."),
+    "unfollow": ("p2pvoice.cli.commands.following", "unfollow", "Unfollow an author."),
+    "following": ("p2pvoice.cli.commands.following", "following", "List the authors you follow."),
+    "key": ("p2pvoice.cli.commands.keys", "key", "Show, lock, export, import or rotate your author key."),
     "peers": (
         "p2pvoice.cli.commands.network",
         "peers",

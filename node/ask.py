@@ -35,17 +35,20 @@ from p2pvoice.protocol.messages import (
     GetHead,
     GetRelease,
     GetRevocations,
+    GetSuccessor,
     HeadReply,
     Query,
     QueryPage,
     ReleaseReply,
     Revocations,
+    SuccessorReply,
     TellRevocation,
     decode_message,
     encode_message,
     message_limit,
 )
 from p2pvoice.protocol.revocation import Revocation, has_say, verify_revocation
+from p2pvoice.protocol.successor import verify_successor
 
 PAGES_LIMIT = 32
 """Pages taken from one peer for one query; a peer that never ends its answer is left there."""
@@ -209,6 +212,14 @@ def _about(wanted: GetRevocations, revocation: Revocation, proof: Release) -> bo
     return revocation.release is None and voice == (wanted.author, wanted.slug)
 
 
+async def get_successor(host: P2PHost, peer: PeerInfo, author: str) -> bytes:
+    """The signed record of what comes after an author's key, from one peer, verified."""
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            answer = await _ask(channel, GetSuccessor(author), SuccessorReply)
+            return check_successor(answer.data, author)
+
+
 async def fetch_manifest(host: P2PHost, release: str, providers: Sequence[PeerInfo]) -> Release:
     """The release from the first provider that has it and tells the truth.
 
@@ -243,13 +254,20 @@ def check_head(data: bytes, author: str, slug: str, known: Head | None) -> Signe
     return head
 
 
+def check_successor(data: bytes, author: str) -> bytes:
+    """The record itself when it is verified and speaks of this author's key; SignatureError otherwise."""
+    if verify_successor(data).old_author != author:
+        raise SignatureError("a successor record of another author")
+    return data
+
+
 def _signed(data: bytes) -> SignedHead:
     head = verify_head(data, time.time())
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations)
-_Request: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation
+_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply)
+_Request: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor
 
 
 async def _ask(channel: Channel, request: _Request, reply: type[_Reply]) -> _Reply:

@@ -8,7 +8,7 @@ from threads. Follows specs/catalog.md.
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
-from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
 
@@ -263,6 +263,46 @@ class Catalog:
         return [str(row["id"]) for row in rows]
 
     # -- names ---------------------------------------------------------------------------------------------
+
+    def author_named(self, ref: str) -> str:
+        """The author id that is meant by itself, or by a beginning of one that is known here.
+
+        Raises UsageError when several fit, NotFoundError when none does.
+        """
+        wanted = ref if ref.startswith(_DID) else _DID + ref
+        try:
+            parse_author_id(wanted)
+        except UsageError:
+            pass
+        else:
+            return wanted
+        if len(wanted) < len(_DID) + BEGINNING_MINIMUM:
+            raise UsageError(f"{ref!r} is too short to mean an author")
+        rows = self._database.rows(
+            "SELECT DISTINCT author FROM releases WHERE author >= ? AND author < ? ORDER BY author LIMIT ?",
+            (wanted, wanted + "\x7f", CANDIDATES_LIMIT + 1),
+        )
+        if len(rows) > 1:
+            raise _ambiguous(ref, [str(row["author"]) for row in rows])
+        if not rows:
+            raise NotFoundError(f"no author by the name {ref!r} is known here", hint="p2pvoice show VOICE")
+        return str(rows[0]["author"])
+
+    @property
+    def changes(self) -> int:
+        """Counts up with every change of the node's database."""
+        return self._database.changes
+
+    def names_of(self, authors: Collection[str], limit: int) -> list[tuple[str, str, str]]:
+        """(author, slug, newest release id) of each voice known by these authors, the newest voices first."""
+        marks = ",".join("?" * len(authors))
+        rows = self._database.rows(
+            # SQLite takes the id from the row that has the greatest time of creation.
+            "SELECT author, slug, id, MAX(created) AS newest FROM releases"
+            f" WHERE author IN ({marks}) GROUP BY author, slug ORDER BY newest DESC, author, slug LIMIT ?",
+            [*authors, limit],
+        )
+        return [(str(row["author"]), str(row["slug"]), str(row["id"])) for row in rows]
 
     def resolve(self, ref: str, *, prefer_installed: bool = False) -> Release:
         """The release that VOICE names: a release id, ``author/slug``, or an unambiguous beginning of either.

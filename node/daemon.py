@@ -24,16 +24,19 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import expiry
+from p2pvoice.node import expiry, keys
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
 from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.following import Following
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import load_or_create
+from p2pvoice.node.keys import settle_rotation
 from p2pvoice.node.logs import start_log
+from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.notify import notify
 from p2pvoice.node.offer import Offer
@@ -45,10 +48,12 @@ from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
+from p2pvoice.protocol.ids import author_id
 
 log = logging.getLogger("p2pvoice.daemon")
 
@@ -69,6 +74,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.trainer.run)
         nursery.start_soon(expiry.run, parts)
         nursery.start_soon(parts.recall.run)
+        nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         for release in expiry.offered_releases(parts, time.time())[0]:
             parts.network.announce(release)
@@ -96,7 +102,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     disk = trio.CapacityLimiter(DISK_THREADS)
     store = Store(home.store, quota=config.quota_bytes)
     database = open_database(home.catalog)
-    catalog = Catalog(database)
+    catalog, successors, following = Catalog(database), Successors(database), Following(database)
+    settle_rotation(home.keys, identity, successors)
     uploads, drafts, trainings = Uploads(home.uploads), Drafts(home.drafts), Trainings(home.trainings)
     uploads.clean(all_of_them=True)
     drafts.clean()
@@ -114,7 +121,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             announcer = Announcer(host)
-            offer = Offer(store, catalog, disk)
+            offer = Offer(store, catalog, successors, disk)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
             offer.hearer = network.recall.hear
@@ -145,6 +152,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 training_engine=learning,
                 trainer=Trainer(trainings, drafts, learning, home.bases, disk, drafting),
                 network=network,
+                successors=successors,
+                following=following,
+                names=Names(catalog, following, successors, lambda: author_id(identity.author_public)),
                 disk=disk,
                 drafting=drafting,
             )

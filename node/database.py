@@ -86,6 +86,11 @@ class Database:
         found = self.rows(query, values)
         return found[0] if found else None
 
+    @property
+    def changes(self) -> int:
+        """Rows changed since the file was opened: what was computed at the same number is still true."""
+        return self._connection.total_changes
+
     def close(self) -> None:
         """Close the file; the write-ahead log is folded back by SQLite."""
         with self._lock:

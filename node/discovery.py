@@ -15,12 +15,13 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.ask import Hear, SignedHead, check_head, query
+from p2pvoice.node.ask import Hear, SignedHead, check_head, check_successor, query
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.schedule import Pace, Schedule
 from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
 from p2pvoice.protocol.manifest import Release
+from p2pvoice.protocol.successor import successor_key
 
 FIND_PEERS = 16
 """Peers asked in one search, best scores first."""
@@ -74,9 +75,10 @@ class Announcer:
         self._items.pop(key, None)
         return self._add(key, _Item(f"head {author}/{slug}", make), again=True)
 
-    def revocation(self, key: bytes, record: bytes) -> bytes:
-        """Keep a signed revocation in the DHT; it is never withdrawn."""
-        return self._add(key, _Item(f"revocation {key.decode()}", lambda: record))
+    def record(self, key: bytes, label: str, make: Callable[[], bytes]) -> bytes:
+        """Announce a record of another kind under its key; ``make`` gives it each time it is put."""
+        self._items.pop(key, None)
+        return self._add(key, _Item(label, make), again=True)
 
     def withdraw(self, release: str, tags: Sequence[str]) -> None:
         """Stop announcing a release, and each tag that no other announced release carries.
@@ -257,6 +259,12 @@ async def _candidates(host: P2PHost, tags: Sequence[str]) -> list[PeerInfo]:
         infos = {name: PeerInfo(ID.from_string(name), []) for name in host.connected()}
     names = host.peers.best_first(infos)
     return [infos[name] for name in sorted(names, key=lambda n: -hits.get(n, 0))]
+
+
+async def find_successor(host: P2PHost, author: str) -> bytes | None:
+    """The verified record in the DHT of what comes after an author's key, as signed bytes."""
+    data = await host.kad.get(successor_key(author))
+    return check_successor(data, author) if data is not None else None
 
 
 async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = None) -> SignedHead:

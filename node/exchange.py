@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast, get_args
 
 import trio
 from libp2p.peer.peerinfo import PeerInfo
@@ -37,12 +37,14 @@ from p2pvoice.protocol.messages import (
     GetHead,
     GetRelease,
     GetRevocations,
+    GetSuccessor,
     HeadReply,
     Message,
     Query,
     QueryPage,
     ReleaseReply,
     Revocations,
+    SuccessorReply,
     TellRevocation,
     Want,
     decode_message,
@@ -70,6 +72,11 @@ PAGE_RELEASES = 16
 
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
+
+CatalogRequest: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor
+"""What may be asked on a catalog stream."""
+
+CATALOG_REQUESTS = get_args(CatalogRequest)
 
 _Request = TypeVar("_Request", bound=Message)
 
@@ -121,10 +128,7 @@ class ExchangeServer:
                 await channel.send(encode_message(BUSY))
                 return
             for _ in range(REQUESTS_PER_STREAM):
-                request = cast(
-                    "Query | GetRelease | GetHead | GetRevocations | TellRevocation | None",
-                    await self._request(channel, Query, GetRelease, GetHead, GetRevocations, TellRevocation),
-                )
+                request = cast("CatalogRequest | None", await self._request(channel, *CATALOG_REQUESTS))
                 if request is None:
                     return
                 answer: Message
@@ -146,8 +150,8 @@ class ExchangeServer:
             return None
 
     async def _answer(
-        self, request: Query | GetRelease | GetHead | GetRevocations | TellRevocation
-    ) -> QueryPage | ReleaseReply | HeadReply | Revocations:
+        self, request: CatalogRequest
+    ) -> QueryPage | ReleaseReply | HeadReply | Revocations | SuccessorReply:
         match request:
             case Query():
                 return await self._page(request)
@@ -165,6 +169,10 @@ class ExchangeServer:
             case TellRevocation(record):
                 await self._library.hear(record)
                 return Revocations()
+            case GetSuccessor():
+                found = await self._library.get_successor(request.author)
+                if found is not None:
+                    return SuccessorReply(found)
         raise NotFoundError("not held here")
 
     async def _page(self, query: Query) -> QueryPage:

@@ -20,18 +20,11 @@ from libp2p.kad_dht.pb.kademlia_pb2 import Record
 from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
-from libp2p.records.validator import NamespacedValidator, Validator
+from libp2p.records.validator import NamespacedValidator
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
+from p2pvoice.node.records import RecordValidator
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError
-from p2pvoice.protocol.head import HEAD_LIMIT, Head, head_key, verify_head
-from p2pvoice.protocol.revocation import (
-    REVOCATION_LIMIT,
-    REVOCATION_NAMESPACE,
-    Revocation,
-    key_of,
-    verify_revocation,
-)
 
 KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
 """The DHT's protocol id: a network of its own, apart from IPFS."""
@@ -82,92 +75,6 @@ def assert_installed(host: IHost, dht: KadDHT) -> None:
         raise BugError(f"the host does not serve {KAD_PROTOCOL}")
     if not dht.strict_validation:
         raise BugError("the DHT would store records that nobody validated")
-
-
-class HeadValidator(Validator):
-    """Lets a record into ``/p2pvoice/head/<author>/<slug>`` only with the author's own, fresh signature."""
-
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-
-    def validate(self, key: str, value: bytes) -> None:
-        """Raise when the value may not stand under the key; libp2p refuses the record then."""
-        self._open(key, value)
-
-    def select(self, key: str, values: list[bytes]) -> int:
-        """The index of the best value: highest sequence, then latest expiry, then the LAST of equals.
-
-        The last must win ties, or libp2p refuses to refresh a record with an equal one.
-        """
-        best, best_rank = -1, (-1, -1)
-        for index, value in enumerate(values):
-            try:
-                head = self._open(key, value)
-            except P2PVoiceError:
-                continue
-            rank = (head.sequence, head.expires)
-            if rank >= best_rank:
-                best, best_rank = index, rank
-        if best < 0:
-            raise RefusedError("none of the records is a valid head")
-        return best
-
-    def _open(self, key: str, value: bytes) -> Head:
-        if len(value) > HEAD_LIMIT:
-            raise RefusedError(f"a head record of {len(value)} bytes, the limit is {HEAD_LIMIT}")
-        head = verify_head(value, int(self._clock()))
-        if head_key(head.author, head.slug) != key.encode():
-            raise RefusedError("a head record under somebody else's key")
-        return head
-
-
-class RevocationValidator(Validator):
-    """Lets a record into ``/p2pvoice/revocation/…`` only where its signer and its subject hash to the key."""
-
-    def validate(self, key: str, value: bytes) -> None:
-        """Raise when the value may not stand under the key; libp2p refuses the record then."""
-        self._open(key, value)
-
-    def select(self, key: str, values: list[bytes]) -> int:
-        """The index of the value made last; of equals the LAST, as for heads."""
-        best, best_rank = -1, -1
-        for index, value in enumerate(values):
-            try:
-                created = self._open(key, value).created
-            except P2PVoiceError:
-                continue
-            if created >= best_rank:
-                best, best_rank = index, created
-        if best < 0:
-            raise RefusedError("none of the records is a valid revocation")
-        return best
-
-    def _open(self, key: str, value: bytes) -> Revocation:
-        if len(value) > REVOCATION_LIMIT:
-            raise RefusedError(f"a revocation of {len(value)} bytes, the limit is {REVOCATION_LIMIT}")
-        revocation = verify_revocation(value)
-        if key_of(revocation) != key.encode():
-            raise RefusedError("a revocation under another key than its own")
-        return revocation
-
-
-class RecordValidator(Validator):
-    """Every record of the ``/p2pvoice`` namespace: a head, or a revocation."""
-
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._heads = HeadValidator(clock)
-        self._revocations = RevocationValidator()
-
-    def validate(self, key: str, value: bytes) -> None:
-        """Raise when the value may not stand under the key; libp2p refuses the record then."""
-        self._of(key).validate(key, value)
-
-    def select(self, key: str, values: list[bytes]) -> int:
-        """The index of the best value."""
-        return self._of(key).select(key, values)
-
-    def _of(self, key: str) -> HeadValidator | RevocationValidator:
-        return self._revocations if key.startswith(REVOCATION_NAMESPACE.decode()) else self._heads
 
 
 class Kad:

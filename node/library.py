@@ -44,6 +44,9 @@ class Library(Protocol):
     async def hear(self, record: bytes) -> None:
         """A peer tells of a revocation."""
 
+    async def get_successor(self, author: str) -> bytes | None:
+        """The signed record of what comes after an author's key."""
+
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""
 

@@ -14,9 +14,16 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head
+from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
+from p2pvoice.node.discovery import (
+    Announcer,
+    Found,
+    find_head,
+    find_providers,
+    find_releases,
+    find_successor,
+)
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
 from p2pvoice.node.host import P2PHost
@@ -24,10 +31,18 @@ from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.recalling import Recall
-from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, RevokedError, StaleError
+from p2pvoice.protocol.errors import (
+    KeyLockedError,
+    NetworkError,
+    NotFoundError,
+    P2PVoiceError,
+    RevokedError,
+    StaleError,
+)
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import FileEntry, Release
+from p2pvoice.protocol.successor import successor_key
 
 log = logging.getLogger("p2pvoice.network")
 
@@ -69,6 +84,8 @@ class Network:
             disk,
             lambda release, with_head: self.withdraw(release, with_head=with_head),
         )
+        #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
+        self.unsigned: dict[str, int] = {}
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -127,13 +144,25 @@ class Network:
             keys.append(self._announcer.head(author, manifest.slug, make))
         return keys
 
+    def announce_successor(self, author: str, data: bytes) -> bytes:
+        """Announce what comes after a former author key of our own; returns the DHT key."""
+        return self._announcer.record(successor_key(author), f"successor of {author}", lambda: data)
+
     def sign_again(self, author: str, slug: str) -> bytes:
         """Our newest head of a voice, signed afresh so that it does not expire."""
         head = self._catalog.head(author, slug)
         if head is None:
             raise NotFoundError(f"there is no head of {slug}")
-        fresh = replace(head, expires=int(time.time()) + LIFETIME)
-        data = sign_head(fresh, self._identity.author)
+        now = int(time.time())
+        if self._identity.locked:
+            self.unsigned[slug] = head.expires
+            held = self._catalog.head_bytes(author, slug)
+            # What was signed before is put as it is, for as long as it is valid: only signing waits.
+            if held is None or head.expires <= now:
+                raise KeyLockedError(f"the head of {slug} has expired, and the author key is locked")
+            return held
+        data = sign_head(replace(head, expires=now + LIFETIME), self._identity.author)
+        self.unsigned.pop(slug, None)
         self._catalog.add_head(data)
         return data
 
@@ -142,7 +171,12 @@ class Network:
         if self._announced.pop(release.id, None) is not None:
             self._announcer.withdraw(release.id, release.manifest.tags)
         if with_head:
-            self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
+            self.withdraw_head(release)
+
+    def withdraw_head(self, release: Release) -> None:
+        """Stop republishing the head of a voice of our own."""
+        self.unsigned.pop(release.manifest.slug, None)
+        self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
 
     async def announced(self, keys: Sequence[bytes]) -> bool:
         """Whether the network has heard of all keys, after waiting a while when there are peers."""
@@ -207,6 +241,27 @@ class Network:
             raise
         await self.remember(release, None)
         return release
+
+    async def find_successors(self, author: str, release: str | None) -> list[bytes]:
+        """Verified records of what comes after an author's key, from the DHT and a release's providers.
+
+        Empty when nobody knows one. More than one may mean a fork; none of them is believed by being here.
+        """
+        found: dict[bytes, None] = {}
+        try:
+            data = await find_successor(self._host, author)
+            if data is not None:
+                found[data] = None
+            providers = await find_providers(self._host, release) if release is not None else []
+        except NetworkError as error:
+            log.info("no look-up of the successor of %s: %s", author, error.message)
+            providers = []
+        for info in providers[:ASK_LIMIT]:
+            try:
+                found[await get_successor(self._host, info, author)] = None
+            except P2PVoiceError as error:
+                log.info("peer %s knows no successor of %s: %s", info.peer_id, author, error.message)
+        return list(found)
 
     async def newest_head(self, author: str, slug: str, release: str | None) -> Head:
         """The newest head of a voice that the DHT or the release's providers know; remembered, too.

@@ -16,6 +16,7 @@ from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
 from p2pvoice.node.recall import Kind
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError
 from p2pvoice.protocol.ids import author_id
@@ -34,12 +35,14 @@ class Offer:
         self,
         store: Store,
         catalog: Catalog,
+        successors: Successors,
         disk: trio.CapacityLimiter,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._catalog = catalog
+        self._successors = successors
         self._disk = disk
         self._clock = clock
         #: Told of the revocations that peers tell of; set when the part that judges them is there.
@@ -117,6 +120,20 @@ class Offer:
         """A peer tells of a revocation."""
         if self.hearer is not None:
             await self.hearer(record)
+
+    async def get_successor(self, author: str) -> bytes | None:
+        """What comes after an author's key, when a voice is offered of the key it led to.
+
+        Of other keys nothing is said, however much is known: whom this node follows is nobody's business.
+        """
+
+        def read() -> bytes | None:
+            chain = self._successors.chain(author)
+            if any(held.seed and held.author in chain for held in self._catalog.installed()):
+                return self._successors.record_bytes(author)
+            return None
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """One chunk of a file that an offered release uses."""

@@ -189,8 +189,13 @@ class Recall:
     def _hit(self, release: Release) -> Hit:
         return Hit(release, self._catalog.is_installed(release.id), self._catalog.is_offered(release.id))
 
+    def _keep(self, stone: Tombstone) -> bytes:
+        """Keep a record in the DHT; it is never withdrawn. Its key."""
+        key = key_of(stone.revocation)
+        return self._announcer.record(key, f"revocation {key.decode()}", lambda: stone.data)
+
     def _pass_on(self, stone: Tombstone) -> None:
-        self._announcer.revocation(key_of(stone.revocation), stone.data)
+        self._keep(stone)
         try:
             self._to_tell.send_nowait(stone.data)
         except trio.WouldBlock:
@@ -254,7 +259,7 @@ class Recall:
         assert stone is not None
         await step({"step": "telling peers"})
         told = await self._tell(stone.data)
-        key = self._announcer.revocation(key_of(stone.revocation), stone.data)
+        key = self._keep(stone)
         await step({"step": "announcing"})
         announced = bool(self._host.connected()) and await self._announcer.done([key], ANNOUNCE_WAIT)
         return stone.facts() | {"revoked": release.id, "told": told, "announced": announced}
@@ -262,7 +267,7 @@ class Recall:
     def announce_all(self) -> None:
         """Keep the records in the DHT that this node answers for; once, at the start. Blocking."""
         for stone in self._stones.passed_on(ASK_RELEASES):
-            self._announcer.revocation(key_of(stone.revocation), stone.data)
+            self._keep(stone)
 
     # -- learning ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import trio
 
 from p2pvoice.node.admit import admit, voice_folder
 from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.moves import look_up, look_up_followed
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
@@ -57,7 +58,6 @@ def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[st
     return {
         "release": release.id,
         "author": author,
-        "author_name": "",
         "slug": manifest.slug,
         "name": manifest.name,
         "description": manifest.description,
@@ -71,8 +71,9 @@ def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[st
         "newest": head.release if head is not None else release.id,
         "sample_rate": manifest.engine.sample_rate,
         "installed": parts.catalog.is_installed(release.id),
-        "own": author == parts.author,
         "source": source,
+        **parts.names.whose(author),
+        "warnings": parts.names.warnings(release),
     }
 
 
@@ -99,10 +100,22 @@ async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: fl
 
     await look("local")
     if seconds > 0:
-        answered = await parts.network.find(wanted, arrived, seconds)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_look_up_within, parts, seconds, tell)
+            answered = await parts.network.find(wanted, arrived, seconds)
         if not answered and not told and not parts.network.connected_count():
             await tell({"event": "warning", "message": "no peer is connected: only this node was searched"})
     return len(told)
+
+
+async def _look_up_within(parts: Parts, seconds: float, tell: Tell) -> None:
+    """Whether a followed author has a new key is asked beside a search, and ends with its time."""
+    with trio.move_on_after(seconds):
+        try:
+            await look_up_followed(parts, tell, always=False)
+        except* P2PVoiceError as errors:
+            # What a search is for is found without it.
+            log.info("no look-up of followed authors: %s", errors.exceptions[0])
 
 
 async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
@@ -118,6 +131,7 @@ async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> 
         return await parts.network.find_release(ref)
     author, _, slug = ref.rpartition("/")
     if author and _is(parse_author_id, author) and _is(check_slug, slug):
+        author = await disk(parts, lambda: parts.successors.current(author))
         head = await parts.network.newest_head(author, slug, None)
         known: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
         if known is not None:
@@ -291,6 +305,7 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "peers": report.peers if report else {},
         "dropped": report.dropped if report else {},
         "seeding": seed,
+        "warnings": await disk(parts, lambda: parts.names.warnings(release)),
     }
 
 
@@ -304,21 +319,36 @@ async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
         raise NotFoundError(f"{manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     await tell({"event": "progress", "step": "looking for a newer release"})
     await parts.recall.inquire(release)
-    head = await parts.network.newest_head(author, manifest.slug, held.release)
+    now = await look_up(parts, author, held.release, tell)
+    try:
+        head = await parts.network.newest_head(now, manifest.slug, held.release)
+    except NotFoundError:
+        if now == author:
+            raise
+        # Nothing that the old key signs counts any more, so the voice stays as it is here.
+        message = f"{manifest.slug}: its author has a new key, {now}, and has not published it there yet"
+        await tell({"event": "warning", "message": message})
+        return {"release": held.release, "updated": False, "sequence": None, "moved_to": now}
     if head.release == held.release:
         return {"release": held.release, "updated": False, "sequence": head.sequence}
     newest: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
     if newest is None:
         newest = await parts.network.find_release(head.release)
-    if newest.manifest.author != manifest.author or newest.manifest.slug != manifest.slug:
+    if author_id(newest.manifest.author) != now or newest.manifest.slug != manifest.slug:
         raise UsageError(f"the head of {manifest.slug} names a release of another voice")
     result = await fetch_release(parts, newest, seed=held.seed, tell=tell)
+    if now != author:
+        # The same voice stands under its author's new key now.
+        await disk(parts, lambda: parts.catalog.uninstall(held.release))
+        await _withdraw(parts, held.release)
+        result["moved_to"] = now
     return result | {"updated": True, "previous": held.release, "sequence": head.sequence}
 
 
 async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
     """Bring every installed voice to its newest release; one that fails does not stop the others."""
     updated, failed = [], []
+    await look_up_followed(parts, tell, always=True)
     for held in await disk(parts, parts.catalog.installed):
         if held.author == parts.author:
             continue

@@ -26,6 +26,7 @@ from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import DIGEST_SIZE, Digest, check_slug, cid_of, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
 from p2pvoice.protocol.revocation import REVOCATION_LIMIT
+from p2pvoice.protocol.successor import SUCCESSOR_LIMIT
 from p2pvoice.protocol.tags import TAGS_LIMIT, check_tag
 
 CATALOG = "/p2pvoice/catalog/1.0.0"
@@ -321,6 +322,44 @@ class TellRevocation:
 
 
 @dataclass(frozen=True)
+class GetSuccessor:
+    """Ask which key comes after an author's; ``author`` is an author id."""
+
+    author: str
+    TYPE: ClassVar[str] = "get-successor"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _as_manifest_error(parse_author_id, self.author)
+
+    def _body(self) -> dict[str, Any]:
+        return {"author": self.author}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "GetSuccessor":
+        return cls(fields.text("author"))
+
+
+@dataclass(frozen=True)
+class SuccessorReply:
+    """One signed successor record, not verified by being here."""
+
+    data: bytes
+    TYPE: ClassVar[str] = "successor"
+    LIMIT: ClassVar[int] = SUCCESSOR_LIMIT + _SLACK
+
+    def __post_init__(self) -> None:
+        _blob(self.data, SUCCESSOR_LIMIT, "a successor record")
+
+    def _body(self) -> dict[str, Any]:
+        return {"data": self.data}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "SuccessorReply":
+        return cls(fields.blob("data"))
+
+
+@dataclass(frozen=True)
 class GetHave:
     """Ask which chunks of a file a peer has."""
 
@@ -469,6 +508,8 @@ Message: TypeAlias = (
     | GetRevocations
     | Revocations
     | TellRevocation
+    | GetSuccessor
+    | SuccessorReply
     | GetHave
     | Have
     | Want

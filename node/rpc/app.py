@@ -20,8 +20,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from p2pvoice.node.engine import resident_bytes
+from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
-from p2pvoice.node.rpc import consents, making, measuring, training, voices
+from p2pvoice.node.rpc import consents, keys, making, measuring, training, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.metrics import CountedApp, metrics
@@ -43,6 +44,12 @@ def build_app(parts: Parts) -> ASGIApp:
         ("POST", "/v1/shutdown", shutdown),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),
+        ("GET", "/v1/key", keys.show),
+        ("POST", "/v1/key/{action}", keys.change),
+        ("GET", "/v1/following", keys.following),
+        ("POST", "/v1/following", keys.follow),
+        ("POST", "/v1/following/told", keys.told),
+        ("DELETE", "/v1/following/{rest:path}", keys.unfollow),
         ("PUT", "/v1/uploads", making.upload),
         ("GET", "/v1/drafts", making.drafts),
         ("POST", "/v1/drafts", making.import_voice),
@@ -99,6 +106,8 @@ async def status(parts: Parts, request: Request) -> Response:
     disk = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
     known, installed = await trio.to_thread.run_sync(parts.catalog.counts, limiter=parts.disk)
     voices_here = await trio.to_thread.run_sync(parts.catalog.installed, limiter=parts.disk)
+    key = await trio.to_thread.run_sync(key_facts, parts, limiter=parts.disk)
+    moved = await trio.to_thread.run_sync(parts.following.untold, limiter=parts.disk)
     return JSONResponse(
         {
             "version": VERSION,
@@ -127,6 +136,8 @@ async def status(parts: Parts, request: Request) -> Response:
                 "sandbox": parts.training_engine.sandbox,
             },
             "dht": parts.network.dht_facts(),
+            "key": {"locked": key["locked"], "heads_waiting": key["heads_waiting"], "forks": key["forks"]},
+            "moved": len(moved),
             "uptime": round(time.monotonic() - parts.started, 3),
             "debug": {
                 "rss": resident_bytes(os.getpid()),

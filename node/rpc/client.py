@@ -167,6 +167,34 @@ class Client:
         """Dial a peer."""
         return dict(self.json("POST", "/v1/connect", {"multiaddr": multiaddr}))
 
+    def key(self) -> dict[str, Any]:
+        """The author key: ids and states, nothing secret."""
+        return dict(self.json("GET", "/v1/key"))
+
+    def change_key(self, action: str, **body: object) -> dict[str, Any]:
+        """``unlock``, ``lock``, ``passphrase``, ``export``, ``import``; bodies as in specs/rpc.md."""
+        return dict(self.json("POST", "/v1/key/" + action, body))
+
+    def rotate_key(self, *, passphrase: str = "", reason: str = "") -> Iterator[Event]:
+        """Make a new author key and publish the own voices again under it."""
+        return self.stream("POST", "/v1/key/rotate", {"passphrase": passphrase, "reason": reason})
+
+    def following(self) -> dict[str, Any]:
+        """Followed authors, and the moves that were not told of yet."""
+        return dict(self.json("GET", "/v1/following"))
+
+    def follow(self, author: str, name: str | None = None) -> dict[str, Any]:
+        """Follow an author."""
+        return dict(self.json("POST", "/v1/following", {"author": author, "name": name}))
+
+    def unfollow(self, author: str) -> dict[str, Any]:
+        """Follow an author no longer."""
+        return dict(self.json("DELETE", "/v1/following/" + quote(author, safe="")))
+
+    def told_of_move(self, old: str) -> None:
+        """The user has seen that this followed key was given up."""
+        self.json("POST", "/v1/following/told", {"old": old})
+
     def drafts(self) -> list[dict[str, Any]]:
         """The drafts of this home."""
         return list(self.json("GET", "/v1/drafts")["drafts"])

@@ -127,6 +127,7 @@ class Shelf:
         self.releases: dict[str, bytes] = {}
         self.tags: dict[str, set[str]] = {}
         self.heads: dict[tuple[str, str], bytes] = {}
+        self.successors: dict[str, bytes] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
         self.finished: list[str] = []
         self.heard: list[bytes] = []
@@ -174,6 +175,9 @@ class Shelf:
 
     async def hear(self, record: bytes) -> None:
         self.heard.append(record)
+
+    async def get_successor(self, author: str) -> bytes | None:
+        return self.successors.get(author)
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         self.asked += 1

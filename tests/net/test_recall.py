@@ -21,7 +21,7 @@ from p2pvoice.node.ask import (
 from p2pvoice.node.discovery import Announcer, find_revocation
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.kad import RecordValidator
+from p2pvoice.node.records import RecordValidator
 from p2pvoice.protocol.errors import NetworkError, NoPeersError, P2PVoiceError, RefusedError, RevokedError
 from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.ids import author_id

@@ -15,6 +15,7 @@ from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import author_id, release_id
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
 from p2pvoice.protocol.revocation import REVOCATION_LIMIT
+from p2pvoice.protocol.successor import SUCCESSOR_LIMIT
 from p2pvoice.protocol.tags import TAG_LENGTH, TAGS_LIMIT
 
 FILE = b"f" * 32
@@ -23,7 +24,8 @@ RELEASES = tuple(release_id(bytes([n])) for n in range(m.REVOCATIONS_ASKED))
 TAGS = tuple(f"tag/{n:02}{'长' * (TAG_LENGTH - 6)}" for n in range(TAGS_LIMIT))
 KINDS = (
     m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetRevocations,
-    m.Revocations, m.TellRevocation, m.GetHave, m.Have, m.Want, m.ChunkFrame, m.Fail,
+    m.Revocations, m.TellRevocation, m.GetSuccessor, m.SuccessorReply, m.GetHave, m.Have, m.Want,
+    m.ChunkFrame, m.Fail,
 )  # fmt: skip
 
 LARGEST = [
@@ -41,6 +43,8 @@ LARGEST = [
     m.GetRevocations(RELEASES, AUTHOR, "s" * 63, True),
     m.Revocations((b"v" * REVOCATION_LIMIT,) * m.REVOCATIONS_ASKED, (b"r" * (m.PROOFS_BYTES // 16),) * 16),
     m.TellRevocation(b"v" * REVOCATION_LIMIT),
+    m.GetSuccessor(AUTHOR),
+    m.SuccessorReply(b"s" * SUCCESSOR_LIMIT),
     m.GetHave(FILE),
     m.Have(CHUNKS_LIMIT, b"\xff" * (CHUNKS_LIMIT // 8)),
     m.Want(FILE, CHUNKS_LIMIT - m.WINDOW_LIMIT, m.WINDOW_LIMIT, ("c" * 16,) * 8),
@@ -49,8 +53,9 @@ LARGEST = [
 ]
 SMALLEST = [
     m.Query(), m.QueryPage(), m.GetRelease(release_id(b"x")), m.ReleaseReply(b"r"), m.GetHead(AUTHOR, "s"),
-    m.HeadReply(b"h"), m.GetRevocations(), m.Revocations(), m.TellRevocation(b"v"), m.GetHave(FILE),
-    m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1), m.Fail("bug"),
+    m.HeadReply(b"h"), m.GetRevocations(), m.Revocations(), m.TellRevocation(b"v"), m.GetSuccessor(AUTHOR),
+    m.SuccessorReply(b"s"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
+    m.Fail("bug"),
 ]  # fmt: skip
 
 

@@ -17,10 +17,12 @@ from p2pvoice.protocol import (
     framing,
     head,
     ids,
+    keyfile,
     label,
     manifest,
     messages,
     revocation,
+    successor,
     tags,
     tensors,
 )
@@ -38,6 +40,8 @@ KINDS = {
         messages.GetRevocations,
         messages.Revocations,
         messages.TellRevocation,
+        messages.GetSuccessor,
+        messages.SuccessorReply,
         messages.GetHave,
         messages.Have,
         messages.Want,
@@ -181,6 +185,42 @@ def test_revocation() -> None:
     for case in vector["refused"]:
         with pytest.raises(errors.by_code(case["error"])):
             revocation.verify_revocation(bytes.fromhex(case["revocation"]))
+
+
+def test_successor() -> None:
+    vector = load("successor")
+    old, new = (
+        Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector[name])) for name in ("old_key", "new_key")
+    )
+    made = successor.Successor(
+        old.public_key().public_bytes_raw(),
+        new.public_key().public_bytes_raw(),
+        vector["created"],
+        vector["reason"],
+    )
+    assert (made.old_author, made.new_author) == (vector["old"], vector["new"])
+    assert made.agreement().hex() == vector["agreed_bytes"]
+    record = bytes.fromhex(vector["record"])
+    assert successor.sign_successor(made, old, new) == record
+    assert successor.verify_successor(record) == made
+    assert successor.successor_key(vector["old"]) == vector["key"].encode()
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            successor.verify_successor(bytes.fromhex(case["record"]))
+        assert caught.value.code == case["error"], case["about"]
+
+
+def test_keyfile() -> None:
+    vector = load("keyfile")
+    sealed = keyfile.parse_key(bytes.fromhex(vector["sealed"]))
+    assert isinstance(sealed, keyfile.SealedKey)
+    assert sealed.public.hex() == vector["public"]
+    assert keyfile.open_key(sealed, vector["passphrase"]).hex() == vector["seed"]
+    with pytest.raises(errors.PassphraseError):
+        keyfile.open_key(sealed, vector["passphrase"] + " ")
+    for raw in vector["damaged"]:
+        with pytest.raises(errors.CorruptError):
+            keyfile.parse_key(bytes.fromhex(raw))
 
 
 def test_tags() -> None:
