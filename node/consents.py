@@ -5,7 +5,7 @@ statement must be, and what may stand beside it, is protocol/consent_statement.p
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import trio
@@ -115,6 +115,18 @@ def declare(
     check_signed(declaration, identity.author_public, slug)
     check_commercial(licence, declaration)
     return declaration
+
+
+def renewed(consent: ConsentDeclaration, identity: Identity, now: float) -> ConsentDeclaration:
+    """The declaration as the author's new key makes it: what an author signed as a person is signed again.
+
+    What another person signed names the old key and stays as it is: only that person can name another one.
+    """
+    if consent.signed is None or consent.subject != "self":
+        return consent
+    key = identity.author_public
+    again = replace(verify_statement(consent.signed), author=key, subject=key, created=int(now))
+    return replace(consent, signed=sign_statement(again, identity.author))
 
 
 def _borne_out(claim: Claim, now: float) -> ConsentDeclaration:

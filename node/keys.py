@@ -17,6 +17,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node.admit import admit
+from p2pvoice.node.consents import renewed
 from p2pvoice.node.identity import (
     AUTHOR_FILE,
     NEXT_FILE,
@@ -235,6 +236,9 @@ async def republish(parts: Parts, tell: Tell) -> list[dict[str, Any]]:
         old = await _disk(parts, partial(parts.catalog.release, held.release))
         if held.author not in former or old is None:
             continue
+        if await _disk(parts, partial(parts.catalog.tombstones.of_release, old.id)) is not None:
+            # What was called back does not come again because its author's key changed.
+            continue
         await tell({"event": "progress", "step": f"publishing {held.slug} under the new key"})
         try:
             release = await _under_new_key(parts, old, held.seed)
@@ -258,6 +262,7 @@ async def _under_new_key(parts: Parts, old: Release, seed: bool) -> Release:
         manifest = replace(
             old.manifest,
             author=parts.identity.author_public,
+            consent=renewed(old.manifest.consent, parts.identity, time.time()),
             created=int(time.time()),
             parents=(Parent(old.id, "revision-of"), *old.manifest.parents[: PARENTS_LIMIT - 1]),
         )

@@ -22,6 +22,7 @@ from p2pvoice.node.offer import Landing, Offer
 from p2pvoice.node.recall import Kind
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.errors import NoPeersError, NotFoundError, PolicyError, RevokedError
 from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.manifest import FileEntry, Release
@@ -72,7 +73,7 @@ async def running(host: P2PHost, folder: Path, key: Ed25519PrivateKey | None = N
     identity = generate()
     if key is not None:
         identity = type(identity)(key, identity.peer)
-    offer, announcer = Offer(store, catalog, disk), Announcer(host)
+    offer, announcer = Offer(store, catalog, Successors(database), disk), Announcer(host)
     server = ExchangeServer(host, offer)
     network = Network(host, announcer, server, catalog, identity, disk, folder / "voices")
     offer.hearer = network.recall.hear

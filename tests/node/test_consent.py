@@ -23,6 +23,7 @@ from p2pvoice.node.offer import Offer
 from p2pvoice.node.paths import Home
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store, plan_file
+from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.consent import SIGNED_LIMIT, ConsentDeclaration
 from p2pvoice.protocol.consent_statement import ConsentStatement, sign_statement
 from p2pvoice.protocol.errors import ConsentError, P2PVoiceError, RefusedError, UsageError
@@ -195,7 +196,7 @@ def ending(key: Ed25519PrivateKey, source: Path, *, ends: int) -> Release:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[tuple[Store, Catalog, Release]]:
+def held(tmp_path: Path) -> Iterator[tuple[Store, Catalog, Successors, Release]]:
     """A store and a catalog with a voice that is installed, seeded, and whose consent ends at ENDS."""
     database = open_database(tmp_path / "catalog.sqlite")
     store, catalog = Store(tmp_path / "store"), Catalog(database, clock=lambda: 1_790_000_000)
@@ -208,15 +209,17 @@ def held(tmp_path: Path) -> Iterator[tuple[Store, Catalog, Release]]:
     head = Head(release.manifest.author, "brief", 1, release.id, 1_790_010_000)
     catalog.add_head(sign_head(head, key))
     catalog.install(release, seed=True)
-    yield store, catalog, release
+    yield store, catalog, Successors(database), release
     database.close()
     store.close()
 
 
 @pytest.mark.parametrize("now", [ENDS - 1, ENDS])
-async def test_peers_get_nothing_after_the_end(held: tuple[Store, Catalog, Release], now: int) -> None:
-    store, catalog, release = held
-    offer = Offer(store, catalog, trio.CapacityLimiter(1), clock=lambda: now)
+async def test_peers_get_nothing_after_the_end(
+    held: tuple[Store, Catalog, Successors, Release], now: int
+) -> None:
+    store, catalog, successors, release = held
+    offer = Offer(store, catalog, successors, trio.CapacityLimiter(1), clock=lambda: now)
     good = now < ENDS
     assert len((await offer.query(["language/yue"], 10, "")).releases) == good
     assert (await offer.get_release(release.id) is not None) is good
@@ -325,7 +328,7 @@ async def test_a_base_is_never_offered(daemons: Make, tmp_path: Path) -> None:
     store.add_file(tmp_path / "source", own.chunks)
     catalog.add_release(claims.envelope.to_bytes())
     catalog.install(claims, seed=True)
-    offer = Offer(store, catalog, trio.CapacityLimiter(1))
+    offer = Offer(store, catalog, Successors(database), trio.CapacityLimiter(1))
     assert await offer.read_chunk(own.digest, 0) == own.path.encode()
     for digest in digests.values():
         assert catalog.offering(digest) == [claims.id]

@@ -81,7 +81,7 @@ def test_followers_move_to_a_rotated_key(daemons: Make, encoder: Path, clip: Pat
     b.meet(c)
     install_encoder(a, encoder)
     bring(a, clip)
-    first = publish(a)
+    first = publish(a, consent="self", clips_may_travel=True)
     old = first["author"]
     list(b.client.fetch(first["release"]))
     assert b.client.follow(old, "Mei")["name"] == "Mei"
@@ -100,6 +100,7 @@ def test_followers_move_to_a_rotated_key(daemons: Make, encoder: Path, clip: Pat
     shown = a.client.show(second)
     assert shown["parents"][0] == {"release": first["release"], "kind": "revision-of"}
     assert (shown["own"], shown["sequence"]) == (True, 2)
+    assert (shown["consent"]["state"], shown["consent"]["signed_by"]) == ("signed", new)
     assert [one["release"] for one in a.client.voices()] == [second]
     # The old key is gone from this home altogether: nothing that follows needs it.
     for kept in (a.home / "keys").glob("author-*.key"):

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from p2pvoice.protocol.head import head_key, release_key, tag_key
+from p2pvoice.protocol.ids import parse_author_id
 from p2pvoice.protocol.label import read_label
+from p2pvoice.protocol.revocation import revocation_key
+from p2pvoice.protocol.successor import successor_key
 
 from .nodes import Daemon, bring, install_encoder, publish, refusal
 
@@ -140,7 +143,12 @@ def test_look_ups_name_the_tag_the_release_and_the_voice(day: Day) -> None:
     """A search by text asks the DHT nothing; what is asked for by tag or id can be watched."""
     author = day.author.daemon.client.status()["author"]
     assert day.listener.keys("find_providers") == {tag_key(TAGS[0]), release_key(day.release)}
-    assert day.listener.keys("get") == {head_key(author, "storyteller")}
+    public = parse_author_id(author)
+    assert day.listener.keys("get") == {
+        head_key(author, "storyteller"),
+        successor_key(author),
+        *(revocation_key(public, public, "storyteller", name) for name in (day.release, None)),
+    }
     assert day.author.keys("find_providers") | day.author.keys("get") == set()
 
 
