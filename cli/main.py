@@ -68,6 +68,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
+    "verify": (
+        "p2pvoice.cli.commands.upkeep",
+        "verify",
+        "Check the stored files of voices and repair damaged ones.",
+    ),
+    "gc": ("p2pvoice.cli.commands.upkeep", "gc", "Free the space of files that no voice needs."),
     "peers": (
         "p2pvoice.cli.commands.network",
         "peers",

@@ -18,7 +18,7 @@ import trio
 
 from p2pvoice.node import speech
 from p2pvoice.node.admit import admit, chunk_sizes
-from p2pvoice.node.drafts import Draft
+from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.store import plan_file
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
@@ -141,18 +141,20 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
         await step({"step": "speaking the preview"})
-        work = draft.folder / "publishing"
-        try:
-            await _speak_preview(parts, draft, work, step)
-            await step({"step": "signing"})
-            release = await trio.to_thread.run_sync(
-                _store_release, parts, draft, work, wanted, license, consent, tags, limiter=parts.disk
-            )
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        await step({"step": "checking"})
-        await admit(parts, release)
-        older = await trio.to_thread.run_sync(_make_newest, parts, release, limiter=parts.disk)
+        work = draft.folder / PUBLISHING
+        with parts.store.holding() as hold:
+            try:
+                await _speak_preview(parts, draft, work, step)
+                await step({"step": "signing"})
+                release = await trio.to_thread.run_sync(
+                    _store_release, parts, draft, work, wanted, license, consent, tags, hold,
+                    limiter=parts.disk,
+                )  # fmt: skip
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            await step({"step": "checking"})
+            await admit(parts, release)
+            older = await trio.to_thread.run_sync(_make_newest, parts, release, limiter=parts.disk)
         if older is not None and older.id != release.id:
             parts.network.withdraw(older)
     await step({"step": "announcing"})
@@ -197,8 +199,9 @@ def _store_release(
     license: Licence,
     consent: ConsentDeclaration,
     tags: tuple[str, ...],
+    hold: Callable[[bytes], None],
 ) -> Release:
-    """Plan, store and sign; blocking."""
+    """Plan, store and sign; blocking. ``hold`` is told of each file before it is stored."""
     sources = {
         str(path.relative_to(folder)): path
         for folder in (draft.bundle, work)
@@ -209,7 +212,8 @@ def _store_release(
     for name, path in sorted(sources.items()):
         digest, chunks = plan_file(path, chunk_sizes(path, name))
         files.append(FileEntry(name, path.stat().st_size, digest, chunks))
-        if not parts.store.has(digest):
+        hold(digest)
+        if not (parts.store.has(digest) and parts.store.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.slug)
     facts, notes = draft.facts, draft.notes
@@ -277,7 +281,6 @@ def _make_newest(parts: Parts, release: Release) -> Release | None:
     sequence = held.sequence + 1 if held is not None else 1
     expires = int(time.time()) + LIFETIME
     head = Head(parts.identity.author_public, slug, sequence, release.id, expires)
-    parts.catalog.add_head(sign_head(head, parts.identity.author))
     previous = parts.catalog.installed_release(parts.author, slug)
-    parts.catalog.install(release, seed=True)
+    parts.catalog.install(release, seed=True, head=sign_head(head, parts.identity.author))
     return parts.catalog.release(previous.release) if previous is not None else None

@@ -6,6 +6,7 @@ Not for making voices: see publish.py. Follows specs/catalog.md and specs/rpc.md
 
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +18,14 @@ from p2pvoice.node.admit import admit, voice_folder
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
-from p2pvoice.protocol.errors import NoPeersError, NotFoundError, P2PVoiceError, UsageError
+from p2pvoice.node.tidy import needed_files
+from p2pvoice.protocol.errors import (
+    IntegrityError,
+    NoPeersError,
+    NotFoundError,
+    P2PVoiceError,
+    UsageError,
+)
 from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import FileEntry, Release
 from p2pvoice.protocol.tags import canonical_tag
@@ -117,10 +125,17 @@ async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> 
 
 
 async def resolve_installed(parts: Parts, ref: str) -> Release:
-    """The installed release a reference names; NotFoundError when the voice is not usable here yet."""
+    """The installed release a reference names; NotFoundError when the voice is not usable here yet.
+
+    IntegrityError when one of its files was damaged and set aside.
+    """
     release: Release = await disk(parts, lambda: parts.catalog.resolve(ref, prefer_installed=True))
     if not await disk(parts, lambda: parts.catalog.is_installed(release.id)):
         raise NotFoundError(f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
+    if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in release.manifest.files)):
+        raise IntegrityError(
+            f"a file of {release.manifest.name} is damaged and was set aside", hint=f"p2pvoice verify {ref}"
+        )
     return release
 
 
@@ -154,13 +169,14 @@ async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
     file = next((file for file in release.manifest.files if file.path == PREVIEW), None)
     if file is None:
         raise NotFoundError(f"{release.manifest.name} has no preview")
-    if not await disk(parts, lambda: parts.store.has(file.digest)):
-        landing = Landing(parts.store, parts.disk, _silent)
-        try:
-            await parts.network.fetch(release.id, [file], landing)
-        finally:
-            landing.close()
-    return release, await disk(parts, lambda: parts.store.path(file.digest).read_bytes())
+    with parts.store.holding([file.digest]):
+        if not await disk(parts, lambda: parts.store.has(file.digest)):
+            landing = Landing(parts.store, parts.disk, _silent)
+            try:
+                await parts.network.fetch(release.id, [file], landing)
+            finally:
+                landing.close()
+        return release, await disk(parts, lambda: parts.store.path(file.digest).read_bytes())
 
 
 async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, Any]:
@@ -175,22 +191,26 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
     """As :func:`fetch`, of a release that is known."""
     lock = parts.fetching.setdefault(release.id, trio.Lock())
+    files = sorted(release.manifest.files, key=_small_first)
     async with lock:
         started = trio.current_time()
-        files = sorted(release.manifest.files, key=_small_first)
         report = None
-        if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
-            report = await _fetch_files(parts, release, files, tell)
-        transferred = trio.current_time()
-        await tell({"event": "progress", "step": "checking"})
-        previous = await disk(
-            parts,
-            lambda: parts.catalog.installed_release(
-                author_id(release.manifest.author), release.manifest.slug
-            ),
-        )
-        await admit(parts, release)
-        await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+        with parts.store.holding(file.digest for file in files):
+            if not await disk(parts, lambda: all(_is_here(parts, file) for file in files)):
+                # What comes of it outlives a crash, until the fetch is taken up again or given up.
+                await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
+                report = await _fetch_files(parts, release, files, tell)
+            transferred = trio.current_time()
+            await tell({"event": "progress", "step": "checking"})
+            previous = await disk(
+                parts,
+                lambda: parts.catalog.installed_release(
+                    author_id(release.manifest.author), release.manifest.slug
+                ),
+            )
+            await admit(parts, release)
+            await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+            await disk(parts, lambda: parts.store.index.end_fetch(release.id))
         if previous is not None and previous.release != release.id:
             await _withdraw(parts, previous.release)
         if seed:
@@ -209,6 +229,15 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
             "dropped": report.dropped if report else {},
             "seeding": seed,
         }
+
+
+async def fetch_missing(
+    parts: Parts, release: Release, files: list[FileEntry], tell: Tell
+) -> FetchReport:
+    """Bring some files of an installed release back, as a repair does. Raises as a fetch does."""
+    async with parts.fetching.setdefault(release.id, trio.Lock()):
+        with parts.store.holding(file.digest for file in files):
+            return await _fetch_files(parts, release, files, tell)
 
 
 async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
@@ -249,14 +278,19 @@ async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
 
 
 async def remove(parts: Parts, ref: str) -> dict[str, Any]:
-    """Take a voice out of use, stop serving it, and free what no other voice needs."""
+    """Take a voice out of use, stop serving it, and free what no other voice needs.
+
+    A voice whose fetch was begun and did not end is given up.
+    """
     try:
         release = await resolve(parts, ref, prefer_installed=True)
     except NotFoundError as error:
         if any(ref in (one.slug, one.name) for one in await disk(parts, parts.trainings.all)):
             error.hint = f"there is a training of that name: p2pvoice trainings rm {ref}"
         raise
-    if not await disk(parts, lambda: parts.catalog.uninstall(release.id)):
+    installed = await disk(parts, lambda: parts.catalog.uninstall(release.id))
+    begun = await disk(parts, lambda: parts.store.index.end_fetch(release.id))
+    if not installed and not begun:
         raise NotFoundError(f"{release.manifest.name} is not installed here")
     parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
@@ -273,7 +307,7 @@ async def _withdraw(parts: Parts, identifier: str) -> None:
 async def _collect(parts: Parts, identifier: str) -> int:
     def work() -> int:
         shutil.rmtree(voice_folder(parts, identifier), ignore_errors=True)
-        wanted = parts.catalog.wanted_files()
+        wanted = needed_files(parts.store, parts.catalog)
         release = parts.catalog.release(identifier)
         files = [file.digest for file in release.manifest.files] if release is not None else []
         return parts.store.remove(digest for digest in files if digest not in wanted)
@@ -284,6 +318,10 @@ async def _collect(parts: Parts, identifier: str) -> int:
 
 def _small_first(file: FileEntry) -> tuple[bool, int]:
     return file.path != PREVIEW, file.size
+
+
+def _is_here(parts: Parts, file: FileEntry) -> bool:
+    return parts.store.has(file.digest) and parts.store.ensure_indexed(file.digest, file.chunks)
 
 
 def _is(check: Callable[[str], object], text: str) -> bool:

@@ -1,4 +1,5 @@
-"""How tests/golden/catalog_v1.sqlite was made: `python tests/crash/old_catalog.py FOLDER`, with the code of version 1.
+"""How tests/golden/catalog_v1.sqlite was made, with the code of version 1:
+`python tests/crash/old_catalog.py FOLDER`.
 
 It stands here so that one can see what is in the file. It is not to be made again: its worth is that old code
 wrote it. tests/node/test_migration.py lifts a copy of it with today's steps.
