@@ -20,7 +20,7 @@ from pathlib import Path
 
 from p2pvoice.node.durable import sync_folder
 from p2pvoice.node.index import ChunkIndex
-from p2pvoice.node.partial import Partial, offsets_of, storage_error
+from p2pvoice.node.partial import Partial, offsets_of, storage_error, write_all
 from p2pvoice.protocol.chunks import CHUNKS_LIMIT, Chunk
 from p2pvoice.protocol.errors import (
     CorruptError,
@@ -150,17 +150,16 @@ class Store:
         temporary = self._partials / f"add-{os.getpid()}-{threading.get_ident()}-{source.name}"
         whole = hashlib.sha256()
         try:
-            with source.open("rb") as reader, temporary.open("wb") as writer:
-                for number, chunk in enumerate(chunks):
+            with source.open("rb") as reader, _created(temporary) as writer:
+                for number, (chunk, start) in enumerate(zip(chunks, offsets_of(chunks), strict=True)):
                     data = reader.read(chunk.size)
-                    if len(data) != chunk.size or hashlib.sha256(data).digest() != chunk.digest:
+                    if not _is_chunk(data, chunk):
                         raise IntegrityError(f"{source.name} changed while it was read (chunk {number})")
                     whole.update(data)
-                    writer.write(data)
+                    write_all(writer, data, start)
                 if reader.read(1):
                     raise IntegrityError(f"{source.name} is longer than its chunk list")
-                writer.flush()
-                os.fdatasync(writer.fileno())
+                os.fdatasync(writer)
             digest = whole.digest()
             self._settle(temporary, digest, chunks)
         except OSError as error:
@@ -463,6 +462,15 @@ def plan_file(path: Path, sizes: Iterable[int]) -> tuple[bytes, tuple[Chunk, ...
         if file.read(1):
             raise IntegrityError(f"{path.name} is longer than its chunk plan")
     return whole.digest(), tuple(chunks)
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _hash_file(path: Path) -> bytes:

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.protocol.errors import DaemonUnavailableError, NotFoundError
-from tests.crash import invariants
-from tests.node.nodes import Daemon, bring, install_encoder, large_gpt, publish
+from ..node.nodes import Daemon, bring, install_encoder, large_gpt, publish
+from . import invariants
 
 #: How many kills of a hundred hit which operation.
 SHARES = {"publish": 30, "fetch": 25, "update": 20, "rm": 10, "gc": 15}
@@ -153,7 +153,7 @@ class Campaign:
         assert victim.end(signal.SIGKILL) == -signal.SIGKILL
         self.tried[operation] += 1
         self.refused[operation] += result is None
-        victim.start(*([self.giver] if victim is self.taker else []))
+        victim.start(*([self.giver] if self.giver not in (self.author, victim) else []))
         self.compare(operation, before, invariants.check(victim.home), have, result)
         if self.tried[operation] % REPEAT == 0:
             self.repeat(operation)
@@ -229,12 +229,18 @@ def prepared(
     yield campaign
 
 
-def run(campaign: Campaign, count: int, tell: Callable[[str], None] = print) -> None:
-    """Kill so many times, the operations mixed by their shares; AssertionError for anything lost."""
+def plan_of(count: int, chance: random.Random) -> list[str]:
+    """So many operations, mixed by their shares."""
     whole = sum(SHARES.values())
     plan = [name for name, share in SHARES.items() for _ in range(max(1, round(share * count / whole)))]
-    campaign.chance.shuffle(plan)
-    for operation in SHARES:
+    chance.shuffle(plan)
+    return plan
+
+
+def run(campaign: Campaign, plan: list[str], tell: Callable[[str], None] = print) -> None:
+    """Kill each of the operations once; AssertionError for anything lost."""
+    kinds = [name for name in SHARES if name in plan]
+    for operation in kinds:
         campaign.measure(operation)
         span, lately = campaign.spans[operation]
         tell(f"{operation}: {span:.2f} s, of which the last {span - lately:.2f} s write")
@@ -243,7 +249,7 @@ def run(campaign: Campaign, count: int, tell: Callable[[str], None] = print) -> 
             campaign.kill(operation)
         except AssertionError as error:
             raise AssertionError(f"kill {number} of {len(plan)}, {operation}: {error}") from error
-    for operation in SHARES:
+    for operation in kinds:
         tell(
             f"{operation}: tried {campaign.tried[operation]}, refused {campaign.refused[operation]}, "
             f"repeated {campaign.repeated[operation]}, lost: 0"
@@ -253,7 +259,7 @@ def run(campaign: Campaign, count: int, tell: Callable[[str], None] = print) -> 
 
 def main() -> None:
     """The whole campaign, with files of its own."""
-    from tests.node.conftest import make_clip, make_encoder
+    from ..node.conftest import make_clip, make_encoder
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100)
@@ -273,7 +279,7 @@ def main() -> None:
         clip = make_clip(Path(folder) / "clip.wav")
         try:
             with prepared(make, encoder, clip, Path(folder), options.seed) as campaign:
-                run(campaign, options.count, lambda line: print(line, flush=True))
+                run(campaign, plan_of(options.count, campaign.chance), lambda line: print(line, flush=True))
         finally:
             for daemon in made:
                 if daemon.process is not None:
