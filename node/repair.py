@@ -144,11 +144,11 @@ async def _repair(parts: Parts, damaged: Sequence[Damage], tell: Tell) -> dict[s
     if left:
         slug = left[0].release.manifest.slug
         hint = f"p2pvoice connect MULTIADDR of a node that has it, then p2pvoice verify {slug}"
-        raise IntegrityError(f"{_say(left)}, and could not be repaired: {reason}", hint=hint)
+        raise IntegrityError(f"{_say(left)}; not repaired: {reason}", hint=hint)
     return {"repaired": repaired, "bytes_fetched": fetched}
 
 
 def _say(damaged: Sequence[Damage]) -> str:
     names = ", ".join(f"{one.release.manifest.slug}/{one.file.path}" for one in damaged[:4])
     more = f" and {len(damaged) - 4} more" if len(damaged) > 4 else ""
-    return f"damaged on this disk: {names}{more}; not served and not spoken until repaired"
+    return f"damaged on this disk, not served and not spoken with: {names}{more}"

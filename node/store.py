@@ -370,8 +370,11 @@ class Store:
             self._settle(path, digest, partial.chunks)
         except OSError as error:
             raise storage_error(error, path) from error
-        for end in (BITS, DAMAGED):
-            self._partial(digest, end).unlink(missing_ok=True)
+        finally:
+            # Also when only the index found no room: the file is whole and is indexed the next time.
+            if self.has(digest):
+                for end in (BITS, DAMAGED):
+                    self._partial(digest, end).unlink(missing_ok=True)
         return self._path(digest)
 
     def close_partial(self, digest: bytes) -> None:

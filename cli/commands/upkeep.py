@@ -35,9 +35,9 @@ def gc(output: Output, dry_run: bool) -> None:
         return
     if removed:
         output.table(
-            ["FILE", "WAS", ">SIZE", "~OF"],
+            ["WAS", ">SIZE", "~FILE"],
             [
-                [str(one["file"])[:12], KINDS.get(one["kind"], one["kind"]), size(one["bytes"]), one["name"]]
+                [KINDS.get(one["kind"], one["kind"]), size(one["bytes"]), one["name"] or one["file"][:12]]
                 for one in removed
             ],
         )
@@ -64,18 +64,20 @@ def verify(output: Output, voice: str | None, no_repair: bool) -> None:
                 output.document(event)
             elif event["event"] == "damage":
                 output.line(
-                    f"{short_id(event['release'])}  {event['file']}: {len(event['chunks'])} damaged chunks, "
-                    f"{size(event['bytes'])}"
+                    f"{short_id(event['release'])}  {event['file']}: "
+                    f"{_count(len(event['chunks']), 'damaged chunk')}, {size(event['bytes'])}"
                 )
             elif event["event"] == "result":
                 result = event
     if output.as_json:
         return
-    checked = f"checked {result['files']} files of {result['voices']} voices, {size(result['bytes'])}"
+    files, voices = _count(result["files"], "file"), _count(result["voices"], "voice")
+    checked = f"checked {files} of {voices}, {size(result['bytes'])}"
     if not result["damaged"]:
         output.note(f"{checked}: all whole")
         return
-    output.note(
-        f"{checked}: {result['damaged']} were damaged and are repaired, "
-        f"{size(result['bytes_fetched'])} fetched"
-    )
+    output.note(f"{checked}: {result['repaired']} repaired, {size(result['bytes_fetched'])} fetched")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

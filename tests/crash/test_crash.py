@@ -12,7 +12,7 @@ import pytest
 
 from ..node.conftest import clip, daemons, encoder
 from ..node.nodes import Daemon, bring, install_encoder
-from . import kills, power
+from . import full_disk, kills, power
 
 __all__ = ["clip", "daemons", "encoder"]
 
@@ -46,3 +46,12 @@ def test_power_cuts_are_noticed_where_a_sync_is_left_out(deaf: str) -> None:
     """The harness can fail: a store that did not sync its files, or its folders, would lose some."""
     with pytest.raises(AssertionError, match="lost|wrong bytes"):
         power.run(2000, seed=7, deaf=frozenset({deaf}))
+
+
+def test_disk_full_at_any_write_is_said_and_the_work_completes_later(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tried, refused = full_disk.run()
+    assert tried - refused == len(full_disk.WORKS) + 1
+    assert refused > 50
+    assert "lost: 0" in capsys.readouterr().out
