@@ -2,8 +2,8 @@
 
     python -m tests.crash.full_disk
 
-The store and the databases work in a folder where room is given out by a counter: each call that takes room on
-a disk (open for creation, pwrite, ftruncate, rename, mkdir, write of a file) is let through n times and then
+The store and the drafts work in a folder where room is given out by a counter: each call that takes room on a
+disk (open for creation, pwrite, ftruncate, rename, mkdir, write of a file) is let through n times and then
 answered with ENOSPC, as a full disk does, until room is made. Each time the work must end with DiskFullError,
 what was acknowledged must be there, and the same work must complete afterwards. For SQLite's own writes the
 size of the database is limited page by page. Real daemons on a real small disk are tests/node/test_full.py's.
@@ -132,17 +132,23 @@ def until_it_passes(name: str, make: Callable[[Path], Callable[[], None]]) -> tu
             work = make(root)
             tried += 1
             disk = Disk(root, tried - 1)
-            try:
-                with disk.patched():
-                    work()
-            except Exception as error:
-                known = to_error(error)
-                assert isinstance(known, DiskFullError), f"{name}, write {tried}: {error!r}"
-                assert known.hint
-                refused += 1
-                work()
-            else:
+            failure = _failure(disk, work)
+            if failure is None:
                 return tried, refused
+            known = to_error(failure)
+            assert isinstance(known, DiskFullError), f"{name}, write {tried}: {failure!r}"
+            assert known.hint
+            refused += 1
+            work()
+
+
+def _failure(disk: Disk, work: Callable[[], None]) -> Exception | None:
+    try:
+        with disk.patched():
+            work()
+    except Exception as error:
+        return error
+    return None
 
 
 def add_file(root: Path) -> Callable[[], None]:
@@ -216,7 +222,7 @@ def repair(root: Path) -> Callable[[], None]:
 
 
 def draft(root: Path) -> Callable[[], None]:
-    """A draft takes the place of one by its name, as importing and training do: one of them is always there."""
+    """A draft takes the place of one by its name, as importing and training do: one is always there."""
     (root / "drafts").mkdir()
     first = Drafts(root / "drafts")
 

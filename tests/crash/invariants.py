@@ -1,4 +1,4 @@
-"""What must be true of a home after every start, whatever happened before: read from its disk, not asked of it.
+"""What must be true of a home after every start, whatever happened before; read from its disk.
 
 Used by the campaigns beside this file. A broken rule is an AssertionError that says which.
 """

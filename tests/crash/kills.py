@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.protocol.errors import DaemonUnavailableError, NotFoundError
+
 from ..node.nodes import Daemon, bring, install_encoder, large_gpt, publish
 from . import invariants
 
