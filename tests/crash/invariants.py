@@ -17,7 +17,7 @@ from p2pvoice.protocol.manifest import FileEntry, Release, verify_release
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A home as it lies on disk: installed releases, begun fetches, newest sequence and release of each head."""
+    """A home as it lies on disk: installed releases, begun fetches, sequence and release of each head."""
 
     installed: dict[str, Release]
     begun: dict[str, Release]
@@ -95,7 +95,8 @@ def check(home: Path) -> Snapshot:
     needed, begun = found.files(found.installed), found.files(found.begun)
     assert set(needed) <= stored, "an installed voice lacks files"
     assert stored <= set(needed) | set(begun), "a file that nobody needs was left"
-    indexed = {bytes(row["file"]) for row in _rows(home / "store" / "index.sqlite", "SELECT file FROM chunks")}
+    rows = _rows(home / "store" / "index.sqlite", "SELECT file FROM chunks")
+    indexed = {bytes(row["file"]) for row in rows}
     assert indexed == stored, "the index does not agree with the disk"
     for name in os.listdir(home / "store" / "partial"):
         digest = bytes.fromhex(name.split(".")[0])

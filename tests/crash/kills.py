@@ -1,4 +1,4 @@
-"""Daemons are killed with SIGKILL at random moments of publish, fetch, update, rm and gc: nothing may be lost.
+"""Daemons are killed with SIGKILL at random moments of publish, fetch, update, rm and gc: nothing is lost.
 
     python -m tests.crash.kills --count 100 [--seed 4]
 

@@ -2,12 +2,12 @@
 
     python -m tests.crash.power --count 5000 [--seed 1]
 
-The calls that change files (open, pwrite, ftruncate, fsync, rename, unlink) are recorded around the real ones.
-A cut at some call may leave: of writes since their file's last sync any 512-byte sectors; of names made, moved
-and deleted since their folder's last sync any, in order for each name; a file that moves between folders may
-have both names, and never none. The index is SQLite's business: it is there as it was at the cut, as it was
-some time before, or not at all. On each state the store is opened again as the daemon opens it, and must hold
-every file that was acknowledged, give out no wrong byte, and let the unfinished work end well.
+The calls that change files (open, pwrite, ftruncate, fsync, rename, unlink) are recorded around the real
+ones. A cut at some call may leave: of writes since their file's last sync any 512-byte sectors; of names made,
+moved and deleted since their folder's last sync any, in order for each name; a file that moves between folders
+may have both names, and never none. The index is SQLite's business: it is there as it was at the cut, as it
+was some time before, or not at all. On each state the store is opened again as the daemon opens it, and must
+hold every file that was acknowledged, give out no wrong byte, and let the unfinished work end well.
 """
 
 import argparse
@@ -31,6 +31,9 @@ from p2pvoice.protocol.errors import CorruptError
 SECTOR = 512
 
 INDEX = "index.sqlite"
+
+#: The functions of the system that change files, as the store uses them.
+PATCHED = ("open", "close", "pwrite", "ftruncate", "fsync", "fdatasync", "rename", "replace", "unlink")
 
 #: Where the states are made: in memory, if that is to be had.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -77,10 +80,7 @@ class Recording:
     @contextlib.contextmanager
     def patched(self) -> Iterator[None]:
         """Record what this process does until the block ends."""
-        real = {
-            name: getattr(os, name)
-            for name in ("open", "close", "pwrite", "ftruncate", "fsync", "fdatasync", "rename", "replace", "unlink")
-        }  # fmt: skip
+        real = {name: getattr(os, name) for name in PATCHED}
 
         def opened(path: Any, flags: int, *more: Any, **others: Any) -> int:
             name = self.inside(path)

@@ -44,7 +44,7 @@ def test_power_cut_loses_nothing_that_was_acknowledged() -> None:
 @pytest.mark.parametrize("deaf", ["sync", "sync folder"])
 def test_power_cuts_are_noticed_where_a_sync_is_left_out(deaf: str) -> None:
     """The harness can fail: a store that did not sync its files, or its folders, would lose some."""
-    with pytest.raises(AssertionError, match="lost|wrong bytes"):
+    with pytest.raises(AssertionError, match=r"lost|wrong bytes"):
         power.run(2000, seed=7, deaf=frozenset({deaf}))
 
 

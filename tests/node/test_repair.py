@@ -1,4 +1,4 @@
-"""Bits rot on one of two daemons: found, taken out of service, and repaired from the other, or it says how."""
+"""Bits rot on one of two daemons: found, taken out of service, and repaired from the other."""
 
 import subprocess
 import sys
