@@ -204,8 +204,8 @@ class Campaign:
             events = list(getattr(self, operation)())
             assert events[-1]["event"] == "result"
             self.note(operation, events[-1])
-        invariants_of = self.author if operation == "publish" else self.taker
-        found = invariants.read(invariants_of.home)
+        victim = self.author if operation == "publish" else self.taker
+        found = invariants.read(victim.home)
         if operation in ("fetch", "update"):
             assert list(found.installed) == [self.newest]
         if operation == "rm":

@@ -3,11 +3,11 @@
     python -m tests.crash.power --count 5000 [--seed 1]
 
 The calls that change files (open, pwrite, ftruncate, fsync, rename, unlink) are recorded around the real
-ones. A cut at some call may leave: of writes since their file's last sync any 512-byte sectors; of names made,
-moved and deleted since their folder's last sync any, in order for each name; a file that moves between folders
-may have both names, and never none. The index is SQLite's business: it is there as it was at the cut, as it
-was some time before, or not at all. On each state the store is opened again as the daemon opens it, and must
-hold every file that was acknowledged, give out no wrong byte, and let the unfinished work end well.
+ones. A cut at some call may leave: of writes since their file's last sync any 512-byte sectors; of names
+made, moved and deleted since their folder's last sync any, in order for each name; a file that moves between
+folders may have both names, and never none. The index is SQLite's business: it is there as it was at the cut,
+as it was some time before, or not at all. On each state the store is opened again as the daemon opens it, and
+must hold every file that was acknowledged, give out no wrong byte, and let the unfinished work end well.
 """
 
 import argparse
