@@ -52,7 +52,7 @@ def gc(output: Output, dry_run: bool) -> None:
 @json_option
 @click.pass_obj
 def verify(output: Output, voice: str | None, no_repair: bool) -> None:
-    """Read the files of VOICE, or of every installed voice, again and repair damaged ones.
+    """Check the stored files of VOICE, or of every installed voice, and repair damaged ones.
 
     A damaged file is neither served nor spoken with until it is repaired. Peers are asked for the damaged
     chunks only.
