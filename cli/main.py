@@ -78,6 +78,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
+    "verify": (
+        "p2pvoice.cli.commands.upkeep",
+        "verify",
+        "Check the stored files of voices and repair damaged ones.",
+    ),
+    "gc": ("p2pvoice.cli.commands.upkeep", "gc", "Free the space of files that no voice needs."),
     "revoke": ("p2pvoice.cli.commands.recall", "revoke", "Call back a voice of yours, or one that is yours."),
     "revocations": ("p2pvoice.cli.commands.recall", "revocations", "List what was revoked, by whom and why."),
     "follow": ("p2pvoice.cli.commands.following", "follow_author", "Follow an author's key."),

@@ -8,12 +8,14 @@ the architecture it declares. Nothing is usable before all of this passed. Follo
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.store import Store
 from p2pvoice.protocol.chunks import plan_chunks
 from p2pvoice.protocol.errors import ManifestError
 from p2pvoice.protocol.ids import parse_release_id
@@ -69,6 +71,9 @@ def _lay_out(parts: Parts, release: Release) -> Path:
         stored = parts.store.path(file.digest)
         if chunk_sizes(stored, file.path) != [chunk.size for chunk in file.chunks]:
             raise ManifestError(f"{file.path} is not cut into chunks as the rules cut it")
+        # A file that was here before was never compared with this manifest's list.
+        if parts.store.chunks(file.digest) != file.chunks:
+            raise ManifestError(f"{file.path} does not have the chunks that the manifest names")
         link = growing / file.path
         link.parent.mkdir(mode=0o700, exist_ok=True)
         link.symlink_to(stored)
@@ -78,3 +83,28 @@ def _lay_out(parts: Parts, release: Release) -> Path:
 def _settle(growing: Path, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     growing.rename(place)
+
+
+def restore_folders(voices: Path, store: Store, releases: Sequence[Release]) -> int:
+    """Make the folders of links anew that a crash left undone, and remove those of no installed release.
+
+    ``releases`` are the installed ones: they were admitted, so nothing is checked but that each link leads
+    to its file's place. Blocking; returns how many were made.
+    """
+    made = 0
+    wanted = {release.id: release for release in releases}
+    for folder in list(voices.iterdir()):
+        if folder.name not in wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+    for identifier, release in wanted.items():
+        links = {file.path: store.place(file.digest) for file in release.manifest.files}
+        place = voices / identifier
+        if all((place / name).is_symlink() and (place / name).readlink() == to for name, to in links.items()):
+            continue
+        growing = voices / f".{identifier}"
+        for name, to in links.items():
+            (growing / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (growing / name).symlink_to(to)
+        _settle(growing, place)
+        made += 1
+    return made

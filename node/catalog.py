@@ -64,7 +64,8 @@ class Catalog:
         release = verify_release(data)
         manifest = release.manifest
         now = int(self._clock())
-        with self._database.write() as connection:
+        # What a power cut takes of this is found again, or comes before a lasting commit, as a publication's.
+        with self._database.write(lasting=False) as connection:
             self.tombstones.check(release, installed=self.is_installed(release.id))
             known = connection.execute("SELECT 1 FROM releases WHERE id=?", (release.id,)).fetchone()
             connection.execute(
@@ -133,19 +134,22 @@ class Catalog:
         Raises StaleError for an expired head, and for one older than the one we hold: somebody replays
         an old record. Of two releases at one sequence the one that came first stays.
         """
+        with self._database.write() as connection:
+            return self._advance(connection, data)
+
+    def _advance(self, connection: sqlite3.Connection, data: bytes) -> Head:
         head = verify_head(data, self._clock())
         author = author_id(head.author)
-        with self._database.write() as connection:
-            row = connection.execute(
-                "SELECT data FROM heads WHERE author=? AND slug=?", (author, head.slug)
-            ).fetchone()
-            held = _open_head(bytes(row["data"])) if row is not None else None
-            if advance(held, head) is held:
-                return held
-            connection.execute(
-                "INSERT OR REPLACE INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)",
-                (author, head.slug, head.sequence, head.release, data),
-            )
+        row = connection.execute(
+            "SELECT data FROM heads WHERE author=? AND slug=?", (author, head.slug)
+        ).fetchone()
+        held = _open_head(bytes(row["data"])) if row is not None else None
+        if held is not None and advance(held, head) is held:
+            return held
+        connection.execute(
+            "INSERT OR REPLACE INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)",
+            (author, head.slug, head.sequence, head.release, data),
+        )
         return head
 
     def head(self, author: str, slug: str) -> Head | None:
@@ -160,14 +164,17 @@ class Catalog:
 
     # -- installed voices --------------------------------------------------------------------------------
 
-    def install(self, release: Release, *, seed: bool) -> None:
+    def install(self, release: Release, *, seed: bool, head: bytes | None = None) -> None:
         """Mark a release usable, after admission; an older release of the same voice stops being so.
 
-        Raises RevokedError for one that was revoked meanwhile.
+        A publication gives the new ``head``, too: both are there afterwards, or neither. Raises RevokedError
+        for a release that was revoked meanwhile.
         """
         author = author_id(release.manifest.author)
         with self._database.write() as connection:
             self.tombstones.check(release, installed=self.is_installed(release.id))
+            if head is not None:
+                self._advance(connection, head)
             connection.execute(
                 "DELETE FROM installed WHERE author=? AND slug=?", (author, release.manifest.slug)
             )

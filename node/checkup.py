@@ -20,7 +20,7 @@ from p2pvoice.node.parts import Parts
 from p2pvoice.node.sandbox import landlock
 from p2pvoice.node.sandbox.kernel import architecture
 from p2pvoice.node.sandbox.room import gpu_devices
-from p2pvoice.protocol.errors import CorruptError, NotFoundError, P2PVoiceError
+from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.protocol.findings import Finding
 
 log = logging.getLogger("p2pvoice.checkup")
@@ -144,13 +144,12 @@ async def store(parts: Parts) -> Finding:
         wanted = sorted(parts.catalog.wanted_files())
         count = room = 0
         for digest in random.sample(wanted, len(wanted)):
-            try:
-                size = parts.store.path(digest).stat().st_size
-                if count == SAMPLE_FILES or (count and room + size > SAMPLE_BYTES):
-                    continue
-                parts.store.verify(digest)
-            except (CorruptError, NotFoundError) as error:
-                return Finding("store", "fail", error.message, "p2pvoice rm VOICE and fetch it again")
+            chunks = parts.store.chunks(digest) or ()
+            size = sum(chunk.size for chunk in chunks)
+            if count == SAMPLE_FILES or (count and room + size > SAMPLE_BYTES):
+                continue
+            if not chunks or parts.store.check(digest, chunks, range(len(chunks))):
+                return Finding("store", "fail", f"the file {digest.hex()[:16]}… is damaged", "p2pvoice verify")
             count, room = count + 1, room + size
         return Finding("store", "ok", f"{count} of {len(wanted)} files were read again and have their hashes")
 

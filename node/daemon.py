@@ -49,6 +49,7 @@ from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.node.tidy import at_start
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
@@ -101,6 +102,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     identity = load_or_create(home.keys)
     disk = trio.CapacityLimiter(DISK_THREADS)
     store = Store(home.store, quota=config.quota_bytes)
+    new_catalog = not home.catalog.exists()
     database = open_database(home.catalog)
     catalog, successors, following = Catalog(database), Successors(database), Following(database)
     settle_rotation(home.keys, identity, successors)
@@ -108,8 +110,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     uploads.clean(all_of_them=True)
     drafts.clean()
     trainings.clean()
-    # What a killed publication left belongs to no release; the beginnings of killed fetches do.
-    store.collect(catalog.known_files())
+    at_start(home, store, catalog, new_catalog=new_catalog)
     try:
         async with (
             open_host(

@@ -2,9 +2,10 @@
 
 A connection in WAL mode behind one lock, so that threads may share it and there is exactly one writer;
 a schema version with steps that lead from each version to the next. Not for queries: those live with
-the tables they read.
+the tables they read. Follows specs/catalog.md, "On disk".
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,9 @@ from p2pvoice.protocol.errors import CorruptError, DiskFullError, StorageError
 #: Milliseconds a statement waits for another process (a backup, an inspection by hand) to let go.
 BUSY_TIMEOUT_MS = 5_000
 
+#: Bytes free on the disk below which an unclear error of SQLite means that it is full.
+LEAST_ROOM = 64 * 1024
+
 #: A step lifts the schema by one version; it runs inside the transaction that also records the version.
 Step = Callable[[sqlite3.Connection], None]
 
@@ -25,17 +29,22 @@ class Database:
 
     def __init__(self, path: Path, steps: Sequence[Step]) -> None:
         self._lock = threading.RLock()
+        self._lasting = True
+        self._path = path
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             self._connection.execute("PRAGMA foreign_keys=ON")
         except sqlite3.Error as error:
             raise translate(error, path) from error
-        self._path = path
-        self._migrate(steps)
+        try:
+            self._migrate(steps)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _migrate(self, steps: Sequence[Step]) -> None:
         with self.write() as connection:
@@ -51,19 +60,26 @@ class Database:
                 connection.execute(f"PRAGMA user_version={number}")
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: committed when the block ends, undone when it raises."""
+    def write(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction: committed when the block ends, undone when it raises.
+
+        A commit is on disk when the block has ended. ``lasting=False`` saves that wait for what can be
+        found or built again: a power cut may then undo the last commits, and damages nothing.
+        """
         with self._lock:
             try:
+                if lasting != self._lasting:
+                    self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                    self._lasting = lasting
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
+                    self._connection.execute("COMMIT")
                 except BaseException:
                     # SQLite has undone the transaction by itself after some errors, a full disk among them.
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                     raise
-                self._connection.execute("COMMIT")
             except sqlite3.Error as error:
                 raise translate(error, self._path) from error
 
@@ -100,8 +116,18 @@ class Database:
 def translate(error: sqlite3.Error, path: Path) -> StorageError:
     """An error of SQLite as one of ours."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    # What a full disk does to the files beside the database is "cannot open" or "I/O error" to SQLite.
+    unclear = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+    if code == sqlite3.SQLITE_FULL or (unclear and _no_room(path)):
         return DiskFullError(f"the disk is full: {path} could not be written")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CorruptError(f"{path} is damaged: {error}", hint="move it away; the daemon builds a new one")
     return StorageError(f"{path}: {error}")
+
+
+def _no_room(path: Path) -> bool:
+    try:
+        room = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < LEAST_ROOM

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from p2pvoice.node.durable import replace_file, sync_folder, sync_tree
 from p2pvoice.protocol.errors import NotFoundError, StorageError, UsageError
 from p2pvoice.protocol.ids import check_slug, slugify
 
@@ -21,6 +22,10 @@ NAME_LIMIT = 100
 
 #: Largest record beside a bundle, in bytes.
 RECORD_LIMIT = 1 << 20
+
+
+#: Folder in a draft for what exists only while it is published.
+PUBLISHING = "publishing"
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,15 @@ class Drafts:
         self._folder = folder
 
     def clean(self) -> None:
-        """Remove what unfinished imports left behind, as at the daemon's start."""
-        for path in self._folder.glob(".*"):
+        """Put in order what a crash left, as at the daemon's start.
+
+        A draft that was being replaced when its successor was not in place yet is put back.
+        """
+        for path in self._folder.glob(".*.old"):
+            place = self._folder / path.name[1 : -len(".old")]
+            if not place.exists():
+                path.rename(place)
+        for path in [*self._folder.glob(".*"), *self._folder.glob(f"*/{PUBLISHING}")]:
             shutil.rmtree(path, ignore_errors=True)
 
     def begin(self, name: str, slug: str | None) -> tuple[str, Path]:
@@ -90,11 +102,14 @@ class Drafts:
         """Move a grown draft to its place; one by the same slug that was there before is replaced."""
         growing, place = self._folder / f".{slug}.new", self._folder / slug
         _write(growing, name.strip(), slug, int(time.time()), facts, notes or {})
+        sync_tree(growing)
         old = self._folder / f".{slug}.old"
         shutil.rmtree(old, ignore_errors=True)
         if place.exists():
             place.rename(old)
         growing.rename(place)
+        # The old one goes when the new one's name is on disk, and not before.
+        sync_folder(self._folder)
         shutil.rmtree(old, ignore_errors=True)
         return self.get(slug)
 
@@ -143,6 +158,4 @@ def _write(
     data = json.dumps(record, ensure_ascii=False).encode()
     if len(data) > RECORD_LIMIT:
         raise StorageError(f"what is known of the draft {slug} takes more than {RECORD_LIMIT} bytes")
-    growing = folder / "draft.json.part"
-    growing.write_bytes(data)
-    growing.replace(folder / "draft.json")
+    replace_file(folder / "draft.json", data)

@@ -145,7 +145,8 @@ class Offer:
             try:
                 return self._store.read_chunk(file, index)
             except CorruptError as error:
-                log.error("a stored file is damaged", extra={"file": file.hex(), "reason": error.message})
+                # The store has set the file aside: it is neither served nor spoken until it is repaired.
+                log.error("not served: %s", error.message, extra={"file": file.hex(), "next": error.hint})
                 return None
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
@@ -170,7 +171,7 @@ class Landing:
         """The chunks of ``file`` to fetch, after copying what other files share with it."""
 
         def prepare() -> tuple[list[int], int, int]:
-            if self._store.has(file.digest):
+            if self._store.has(file.digest) and self._store.ensure_indexed(file.digest, file.chunks):
                 return [], file.size, file.size
             partial = self._store.open_partial(file.digest, file.chunks)
             self._open.add(file.digest)

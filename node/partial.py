@@ -2,7 +2,8 @@
 
 A chunk is written at its final offset and synced to disk before its bit is set, so a bit never promises
 bytes that a crash could take back; whatever was written without its bit is simply fetched again. The
-bitmap is bound to the chunk list, because bits of another list would mean other bytes. Not for the
+bitmap is bound to the chunk list, because bits of another list would mean other bytes. What an earlier run
+left is read again before it is believed. Not for the
 network, nor for whole files: see fetch.py and store.py. Follows specs/store.md.
 """
 
@@ -10,9 +11,10 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from p2pvoice.node.durable import sync_folder
 from p2pvoice.protocol.chunks import Bitmap, Chunk
 from p2pvoice.protocol.errors import ChunkMismatchError, DiskFullError, ManifestError, StorageError
 
@@ -41,6 +43,10 @@ class Partial:
         ).digest()
         self._bitmap = self._read_bits()
         try:
+            if not self._bitmap:
+                # Bits of something else must be gone before there is a file that they would speak of.
+                bits.unlink(missing_ok=True)
+                sync_folder(bits.parent)
             self._file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.ftruncate(self._file, self.size)
             self._bits_file = os.open(bits, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -77,6 +83,57 @@ class Partial:
         with self._lock:
             return sum(chunk.size for index, chunk in enumerate(self.chunks) if index in self._bitmap)
 
+    def recheck(self) -> int:
+        """Read what was here before this start and clear the bit of every chunk that is not right.
+
+        What a power cut or a failing disk left behind a bit is then fetched again. Returns how many.
+        """
+        wrong = 0
+        for index, chunk in enumerate(self.chunks):
+            with self._lock:
+                if index not in self._bitmap:
+                    continue
+                if not _fits(self._pread(index), chunk):
+                    self._bitmap.clear(index)
+                    wrong += 1
+        return wrong
+
+    def write_many(self, chunks: Iterable[tuple[int, bytes]]) -> int:
+        """As :meth:`write` for chunks that are on this disk already, with one sync; returns the bytes kept.
+
+        A chunk with other bytes than its own is passed over.
+        """
+        kept: list[int] = []
+        with self._lock:
+            try:
+                for index, data in chunks:
+                    if index not in self._bitmap and _fits(data, self.chunks[index]):
+                        write_all(self._file, data, self.offsets[index])
+                        kept.append(index)
+                if kept:
+                    os.fdatasync(self._file)
+                    self._set(kept)
+            except OSError as error:
+                raise storage_error(error, self._part) from error
+        return sum(self.chunks[index].size for index in kept)
+
+    def _set(self, indexes: Sequence[int]) -> None:
+        for index in indexes:
+            self._bitmap.set(index)
+        try:
+            write_all(self._bits_file, self._stamp + self._bitmap.to_bytes(), 0)
+        except OSError:
+            for index in indexes:
+                self._bitmap.clear(index)
+            raise
+
+    def _pread(self, index: int) -> bytes:
+        try:
+            return os.pread(self._file, self.chunks[index].size, self.offsets[index])
+        except OSError:
+            # A sector that cannot be read any more is a damaged one.
+            return b""
+
     def write(self, index: int, data: bytes) -> bool:
         """Check, write and sync one chunk, then set its bit; False when it was here already.
 
@@ -84,7 +141,7 @@ class Partial:
         when there is no room; in both cases what was here stays.
         """
         chunk = self.chunks[index]
-        if len(data) != chunk.size or hashlib.sha256(data).digest() != chunk.digest:
+        if not _fits(data, chunk):
             raise ChunkMismatchError(f"chunk {index} does not have the hash its manifest names")
         with self._lock:
             if index in self._bitmap:
@@ -92,22 +149,21 @@ class Partial:
             try:
                 write_all(self._file, data, self.offsets[index])
                 os.fdatasync(self._file)
-                self._bitmap.set(index)
-                try:
-                    write_all(self._bits_file, self._stamp + self._bitmap.to_bytes(), 0)
-                except OSError:
-                    self._bitmap.clear(index)
-                    raise
+                self._set([index])
             except OSError as error:
                 raise storage_error(error, self._part) from error
             return True
 
     def read(self, index: int) -> bytes | None:
-        """The bytes of chunk ``index``, or None when it is not here."""
+        """The bytes of chunk ``index``, or None when it is not here. Damaged ones are not here any more."""
         with self._lock:
             if not 0 <= index < len(self.chunks) or index not in self._bitmap:
                 return None
-            return os.pread(self._file, self.chunks[index].size, self.offsets[index])
+            data = self._pread(index)
+            if not _fits(data, self.chunks[index]):
+                self._bitmap.clear(index)
+                return None
+            return data
 
     def close(self) -> None:
         """Close the files; what is on disk stays for the next time."""
@@ -123,6 +179,10 @@ def offsets_of(chunks: Sequence[Chunk]) -> tuple[int, ...]:
         offsets.append(position)
         position += chunk.size
     return tuple(offsets)
+
+
+def _fits(data: bytes, chunk: Chunk) -> bool:
+    return len(data) == chunk.size and hashlib.sha256(data).digest() == chunk.digest
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

@@ -19,7 +19,7 @@ import trio
 
 from p2pvoice.node import consents, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
-from p2pvoice.node.drafts import Draft
+from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
 from p2pvoice.node.store import plan_file
@@ -161,25 +161,26 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
         await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
         consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
-        work = draft.folder / "publishing"
+        work = draft.folder / PUBLISHING
         await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
-        try:
-            if consent.references_may_travel:
-                outgoing = references.as_it_is(draft)
-            else:
-                outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
-            await step({"step": "speaking the preview"})
-            await _speak_preview(parts, outgoing, work / "added", step)
-            await step({"step": "signing"})
-            release = await trio.to_thread.run_sync(
-                _store_release, parts, draft, outgoing, work / "added", wanted, license, consent, tags,
-                limiter=parts.disk,
-            )  # fmt: skip
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        await step({"step": "checking"})
-        await admit(parts, release)
-        older = await trio.to_thread.run_sync(_make_newest, parts, release, limiter=parts.disk)
+        with parts.store.holding() as hold:
+            try:
+                if consent.references_may_travel:
+                    outgoing = references.as_it_is(draft)
+                else:
+                    outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
+                await step({"step": "speaking the preview"})
+                await _speak_preview(parts, outgoing, work / "added", step)
+                await step({"step": "signing"})
+                release = await trio.to_thread.run_sync(
+                    _store_release, parts, draft, outgoing, work / "added", wanted, license, consent, tags,
+                    hold, limiter=parts.disk,
+                )  # fmt: skip
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            await step({"step": "checking"})
+            await admit(parts, release)
+            older = await trio.to_thread.run_sync(_make_newest, parts, release, limiter=parts.disk)
         if older is not None and older.id != release.id:
             parts.network.withdraw(older)
     await step({"step": "announcing"})
@@ -257,8 +258,9 @@ def _store_release(
     license: Licence,
     consent: ConsentDeclaration,
     tags: tuple[str, ...],
+    hold: Callable[[bytes], None],
 ) -> Release:
-    """Plan, store and sign; blocking."""
+    """Plan, store and sign; blocking. ``hold`` is told of each file before it is stored."""
     sources = {
         str(path.relative_to(folder)): path
         for folder in (outgoing.folder, work)
@@ -269,7 +271,8 @@ def _store_release(
     for name, path in sorted(sources.items()):
         digest, chunks = plan_file(path, chunk_sizes(path, name))
         files.append(FileEntry(name, path.stat().st_size, digest, chunks))
-        if not parts.store.has(digest):
+        hold(digest)
+        if not (parts.store.has(digest) and parts.store.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.slug)
     facts, notes = outgoing.facts, draft.notes
@@ -337,7 +340,6 @@ def _make_newest(parts: Parts, release: Release) -> Release | None:
     sequence = held.sequence + 1 if held is not None else 1
     expires = int(time.time()) + LIFETIME
     head = Head(parts.identity.author_public, slug, sequence, release.id, expires)
-    parts.catalog.add_head(sign_head(head, parts.identity.author))
     previous = parts.catalog.installed_release(parts.author, slug)
-    parts.catalog.install(release, seed=True)
+    parts.catalog.install(release, seed=True, head=sign_head(head, parts.identity.author))
     return parts.catalog.release(previous.release) if previous is not None else None

@@ -19,10 +19,12 @@ from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.moves import look_up, look_up_followed
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.tidy import needed_files
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.consent_state import consent_facts, require_current
 from p2pvoice.protocol.consent_statement import verify_statement
 from p2pvoice.protocol.errors import (
+    IntegrityError,
     NetworkError,
     NoPeersError,
     NotFoundError,
@@ -174,7 +176,7 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
     """The installed release a reference names, to speak with or learn from.
 
     Raises NotFoundError when the voice is not usable here yet, RevokedError when it was revoked, ConsentError
-    when its consent has expired.
+    when its consent has expired, IntegrityError when one of its files was damaged and set aside.
     """
     try:
         release = await _known(parts, ref, prefer_installed=True)
@@ -186,6 +188,10 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
     if not await disk(parts, lambda: parts.catalog.is_installed(release.id)):
         raise NotFoundError(f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     require_current(release.manifest, time.time())
+    if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in release.manifest.files)):
+        raise IntegrityError(
+            f"a file of {release.manifest.name} is damaged and was set aside", hint=f"p2pvoice verify {ref}"
+        )
     return release
 
 
@@ -239,14 +245,15 @@ async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
     file = next((file for file in release.manifest.files if file.path == PREVIEW), None)
     if file is None:
         raise NotFoundError(f"{release.manifest.name} has no preview")
-    if not await disk(parts, lambda: parts.store.has(file.digest)):
-        await parts.recall.inquire(release)
-        landing = Landing(parts.store, parts.disk, _silent)
-        try:
-            await parts.network.fetch(release.id, [file], landing)
-        finally:
-            landing.close()
-    return release, await disk(parts, lambda: parts.store.path(file.digest).read_bytes())
+    with parts.store.holding([file.digest]):
+        if not await disk(parts, lambda: parts.store.has(file.digest)):
+            await parts.recall.inquire(release)
+            landing = Landing(parts.store, parts.disk, _silent)
+            try:
+                await parts.network.fetch(release.id, [file], landing)
+            finally:
+                landing.close()
+        return release, await disk(parts, lambda: parts.store.path(file.digest).read_bytes())
 
 
 async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, Any]:
@@ -276,18 +283,22 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
     started = trio.current_time()
     files = sorted(release.manifest.files, key=_small_first)
     report = None
-    if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
-        report = await _fetch_files(parts, release, files, tell)
-    transferred = trio.current_time()
-    await tell({"event": "progress", "step": "checking"})
-    previous = await disk(
-        parts,
-        lambda: parts.catalog.installed_release(
-            author_id(release.manifest.author), release.manifest.slug
-        ),
-    )
-    await admit(parts, release)
-    await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+    with parts.store.holding(file.digest for file in files):
+        if not await disk(parts, lambda: all(_is_here(parts, file) for file in files)):
+            # What comes of it outlives a crash, until the fetch is taken up again or given up.
+            await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
+            report = await _fetch_files(parts, release, files, tell)
+        transferred = trio.current_time()
+        await tell({"event": "progress", "step": "checking"})
+        previous = await disk(
+            parts,
+            lambda: parts.catalog.installed_release(
+                author_id(release.manifest.author), release.manifest.slug
+            ),
+        )
+        await admit(parts, release)
+        await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+        await disk(parts, lambda: parts.store.index.end_fetch(release.id))
     if previous is not None and previous.release != release.id:
         await _withdraw(parts, previous.release)
     if seed:
@@ -307,6 +318,15 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "seeding": seed,
         "warnings": await disk(parts, lambda: parts.names.warnings(release)),
     }
+
+
+async def fetch_missing(
+    parts: Parts, release: Release, files: list[FileEntry], tell: Tell
+) -> FetchReport:
+    """Bring some files of an installed release back, as a repair does. Raises as a fetch does."""
+    async with parts.fetching.setdefault(release.id, trio.Lock()):
+        with parts.store.holding(file.digest for file in files):
+            return await _fetch_files(parts, release, files, tell)
 
 
 async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
@@ -363,7 +383,10 @@ async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
 
 
 async def remove(parts: Parts, ref: str) -> dict[str, Any]:
-    """Take a voice out of use, stop serving it, and free what no other voice needs."""
+    """Take a voice out of use, stop serving it, and free what no other voice needs.
+
+    A voice whose fetch was begun and did not end is given up.
+    """
     try:
         release = await resolve(parts, ref, prefer_installed=True)
     except RevokedError:
@@ -372,7 +395,9 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
         if any(ref in (one.slug, one.name) for one in await disk(parts, parts.trainings.all)):
             error.hint = f"there is a training of that name: p2pvoice trainings rm {ref}"
         raise
-    if not await disk(parts, lambda: parts.catalog.uninstall(release.id)):
+    installed = await disk(parts, lambda: parts.catalog.uninstall(release.id))
+    begun = await disk(parts, lambda: parts.store.index.end_fetch(release.id))
+    if not installed and not begun:
         raise NotFoundError(f"{release.manifest.name} is not installed here")
     parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
@@ -428,7 +453,7 @@ async def _withdraw(parts: Parts, identifier: str) -> None:
 async def _collect(parts: Parts, identifier: str) -> int:
     def work() -> int:
         shutil.rmtree(voice_folder(parts, identifier), ignore_errors=True)
-        wanted = parts.catalog.wanted_files()
+        wanted = needed_files(parts.store, parts.catalog)
         release = parts.catalog.release(identifier)
         files = [file.digest for file in release.manifest.files] if release is not None else []
         return parts.store.remove(digest for digest in files if digest not in wanted)
@@ -439,6 +464,10 @@ async def _collect(parts: Parts, identifier: str) -> int:
 
 def _small_first(file: FileEntry) -> tuple[bool, int]:
     return file.path != PREVIEW, file.size
+
+
+def _is_here(parts: Parts, file: FileEntry) -> bool:
+    return parts.store.has(file.digest) and parts.store.ensure_indexed(file.digest, file.chunks)
 
 
 def _is(check: Callable[[str], object], text: str) -> bool:

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from p2pvoice.node import jobs, worker_measuring, worker_references, worker_selftest, worker_training
+from p2pvoice.node.partial import FULL
 from p2pvoice.node.sandbox.room import Room, enter
 from p2pvoice.protocol.errors import (
     BugError,
+    DiskFullError,
     OutOfMemoryError,
     P2PVoiceError,
     SynthesisError,
@@ -234,6 +236,8 @@ def _to_error(error: Exception) -> P2PVoiceError:
         return SynthesisError("cancelled")
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return OutOfMemoryError()
+    if (isinstance(error, OSError) and error.errno in FULL) or "No space left" in str(error):
+        return DiskFullError()
     traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, KeyError | FileNotFoundError):
         return VoiceNotLoadableError(f"the voice's files do not fit together: {error}")

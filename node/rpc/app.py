@@ -1,8 +1,8 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
-Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py
-and measuring.py beside it. Each endpoint is wrapped once, so that every error leaves as its own status and
-body. Follows specs/rpc.md.
+Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py,
+measuring.py and upkeep.py beside it. Each endpoint is wrapped once, so that every error leaves as its own
+status and body. Follows specs/rpc.md.
 """
 
 import os
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
-from p2pvoice.node.rpc import consents, keys, making, measuring, training, voices
+from p2pvoice.node.rpc import consents, keys, making, measuring, training, upkeep, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.metrics import CountedApp, metrics
@@ -72,6 +72,8 @@ def build_app(parts: Parts) -> ASGIApp:
         ("GET", "/v1/voices", voices.installed),
         ("GET", "/v1/revocations", voices.revocations),
         ("POST", "/v1/update", voices.update_all),
+        ("POST", "/v1/gc", upkeep.gc),
+        ("POST", "/v1/verify", upkeep.verify),
         ("GET", "/v1/voices/{rest:path}", voices.read_voice),
         ("POST", "/v1/voices/{rest:path}", voices.change_voice),
         ("DELETE", "/v1/voices/{rest:path}", voices.remove_voice),

@@ -275,6 +275,14 @@ class Client:
         """Remove an installed voice from this home."""
         return dict(self.json("DELETE", _voice(ref)))
 
+    def gc(self, *, dry_run: bool = False) -> Iterator[Event]:
+        """Remove files that nobody needs; events of what is removed, then a result."""
+        return self.stream("POST", "/v1/gc", {"dry_run": dry_run})
+
+    def verify(self, ref: str = "", *, repair: bool = True) -> Iterator[Event]:
+        """Check the files of one installed voice, or of all, and repair what is damaged."""
+        return self.stream("POST", "/v1/verify", {"voice": ref, "repair": repair})
+
     def speak(self, body: Mapping[str, object]) -> Audio:
         """Speak a text; the body is that of specs/rpc.md."""
         return self.audio("POST", "/v1/speak", dict(body))

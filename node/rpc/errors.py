@@ -5,10 +5,12 @@ details. Follows specs/rpc.md, "Errors".
 """
 
 import logging
+from pathlib import Path
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from p2pvoice.node.partial import FULL, storage_error
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, UsageError
 
 log = logging.getLogger("p2pvoice.rpc")
@@ -36,6 +38,9 @@ def error_response(error: P2PVoiceError) -> Response:
 def _first(error: BaseException) -> P2PVoiceError | None:
     if isinstance(error, P2PVoiceError):
         return error
+    if isinstance(error, OSError) and error.errno in FULL:
+        # Wherever it happened: a full disk is nobody's bug.
+        return storage_error(error, Path(error.filename or "a file"))
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             found = _first(part)

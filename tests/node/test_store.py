@@ -140,30 +140,152 @@ def test_chunks_another_file_has_are_copied_and_not_fetched(store: Store, tmp_pa
     assert partial.missing() == [4]
 
 
-def test_damaged_source_is_neither_copied_nor_served(store: Store, tmp_path: Path) -> None:
-    data = _random(3 * PIECE)
-    digest = _add(store, tmp_path, data)
-    path = store.path(digest)
+def damage(path: Path, at: int) -> None:
+    """Change four bytes of a stored file."""
     path.chmod(0o600)
     with path.open("r+b") as file:
-        file.seek(PIECE + 5)
-        file.write(b"XXXX")
+        file.seek(at)
+        old = file.read(4)
+        file.seek(at)
+        file.write(bytes(byte ^ 0xFF for byte in old))
+
+
+def test_damaged_source_is_not_copied_and_set_aside(store: Store, tmp_path: Path) -> None:
+    data = _random(3 * PIECE)
+    digest = _add(store, tmp_path, data)
+    damage(store.path(digest), PIECE + 5)
     other = _random(PIECE, 4) + data
     partial = store.open_partial(hashlib.sha256(other).digest(), _chunks(other))
-    assert store.copy_known(hashlib.sha256(other).digest()) == 2 * PIECE
-    assert partial.missing() == [0, 2]
+    assert store.copy_known(hashlib.sha256(other).digest()) < 3 * PIECE
+    assert 2 in partial.missing()
+    assert not store.has(digest)
+    assert store.read_chunk(digest, 0) is None
+
+
+def test_damaged_chunk_is_not_served_and_its_file_is_made_anew(store: Store, tmp_path: Path) -> None:
+    data, chunks = _random(5 * PIECE + 3), _chunks(_random(5 * PIECE + 3))
+    digest = _add(store, tmp_path, data)
+    path = store.path(digest)
+    damage(path, 2 * PIECE + 5)
+    mapped = path.open("rb")
+    assert store.check(digest, chunks, range(6)) == [2]
+    assert store.read_chunk(digest, 1) == data[PIECE : 2 * PIECE]
     with pytest.raises(CorruptError):
-        store.read_chunk(digest, 1)
+        store.read_chunk(digest, 2)
+    assert not store.has(digest)
+    assert store.read_chunk(digest, 1) is None
+    assert store.check(digest, chunks, range(6)) == [2]
+    partial = store.open_partial(digest, chunks)
+    assert store.copy_known(digest) == len(data) - PIECE
+    assert partial.missing() == [2]
+    partial.write(2, data[2 * PIECE : 3 * PIECE])
+    assert store.finish(digest).read_bytes() == data
+    assert store.read_chunk(digest, 2) == data[2 * PIECE : 3 * PIECE]
+    # Whoever had the damaged file open still sees the bytes that it had: it was not written to.
+    assert mapped.read() != data
+    mapped.close()
+    assert os.listdir(tmp_path / "store" / "partial") == []
+
+
+@pytest.mark.parametrize("more", [b"", b"x"], ids=["shorter", "longer"])
+def test_file_of_another_length_is_damaged(store: Store, tmp_path: Path, more: bytes) -> None:
+    data = _random(2 * PIECE)
+    digest = _add(store, tmp_path, data)
+    store.path(digest).chmod(0o600)
+    store.path(digest).write_bytes(data + more if more else data[:-1])
+    assert store.check(digest, _chunks(data), range(2)) == ([] if more else [1])
+    assert not store.has_size(digest, len(data))
+
+
+def test_whole_file_without_an_index_is_indexed_when_it_is_right(tmp_path: Path) -> None:
+    data = _random(3 * PIECE)
+    store = Store(tmp_path / "store")
+    digest = _add(store, tmp_path, data)
+    store.index.drop(digest)
+    assert store.unindexed() == [digest]
+    wrong = _chunks(_random(3 * PIECE, 9))
+    with pytest.raises(IntegrityError):
+        store.ensure_indexed(digest, wrong)
+    assert store.ensure_indexed(digest, _chunks(data))
+    assert store.read_chunk(digest, 2) == data[2 * PIECE :]
+    store.index.drop(digest)
+    damage(store.path(digest), 0)
+    assert not store.ensure_indexed(digest, _chunks(data))
+    assert not store.has(digest)
+    store.close()
+
+
+def test_damaged_index_is_built_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    digest = _add(store, tmp_path, _random(3 * PIECE))
+    store.close()
+    (tmp_path / "store" / "index.sqlite").write_bytes(b"rotten" * 1000)
+    store = Store(tmp_path / "store")
+    assert store.has(digest)
+    assert store.unindexed() == [digest]
+    store.close()
+
+
+def test_index_forgets_what_is_not_on_disk(store: Store, tmp_path: Path) -> None:
+    digest = _add(store, tmp_path, _random(PIECE))
+    store.path(digest).unlink()
+    assert store.forget_missing() == 1
+    assert store.index.files() == set()
+
+
+def test_old_bits_do_not_speak_of_a_new_partial_file(tmp_path: Path) -> None:
+    data, parts = _random(4 * PIECE), _pieces(_random(4 * PIECE))
+    digest, chunks = hashlib.sha256(data).digest(), _chunks(data)
+    store = Store(tmp_path / "store")
+    store.open_partial(digest, chunks).write(0, parts[0])
+    store.close()
+    (tmp_path / "store" / "partial" / f"{digest.hex()}.part").unlink()
+    for _ in range(2):
+        # The second start meets the empty file that the first one made.
+        store = Store(tmp_path / "store")
+        assert store.open_partial(digest, chunks).missing() == [0, 1, 2, 3]
+        store.close()
+
+
+def test_chunk_that_changed_in_a_partial_file_is_missing_again(tmp_path: Path) -> None:
+    data, parts = _random(4 * PIECE), _pieces(_random(4 * PIECE))
+    digest, chunks = hashlib.sha256(data).digest(), _chunks(data)
+    part = tmp_path / "store" / "partial" / f"{digest.hex()}.part"
+    store = Store(tmp_path / "store")
+    partial = store.open_partial(digest, chunks)
+    for index, piece in enumerate(parts):
+        partial.write(index, piece)
+    store.close()
+    damage(part, 3 * PIECE)
+    store = Store(tmp_path / "store")
+    partial = store.open_partial(digest, chunks)
+    assert partial.missing() == [3]
+    partial.write(3, parts[3])
+    damage(part, PIECE)
     with pytest.raises(CorruptError):
-        store.verify(digest)
-    assert store.read_chunk(digest, 0) == data[:PIECE]
+        store.finish(digest)
+    assert partial.missing() == [1]
+    partial.write(1, parts[1])
+    damage(part, 2 * PIECE)
+    assert partial.read(2) is None
+    partial.write(2, parts[2])
+    assert store.finish(digest).read_bytes() == data
+    store.close()
 
 
 def test_collection_keeps_what_is_wanted_and_what_is_being_fetched(store: Store, tmp_path: Path) -> None:
     wanted, unwanted = _add(store, tmp_path, _random(PIECE, 1)), _add(store, tmp_path, _random(PIECE, 2))
     growing = _random(PIECE, 3)
     store.open_partial(hashlib.sha256(growing).digest(), _chunks(growing)).write(0, growing)
-    assert store.collect({wanted}) >= PIECE
+    would = store.collect({wanted}, dry_run=True)
+    assert [(one.kind, one.digest) for one in would] == [("file", unwanted)]
+    assert store.has(unwanted)
+    with store.holding([unwanted]) as hold:
+        hold(unwanted)
+        assert store.collect({wanted}) == []
+        assert store.remove([unwanted]) == 0
+    assert store.collect({wanted}) == would
+    assert sum(one.bytes for one in would) >= PIECE
     assert store.has(wanted)
     assert not store.has(unwanted)
     assert store.read_chunk(unwanted, 0) is None

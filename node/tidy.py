@@ -1,0 +1,108 @@
+"""Putting a home in order: what a crash left half-done, and what nobody needs any more.
+
+``at_start`` runs before anything is served: index, folders of links and drafts are brought to agree with the
+catalog, which alone says what is installed. ``collect_garbage`` is `p2pvoice gc`. Neither touches a file that
+an installed release needs or that is in use. Not for damaged bytes: see repair.py. Follows specs/store.md.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import trio
+
+from p2pvoice.node.admit import restore_folders
+from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.parts import Parts
+from p2pvoice.node.paths import Home
+from p2pvoice.node.store import Removed, Store
+from p2pvoice.protocol.errors import IntegrityError
+from p2pvoice.protocol.manifest import Release
+
+log = logging.getLogger("p2pvoice.tidy")
+
+#: Seconds for which the beginnings of a fetch that was interrupted, and not taken up again, are kept.
+FETCH_KEPT = 30 * 86_400
+
+#: Removed files that are told of one by one; the sums count all of them.
+TOLD_LIMIT = 10_000
+
+Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+def needed_files(store: Store, catalog: Catalog, *, now: float | None = None) -> set[bytes]:
+    """Files of installed releases, and of releases whose fetch was begun and not given up."""
+    since = int((time.time() if now is None else now) - FETCH_KEPT)
+    begun = [catalog.release(identifier) for identifier in store.index.fetches(since)]
+    return catalog.wanted_files() | {
+        file.digest for release in begun if release is not None for file in release.manifest.files
+    }
+
+
+def at_start(home: Home, store: Store, catalog: Catalog, *, new_catalog: bool) -> None:
+    """Bring store, index and links to agree with the catalog; blocking.
+
+    With ``new_catalog`` (it was moved away, or lost) nothing is deleted: that no release is known says
+    nothing about the files then.
+    """
+    for left in home.bases.glob(".*"):
+        shutil.rmtree(left, ignore_errors=True)
+    installed = [catalog.release(held.release) for held in catalog.installed()]
+    releases = [release for release in installed if release is not None]
+    if not new_catalog:
+        for gone in store.collect(needed_files(store, catalog)):
+            log.info("removed what nobody needs", extra={"kind": gone.kind, "bytes": gone.bytes})
+    store.forget_missing()
+    for digest in store.unindexed():
+        _index(store, digest, [*releases, *catalog.releases_with(digest)])
+    restore_folders(home.voices, store, releases)
+    for release in releases:
+        lacking = [file.path for file in release.manifest.files if not store.has(file.digest)]
+        if lacking:
+            extra = {"release": release.id, "files": lacking, "next": "p2pvoice verify"}
+            log.error("an installed voice lacks files", extra=extra)
+
+
+def _index(store: Store, digest: bytes, releases: Iterable[Release]) -> None:
+    for release in releases:
+        for file in release.manifest.files:
+            if file.digest != digest:
+                continue
+            try:
+                store.ensure_indexed(digest, file.chunks)
+                return
+            except IntegrityError as error:
+                log.warning("a manifest does not fit its file", extra={"why": error.message})
+
+
+async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[str, Any]:
+    """Remove files that no installed release and no begun fetch needs; tell of each."""
+
+    def work() -> list[tuple[Removed, str]]:
+        found = parts.store.collect(needed_files(parts.store, parts.catalog), dry_run=dry_run)
+        return [(one, _name(parts.catalog, one)) for one in found]
+
+    removed = await trio.to_thread.run_sync(work, limiter=parts.disk)
+    for one, name in removed[:TOLD_LIMIT]:
+        digest = one.digest.hex() if one.digest is not None else ""
+        await tell(
+            {"event": "removed", "kind": one.kind, "file": digest, "bytes": one.bytes, "name": name}
+        )
+    usage = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    return {
+        "dry_run": dry_run,
+        "removed": len(removed),
+        "freed": sum(one.bytes for one, _ in removed),
+        "kept": {"files": usage.files, "bytes": usage.bytes},
+    }
+
+
+def _name(catalog: Catalog, removed: Removed) -> str:
+    """What a file is called in a release that is still remembered: ``slug/path``, or nothing."""
+    for release in catalog.releases_with(removed.digest) if removed.digest is not None else ():
+        for file in release.manifest.files:
+            if file.digest == removed.digest:
+                return f"{release.manifest.slug}/{file.path}"
+    return ""
