@@ -158,7 +158,8 @@ def edit_signed(data: bytes, others: Sequence[bytes], rng: random.Random) -> byt
     if rng.random() < 0.85:
         try:
             envelope = decode(data, limit=TREE_LIMIT)
-            return seal(envelope["kind"], edit_map(envelope["payload"], (), rng), KEY).to_bytes()
+            if isinstance(envelope["payload"], bytes):
+                return seal(envelope["kind"], edit_map(envelope["payload"], (), rng), KEY).to_bytes()
         except (RefusedError, KeyError, TypeError, AttributeError):
             pass
     return edit_map(data, others, rng)
