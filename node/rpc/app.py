@@ -1,8 +1,8 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
 Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py
-and measuring.py beside it. Each endpoint is wrapped once, so that every error leaves as its own status and
-body. Follows specs/rpc.md.
+and measuring.py beside it, and what must be true of a request before that in guard.py. Each endpoint is
+wrapped once, so that every error leaves as its own status and body. Follows specs/rpc.md.
 """
 
 import os
@@ -23,6 +23,7 @@ from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.rpc import making, measuring, training, voices
 from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.guard import UNIX, Face, Guard
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 
@@ -32,8 +33,8 @@ Endpoint = Callable[[Request], Awaitable[Any]]
 Unbound = Callable[[Parts, Request], Awaitable[Any]]
 
 
-def build_app(parts: Parts) -> ASGIApp:
-    """The application over a daemon's parts."""
+def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
+    """The application over a daemon's parts, as it is reached at ``face``."""
     paths: list[tuple[str, str, Unbound]] = [
         ("GET", "/v1/status", status),
         ("POST", "/v1/shutdown", shutdown),
@@ -74,7 +75,7 @@ def build_app(parts: Parts) -> ASGIApp:
     async def wrong_method(request: Request, error: Exception) -> Response:
         return error_response(UsageError(f"{request.method} is not for {request.url.path}"))
 
-    return Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    return Guard(Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method}), face)
 
 
 def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:
