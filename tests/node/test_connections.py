@@ -80,6 +80,8 @@ class Small:
         return JSONResponse(found)
 
     async def refuse(self, request: Request) -> Response:
+        # Late enough for the server's queue to be full of the body.
+        await wait_all_tasks_blocked()
         return JSONResponse({"error": "no"}, 403)
 
     async def much(self, request: Request) -> Response:
