@@ -149,7 +149,8 @@ async def store(parts: Parts) -> Finding:
             if count == SAMPLE_FILES or (count and room + size > SAMPLE_BYTES):
                 continue
             if not chunks or parts.store.check(digest, chunks, range(len(chunks))):
-                return Finding("store", "fail", f"the file {digest.hex()[:16]}… is damaged", "p2pvoice verify")
+                message = f"the file {digest.hex()[:16]}… is damaged"
+                return Finding("store", "fail", message, "p2pvoice verify")
             count, room = count + 1, room + size
         return Finding("store", "ok", f"{count} of {len(wanted)} files were read again and have their hashes")
 

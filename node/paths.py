@@ -108,6 +108,11 @@ class Home:
         return self.root / "daemon.addresses"
 
     @property
+    def token(self) -> Path:
+        """The secret that a TCP face of the RPC asks for; the unix socket needs none."""
+        return self.root / "rpc.token"
+
+    @property
     def socket_pointer(self) -> Path:
         """Holds the socket's path when the socket could not stand in the home itself."""
         return self.root / "rpc.path"

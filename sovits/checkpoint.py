@@ -125,7 +125,8 @@ def _checkpoint(
 ) -> Checkpoint:
     if found.lora and lora_rank is None:
         # Older files do not say it, but every first factor has as many rows as the rank.
-        lora_rank = next((tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name), None)
+        factors = (tensor.shape for name, tensor in tensors.items() if ".lora_A." in name)
+        lora_rank = next((shape[0] for shape in factors if shape and shape[0] <= RANK_LIMIT), None)
     rank = lora_rank if found.lora else None
     return Checkpoint(found.part, found.version, tensors, found.config, info, rank, found.settings)
 

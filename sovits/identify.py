@@ -121,7 +121,7 @@ def _sovits_version(
     assert isinstance(model, dict)
     claims = {str(claim) for claim in (config.get("version"), model.get("version")) if claim in VERSIONS}
     lora = False
-    rows = shapes.get("enc_p.text_embedding.weight", (0,))[0]
+    rows = _axis(shapes, "enc_p.text_embedding.weight", 0)
     if any(name.startswith("cfm.") for name in shapes):
         lora = any(".lora_A." in name for name in shapes)
         # v3 and v4 have the same tensors: only the marker or the config tells them apart.
@@ -130,8 +130,8 @@ def _sovits_version(
     elif "dec.blocks.0.film.weight" in shapes:
         version = LITE
     elif "sv_emb.weight" in shapes:
-        wide = shapes.get("dec.conv_pre.weight", (0,))[0] == 768
-        first = shapes.get("dec.ups.0.weight_v", (0,))[-1] == 20
+        wide = _axis(shapes, "dec.conv_pre.weight", 0) == 768
+        first = _axis(shapes, "dec.ups.0.weight_v", -1) == 20
         version = "v2ProPlus" if wide or first else "v2Pro"
     elif rows in architecture.SYMBOL_ROWS:
         version = architecture.SYMBOL_ROWS[rows]
@@ -150,8 +150,14 @@ def _sovits_version(
 
 
 def _gpt_version(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    rows = shapes.get("model.ar_text_embedding.word_embeddings.weight", (0,))[:1]
-    return architecture.GPT_SYMBOL_ROWS.get(rows[0] if rows else 0, "")
+    rows = _axis(shapes, "model.ar_text_embedding.word_embeddings.weight", 0)
+    return architecture.GPT_SYMBOL_ROWS.get(rows, "")
+
+
+def _axis(shapes: Mapping[str, tuple[int, ...]], name: str, axis: int) -> int:
+    """The length of a tensor's first or last axis; 0 for a tensor that is missing or has no axes."""
+    shape = shapes.get(name)
+    return shape[axis] if shape else 0
 
 
 def _allowed_config(config: object, part: Part) -> dict[str, object]:
@@ -198,8 +204,8 @@ def _sovits_settings(config: dict[str, object], shapes: Mapping[str, tuple[int, 
     if model.get("resblock", "1") != "1" or model.get("semantic_frame_rate", "25hz") != "25hz":
         raise _bad("it is a variant of the generator or of the frame rate that no published version has")
     # Without a config the number of heads follows from the relative positions, which are as wide as one head.
-    hidden = shapes.get("enc_p.text_embedding.weight", (0, 0))[-1]
-    narrow = shapes.get("enc_p.encoder_text.attn_layers.0.emb_rel_k", (0,))[-1]
+    hidden = _axis(shapes, "enc_p.text_embedding.weight", -1)
+    narrow = _axis(shapes, "enc_p.encoder_text.attn_layers.0.emb_rel_k", -1)
     settings = check_sovits(
         SovitsSettings(
             heads=_number(model, "n_heads", hidden // narrow if narrow else 2),

@@ -1,8 +1,8 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
 Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py,
-measuring.py and upkeep.py beside it. Each endpoint is wrapped once, so that every error leaves as its own
-status and body. Follows specs/rpc.md.
+measuring.py and upkeep.py beside it, and what must be true of a request before that in guard.py. Each
+endpoint is wrapped once, so that every error leaves as its own status and body. Follows specs/rpc.md.
 """
 
 import os
@@ -25,6 +25,7 @@ from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.rpc import consents, keys, making, measuring, training, upkeep, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.guard import UNIX, Face, Guard
 from p2pvoice.node.rpc.metrics import CountedApp, metrics
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
@@ -35,8 +36,8 @@ Endpoint = Callable[[Request], Awaitable[Any]]
 Unbound = Callable[[Parts, Request], Awaitable[Any]]
 
 
-def build_app(parts: Parts) -> ASGIApp:
-    """The application over a daemon's parts."""
+def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
+    """The application over a daemon's parts, as it is reached at ``face``."""
     paths: list[tuple[str, str, Unbound]] = [
         ("GET", "/metrics", metrics),
         ("GET", "/v1/status", status),
@@ -90,7 +91,9 @@ def build_app(parts: Parts) -> ASGIApp:
         return error_response(UsageError(f"{request.method} is not for {request.url.path}"))
 
     app = Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
-    return CountedApp(app, ("/".join(path.split("/")[:3]) for _, path, _ in paths), parts.requests)
+    kinds = ("/".join(path.split("/")[:3]) for _, path, _ in paths)
+    # What the guard refuses is counted, too.
+    return CountedApp(Guard(app, face), kinds, parts.requests)
 
 
 def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:

@@ -427,15 +427,15 @@ def _error_of(response: http.client.HTTPResponse) -> P2PVoiceError:
 
 
 def _encode(body: object) -> bytes | None:
-    return None if body is None else json.dumps(body, ensure_ascii=False).encode()
+    return None if body is None else json.dumps(body).encode()
 
 
 def _voice(ref: str) -> str:
-    return "/v1/voices/" + quote(ref, safe="")
+    return "/v1/voices/" + quote(ref, safe="", errors="surrogateescape")
 
 
 def _training(name: str) -> str:
-    return "/v1/trainings/" + quote(name, safe="")
+    return "/v1/trainings/" + quote(name, safe="", errors="surrogateescape")
 
 
 def _pieces(file: BinaryIO, progress: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ REF_LIMIT = 256
 
 
 async def json_body(request: Request) -> dict[str, Any]:
-    """The body as a JSON object; an empty body is an empty object."""
+    """The body as a JSON object; an empty body is an empty object. Only application/json is read as JSON."""
     data = bytearray()
     async for piece in request.stream():
         data += piece
@@ -28,6 +28,8 @@ async def json_body(request: Request) -> dict[str, Any]:
             raise UsageError(f"the request's body is larger than {BODY_LIMIT} bytes")
     if not data:
         return {}
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UsageError("the request's body is not marked as JSON", hint="Content-Type: application/json")
     try:
         body = json.loads(bytes(data))
     except (ValueError, RecursionError) as error:
@@ -44,7 +46,7 @@ def text(body: Mapping[str, Any], name: str, *, default: str | None = None, limi
         if default is None:
             raise UsageError(f"{name} is missing")
         return default
-    if not isinstance(value, str) or len(value) > limit:
+    if not isinstance(value, str) or len(value) > limit or not _is_unicode(value):
         raise UsageError(f"{name} must be a text of at most {limit} characters")
     return value
 
@@ -54,9 +56,16 @@ def texts(body: Mapping[str, Any], name: str, *, limit: int = 64) -> list[str]:
     value = body.get(name)
     if value is None:
         return []
-    if not isinstance(value, list) or len(value) > limit or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list) or len(value) > limit:
+        raise UsageError(f"{name} must be a list of at most {limit} texts")
+    if not all(isinstance(item, str) and _is_unicode(item) for item in value):
         raise UsageError(f"{name} must be a list of at most {limit} texts")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be stored and sent: JSON can spell lone surrogates, which no encoding has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def flag(body: Mapping[str, Any], name: str, *, default: bool) -> bool:

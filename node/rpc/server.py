@@ -2,7 +2,8 @@
 
 The server's own loop is not used: it ends, and the daemon with it, when a single connection fails in a way
 its author did not think of, such as a caller that hangs up in the middle of a body. Here a connection
-that fails is closed and noted, and nothing else happens. Follows specs/rpc.md.
+that fails is closed and noted, and nothing else happens. Only HTTP/1.1 is spoken: offers to switch to
+HTTP/2 are left unanswered. How long a caller may take is in connections.py. Follows specs/rpc.md.
 """
 
 import contextlib
@@ -16,11 +17,15 @@ from typing import Any
 
 import trio
 from hypercorn.config import Config as ServerConfig
+from hypercorn.events import Closed
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
+from p2pvoice.node.rpc.connections import HEAD_SECONDS, Connection, Connections
+from p2pvoice.node.rpc.guard import HEAD_LIMIT
 from p2pvoice.protocol.errors import ConflictError
 
 log = logging.getLogger("p2pvoice.http")
@@ -38,37 +43,90 @@ BACKLOG = 64
 async def serve_rpc(
     app: Any, socket_path: Path, stop: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve ``app`` until ``stop`` is set; reports as started when the socket accepts connections."""
+    """Serve ``app`` on a unix socket until ``stop`` is set; started when the socket accepts connections."""
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(_bind(socket_path)))
+    try:
+        await serve(app, listener, stop, task_status)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(socket_path)
+
+
+async def serve(
+    app: Any, listener: trio.SocketListener, stop: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve ``app`` on a socket that listens, until ``stop`` is set."""
     config = ServerConfig()
     config.accesslog = None
     config.errorlog = log
-    config.h11_max_incomplete_size = 64 * 1024
-    config.keep_alive_timeout = 5
+    config.include_server_header = False
+    config.h11_max_incomplete_size = HEAD_LIMIT
+    config.keep_alive_timeout = HEAD_SECONDS
     context = WorkerContext(None)
-    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    connections = Connections()
 
-    # The server's types know only encrypted streams; at run time it tells the two apart by itself.
     async def serve_one(stream: Any) -> None:
+        # The server's types know neither an application of Starlette's nor a stream of ours.
+        connection: Any = Connection(stream)
+        wrapped = wrap_app(connection.watched(app), config.wsgi_max_body_size, "asgi")
         try:
-            await TCPServer(wrapped, config, context, ConnectionState({}), stream)
+            with connections.admitted(connection):
+                await _Server(wrapped, config, context, ConnectionState({}), connection)
         except Exception as error:
             log.info("a connection failed: %s", _reason(error))
             await trio.aclose_forcefully(stream)
 
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(_bind(socket_path)))
-    try:
-        async with trio.open_nursery() as requests, trio.open_nursery() as accepting:
-            accepting.start_soon(
-                partial(trio.serve_listeners, serve_one, [listener], handler_nursery=requests)
-            )
-            task_status.started()
-            await stop.wait()
-            requests.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
-            accepting.cancel_scope.cancel()
-            await context.terminated.set()
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(socket_path)
+    async with trio.open_nursery() as requests, trio.open_nursery() as accepting:
+        accepting.start_soon(partial(trio.serve_listeners, serve_one, [listener], handler_nursery=requests))
+        task_status.started()
+        await stop.wait()
+        deadline = trio.current_time() + GRACE_SECONDS
+        requests.cancel_scope.deadline = deadline
+        connections.hurry(deadline)
+        accepting.cancel_scope.cancel()
+        await context.terminated.set()
+
+
+class _Turn(EventWrapper):
+    """When the next request of a connection may be read: after the answer, never when its caller is gone."""
+
+    over = False
+
+    async def wait(self) -> None:
+        if not self.over:
+            await super().wait()
+        if self.over:
+            raise trio.BrokenResourceError("the caller is gone")
+
+
+class _Http11(H11Protocol):
+    """HTTP/1.1 and nothing else: one request at a time on every connection."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._turn = _Turn()
+        self.can_read = self._turn
+
+    async def _check_protocol(self, event: Any) -> None:
+        """Leave offers to switch to another protocol unanswered."""
+
+    async def handle(self, event: Any) -> None:
+        await super().handle(event)
+        if isinstance(event, Closed):
+            # A reader that holds back the caller's next request would otherwise wait for its turn for ever.
+            self._turn.over = True
+            await self._turn.set()
+
+
+class _Server(TCPServer):
+    async def _read_data(self) -> None:
+        made: Any = self.protocol
+        plain: Any = _Http11(
+            made.app, made.config, made.context, made.task_group, made.state, made.ssl, made.client,
+            made.server, made.send,
+        )  # fmt: skip
+        self.protocol = plain
+        await super()._read_data()
 
 
 def _bind(path: Path) -> socket.socket:

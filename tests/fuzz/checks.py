@@ -1,0 +1,245 @@
+"""What must hold for whatever bytes a parser of the protocol is given: the functions behind the targets.
+
+Each takes bytes and returns nothing. Only documented refusals may come out of the code under test; where it
+accepts, the round trip holds: what was read is written again as the same bytes, or reads back as an equal
+value where unknown fields are dropped. Anything else is a finding. Follows specs/fuzzing.md.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import safetensors
+
+from p2pvoice.protocol import canonical, chunks, codec, framing, head, ids, label, messages, tags, tensors
+from p2pvoice.protocol.canonical import decode
+from p2pvoice.protocol.envelope import public_key_of, seal
+from p2pvoice.protocol.errors import (
+    BadCheckpointError,
+    ChunkMismatchError,
+    ManifestError,
+    ProtocolMismatchError,
+    RefusedError,
+    UsageError,
+)
+
+from .mutate import KEY
+
+#: What a target is: it returns for whatever is accepted or refused rightly, and raises for a finding.
+Check = Callable[[bytes], None]
+
+T = TypeVar("T")
+
+#: Bytes of a document for the parsers that leave the limit to their caller.
+LIMIT = 64 * 1024
+
+#: A moment at which the heads of the vectors are valid, in seconds since 1970.
+NOW = 1_790_000_000
+
+
+def wire(read: Callable[[bytes], T], write: Callable[[T], bytes]) -> Check:
+    """A struct whose bytes are canonical: what is accepted is written again as exactly those bytes."""
+
+    def check(data: bytes) -> None:
+        try:
+            value = read(data)
+        except RefusedError:
+            return
+        assert write(value) == data
+
+    return check
+
+
+def mapped(read: Callable[[object], T], write: Callable[[T], Any]) -> Check:
+    """The same for a part of a document, which is read from a decoded map and written as one."""
+    return wire(lambda data: read(decode(data, limit=LIMIT)), lambda value: canonical.encode(write(value)))
+
+
+def signed(
+    kind: str, read: Callable[[bytes], T], author: Callable[[T], bytes], payload: Callable[[T], bytes]
+) -> Check:
+    """A signed record: what is accepted, signed again by its author, is accepted as an equal record."""
+
+    def check(data: bytes) -> None:
+        try:
+            value = read(data)
+        except RefusedError:
+            return
+        if author(value) == public_key_of(KEY):
+            assert read(seal(kind, payload(value), KEY).to_bytes()) == value
+
+    return check
+
+
+def text(read: Callable[[str], T], write: Callable[[T], str]) -> Check:
+    """A short text with one spelling; UsageError is its refusal."""
+
+    def check(data: bytes) -> None:
+        typed = data.decode("utf-8", "surrogateescape")
+        try:
+            value = read(typed)
+        except (UsageError, ManifestError):
+            return
+        assert write(value) == typed
+
+    return check
+
+
+def check_heads(data: bytes) -> None:
+    """A head by itself, and beside another one of the same voice."""
+    try:
+        one = head.verify_head(data, NOW)
+    except RefusedError:
+        return
+    assert head.advance(None, one) == one
+    assert head.advance(one, one) == one
+    assert not head.newer(one, one)
+    assert not head.is_fork(one, one)
+    assert head.parse_head_key(head.head_key(one.author, one.slug)) == (one.author, one.slug)
+
+
+def check_head_key(data: bytes) -> None:
+    """The DHT key of a head."""
+    try:
+        author, slug = head.parse_head_key(data)
+    except UsageError:
+        return
+    assert head.head_key(author, slug) == data
+
+
+def check_framing(data: bytes) -> None:
+    """A stream cut in two places gives what it gives whole, and its frames are the bytes that came."""
+    limit = 1024
+    whole = _frames([data], limit)
+    cuts = sorted({len(data) // 3, 2 * len(data) // 3})
+    pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert _frames(pieces, limit) == whole
+    frames, rest = whole
+    if rest is not None:
+        assert b"".join(framing.encode_frame(frame, limit) for frame in frames) == data[: len(data) - rest]
+
+
+def _frames(pieces: list[bytes], limit: int) -> tuple[list[bytes], int | None]:
+    reader = framing.FrameReader(limit)
+    frames: list[bytes] = []
+    for piece in pieces:
+        try:
+            frames += reader.feed(piece)
+        except ManifestError:
+            # How many whole frames came out before the bad one depends on the cuts.
+            return [], None
+        assert reader.pending < limit + framing.PREFIX_SIZE
+    return frames, reader.pending
+
+
+KINDS = (
+    messages.Query,
+    messages.QueryPage,
+    messages.GetRelease,
+    messages.ReleaseReply,
+    messages.GetHead,
+    messages.HeadReply,
+    messages.GetHave,
+    messages.Have,
+    messages.Want,
+    messages.ChunkFrame,
+    messages.Fail,
+)
+
+
+def check_messages(data: bytes) -> None:
+    """A message of any type; unknown keys are dropped, so the value is compared and not its bytes."""
+    try:
+        message = messages.decode_message(data, *KINDS)
+    except (ManifestError, ProtocolMismatchError):
+        return
+    raw = messages.encode_message(message)
+    assert len(raw) <= message.LIMIT
+    assert messages.decode_message(raw, type(message)) == message
+    if isinstance(message, messages.Fail):
+        assert message.error().message.isprintable()
+
+
+def check_safetensors(data: bytes) -> None:
+    """A whole file: what the strict reader accepts, the format's own library reads as the same tensors."""
+    try:
+        header = tensors.read_header(data, len(data))
+    except BadCheckpointError:
+        return
+    assert header.header_size <= tensors.HEADER_LIMIT
+    place = header.header_size
+    for info in header.tensors.values():
+        assert info.start == place
+        place = info.end
+        tensors.is_finite(info.dtype, data[info.start : info.end])
+    assert place == header.file_size == len(data)
+    assert sum(chunks.plan_chunks(len(data), header)) == len(data)
+    theirs = {name: (entry["dtype"], tuple(entry["shape"]), bytes(entry["data"]))
+              for name, entry in safetensors.deserialize(data)}  # fmt: skip
+    assert theirs == {n: (t.dtype, t.shape, data[t.start : t.end]) for n, t in header.tensors.items()}
+
+
+LABEL = label.Label(
+    produce_id="019ab000-0000-7000-8000-000000000000", producer="p2pvoice/0.1.0", voice="说书人"
+)
+
+
+def check_label(data: bytes) -> None:
+    """A sound file: it is read or refused, and labelling it gives a file with exactly that label."""
+    with contextlib.suppress(ManifestError):
+        label.read_label(data)
+    for write in (label.label_wav, label.label_flac):
+        try:
+            labelled = write(data, LABEL)
+        except (ManifestError, UsageError):
+            continue
+        assert label.read_label(labelled) == LABEL
+        assert write(labelled, LABEL) == labelled
+
+
+#: What the chunks of the vectors and of the target's seeds hold, so that some cases decode.
+CHUNK = b"weights " * 64
+
+
+def check_chunk(data: bytes) -> None:
+    """A chunk from a stranger, in either codec, and the same bytes as a chunk of ours."""
+    for name in codec_names(data):
+        try:
+            raw = codec.decode_chunk(name, data, len(CHUNK), ids.digest_of(CHUNK))
+        except ChunkMismatchError:
+            continue
+        assert raw == CHUNK
+    if data:
+        name, packed = codec.encode_chunk(data)
+        assert len(packed) <= len(data)
+        assert codec.decode_chunk(name, packed, len(data), ids.digest_of(data)) == data
+
+
+def codec_names(data: bytes) -> tuple[str, ...]:
+    """Both codecs, and one that nobody knows, named by the data."""
+    return (*messages.CODECS, data[:16].decode("latin-1"))
+
+
+def check_tag(data: bytes) -> None:
+    """A tag as somebody typed it: its key is in canonical form and may stand in a manifest."""
+    try:
+        key = tags.canonical_tag(data.decode("utf-8", "surrogateescape"))
+    except UsageError:
+        return
+    assert tags.canonical_tag(key) == key
+    assert tags.check_tag(key) == key
+    assert tags.tag_names(key)
+
+
+def check_slugify(data: bytes) -> None:
+    """Whatever a voice is called, its slug is one."""
+    made = ids.slugify(data.decode("utf-8", "surrogatepass" if _surrogates(data) else "replace"))
+    assert ids.check_slug(made) == made
+
+
+def _surrogates(data: bytes) -> bool:
+    try:
+        data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
