@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from p2pvoice.node.database import Database
+from p2pvoice.node.eviction import Room
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
-
-#: Most releases of strangers that are remembered; the ones seen longest ago go first.
-RELEASES_LIMIT = 20_000
 
 #: Shortest beginning of a release id or author id that is looked up.
 BEGINNING_MINIMUM = 4
@@ -49,6 +47,7 @@ class Catalog:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self._room = Room()
 
     # -- releases --------------------------------------------------------------------------------------
 
@@ -76,7 +75,9 @@ class Catalog:
                 connection.execute(
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
-                self._evict(connection)
+                author = author_id(manifest.author)
+                for beyond in self._room.added_release(connection, author, len(data), now):
+                    _delete(connection, beyond)
         return release
 
     def release(self, identifier: str) -> Release | None:
@@ -111,10 +112,15 @@ class Catalog:
             held = _open_head(bytes(row["data"])) if row is not None else None
             if advance(held, head) is held:
                 return held
+            # An update keeps the row's place in the order of arrival, which eviction.py goes by.
             connection.execute(
-                "INSERT OR REPLACE INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)",
+                "INSERT INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)"
+                " ON CONFLICT(author, slug) DO UPDATE SET"
+                " sequence=excluded.sequence, release=excluded.release, data=excluded.data",
                 (author, head.slug, head.sequence, head.release, data),
             )
+            if held is None:
+                self._room.added_head(connection)
         return head
 
     def head(self, author: str, slug: str) -> Head | None:
@@ -296,18 +302,6 @@ class Catalog:
         )
         assert row is not None
         return int(row["releases"]), int(row["installed"])
-
-    def _evict(self, connection: sqlite3.Connection) -> None:
-        surplus = connection.execute("SELECT count(*) FROM releases").fetchone()[0] - RELEASES_LIMIT
-        if surplus <= 0:
-            return
-        rows = connection.execute(
-            "SELECT id FROM releases WHERE id NOT IN (SELECT release FROM installed)"
-            " ORDER BY seen, id LIMIT ?",
-            (surplus,),
-        ).fetchall()
-        for row in rows:
-            _delete(connection, row["id"])
 
 
 def first_schema(connection: sqlite3.Connection) -> None:

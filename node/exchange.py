@@ -61,6 +61,11 @@ PAGE_RELEASES = 16
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
 
+
+class PeerBusy(Exception):
+    """The peer has no free place just now: no fault of it, and worth asking again."""
+
+
 _Request = TypeVar("_Request", bound=Message)
 
 log = logging.getLogger(__name__)
@@ -192,8 +197,9 @@ class ExchangeClient:
     async def chunk(self, index: int, size: int) -> tuple[str, bytes] | None:
         """The next answer: codec and encoded bytes, unverified, or ``None`` when the peer does not have it.
 
-        Raises :class:`ManifestError` when the peer answers something else than was asked,
-        :class:`PeerTimeoutError` when it stalls or is too slow, :class:`NetworkError` when it leaves.
+        Raises :class:`PeerBusy` when the peer has no place for us, :class:`ManifestError` when it answers
+        something else than was asked, :class:`PeerTimeoutError` when it stalls or is too slow,
+        :class:`NetworkError` when it leaves.
         """
         try:
             with trio.fail_after(CHUNK_TIMEOUT):
@@ -204,6 +210,8 @@ class ExchangeClient:
                 if isinstance(answer, Fail):
                     if answer.code == NotFoundError.code:
                         return None
+                    if answer.code == BUSY.code:
+                        raise PeerBusy(f"peer {self._channel.peer}: {answer.error().message}")
                     raise NetworkError(f"peer {self._channel.peer} refused: {answer.error().message}")
                 # An honest encoding is never longer than the chunk itself.
                 if answer.index != index or answer.size > size:
