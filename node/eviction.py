@@ -2,8 +2,9 @@
 
 Author keys cost nothing, so anybody can offer endless, validly signed releases. Four rules keep the catalog
 small and what it knew: an author has a quota; what was not seen for long goes first; then newcomers make room
-for newcomers, those of the author with most of them first; what is installed is never touched. Not for
-searching (catalog.py). All functions run inside a transaction of the catalog. Follows specs/catalog.md, "Room".
+for newcomers, those of the author with most of them first; what is installed stays. Not for
+searching (catalog.py). All functions run inside a transaction of the catalog. Follows specs/catalog.md,
+"Room".
 """
 
 import sqlite3

@@ -51,7 +51,7 @@ SEARCH_PAUSES = (0.0, 1.0, 3.0)
 """Seconds before each search for new providers when none is left; an announcement may be on its way."""
 
 BUSY_PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before peers that had no place for us are asked again; a crowded server frees idle places after 5 s."""
+"""Seconds before peers that had no place for us are asked again; a server frees idle places after 5 s."""
 
 log = logging.getLogger(__name__)
 

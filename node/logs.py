@@ -9,8 +9,8 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-#: Size in bytes at which the log is put aside as daemon.log.1, in place of the one before. Whatever peers make
-#: us write, the two have at most twice this, and the longest record.
+#: Size in bytes at which the log is put aside as daemon.log.1, in place of the one before. Whatever peers
+#: make us write, the two have at most twice this, and the longest record.
 ROTATE_AT = 4 << 20
 
 #: What every record has; anything else was given by the caller and is worth writing.

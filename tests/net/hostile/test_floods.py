@@ -1,0 +1,247 @@
+"""Floods of sockets, streams, bytes and slow readers against a real daemon, while an honest peer fetches.
+
+The daemon's memory is its process's: the peak since the attack began, less what it had before.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from p2pvoice.node import door, held
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.host import P2PHost, open_host
+from p2pvoice.node.identity import generate
+from p2pvoice.node.slots import STREAMS_PER_PEER, STREAMS_TOTAL
+from p2pvoice.protocol.messages import Want
+
+from . import attacks
+from .victim import Victim
+
+Tally = Callable[..., None]
+Make = Callable[..., Any]
+
+#: MiB by which a flood may make the daemon grow, beyond what the limits of held.py themselves allow.
+GROWTH = 48
+
+
+async def honest_fetch(victim: Victim, shelf: Make, within: float = 30) -> float:
+    """A stranger connects, fetches the voice and checks it; seconds it took."""
+    began = trio.current_time()
+    with trio.fail_after(within):
+        async with open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as host:
+            await host.connect(victim.address)
+            sink = shelf()
+            where = attacks.PeerInfo(attacks.ID.from_string(victim.id), [])
+            await fetch_files(host, victim.voice.files, [where], sink)
+            assert len(sink.finished) == 3
+    return trio.current_time() - began
+
+
+async def closed(streams: list[trio.SocketStream], within: float) -> int:
+    """How many of the sockets the victim closes in time."""
+    count = 0
+
+    async def watch(stream: trio.SocketStream) -> None:
+        nonlocal count
+        try:
+            while await stream.receive_some(100):
+                pass
+        except trio.BrokenResourceError:
+            pass
+        count += 1
+
+    with trio.move_on_after(within):
+        async with trio.open_nursery() as nursery:
+            for stream in streams:
+                nursery.start_soon(watch, stream)
+    return count
+
+
+async def test_sockets_that_never_finish_their_handshake(victim: Victim, shelf: Make, tally: Tally) -> None:
+    before = victim.forget_peak()
+    sockets = []
+    with trio.fail_after(60):
+        async for socket in attacks.half_handshakes(victim.port, 300):
+            sockets.append(socket)
+        seconds = await honest_fetch(victim, shelf)
+        gone = await closed(sockets, door.HANDSHAKE_TIMEOUT + 5)
+        for socket in sockets:
+            await socket.aclose()
+    growth = victim.peak() - before
+    assert growth < GROWTH
+    tally(
+        "sockets held in the middle of a handshake", tried=300, refused=gone,
+        cost=f"+{growth:.0f} MiB at most; honest fetch {seconds:.1f} s",
+    )  # fmt: skip
+
+
+async def test_streams_opened_and_held(victim: Victim, shelf: Make, tally: Tally) -> None:
+    before = victim.forget_peak()
+    with trio.fail_after(60):
+        async with attacks.attackers(2, victim.address) as hosts:
+            connections = [attacks.muxed(host, victim.id) for host in hosts]
+            for connection in connections:
+                await attacks.raw_frames(connection, attacks.held_streams(1000, 1001))
+            seconds = await honest_fetch(victim, shelf)
+            for connection in connections:
+                await connection.event_closed.wait()
+    growth = victim.peak() - before
+    assert growth < GROWTH
+    tally(
+        f"1,000 streams on a connection (limit {held.CONNECTION_STREAMS})", tried=2, refused=2,
+        cost=f"+{growth:.0f} MiB at most; honest fetch {seconds:.1f} s",
+    )  # fmt: skip
+
+
+async def test_bytes_that_nobody_reads(victim: Victim, shelf: Make, tally: Tally) -> None:
+    """First more than one connection may hold, then as much as it may, on many connections."""
+    before = victim.forget_peak()
+    with trio.fail_after(60):
+        async with attacks.attackers(1, victim.address) as (host,):
+            connection = attacks.muxed(host, victim.id)
+            await attacks.raw_frames(connection, attacks.stuffed_streams(100, 250_000, 1001))
+            await connection.event_closed.wait()
+        async with attacks.attackers(8, victim.address) as hosts:
+            connections = [attacks.muxed(host, victim.id) for host in hosts]
+            async with trio.open_nursery() as nursery:
+                for connection in connections:
+                    frames = attacks.stuffed_streams(44, 250_000, 1001)
+                    nursery.start_soon(attacks.raw_frames, connection, frames)
+            seconds = await honest_fetch(victim, shelf)
+            cut = sum(connection.event_shutting_down.is_set() for connection in connections)
+    growth = victim.peak() - before
+    assert growth < held.TOTAL_BYTES / 2**20 + GROWTH
+    assert cut >= 2  # 8 times 10.5 MiB, of which 64 MiB may stay
+    tally(
+        "streams stuffed with bytes that nobody reads, MiB", tried=24 + 84, refused=24 + 84,
+        cost=f"+{growth:.0f} MiB at most; honest fetch {seconds:.1f} s",
+    )  # fmt: skip
+
+
+def junk(kind: str) -> AsyncIterator[bytes]:
+    async def frames() -> AsyncIterator[bytes]:
+        for number in range(20_000):
+            match kind:
+                case "unknown types":
+                    yield attacks.header(7 + number % 200, number % 65_536, number, number)
+                case "a frame longer than any window":
+                    yield attacks.header(attacks.DATA, attacks.SYN, 1001, 16 << 20)
+                    yield bytes(60_000)
+                case "data for streams that are not open":
+                    yield attacks.header(attacks.DATA, 0, 1001 + 2 * number, 1000) + bytes(1000)
+                case "streams opened and reset at once":
+                    yield attacks.header(attacks.WINDOW_UPDATE, attacks.SYN | 8, 1001 + 2 * number, 0)
+
+    return frames()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "unknown types",
+        "a frame longer than any window",
+        "data for streams that are not open",
+        "streams opened and reset at once",
+    ],
+)
+async def test_junk_frames(victim: Victim, shelf: Make, tally: Tally, kind: str) -> None:
+    before = victim.forget_peak()
+    with trio.fail_after(60):
+        async with attacks.attackers(1, victim.address) as (host,), trio.open_nursery() as nursery:
+            connection = attacks.muxed(host, victim.id)
+            nursery.start_soon(attacks.raw_frames, connection, junk(kind))
+            seconds = await honest_fetch(victim, shelf)
+            nursery.cancel_scope.cancel()
+    growth = victim.peak() - before
+    assert growth < GROWTH
+    tally(f"yamux: {kind}", tried=1, refused=1, cost=f"+{growth:.0f} MiB; honest fetch {seconds:.1f} s")
+
+
+async def test_slow_readers_take_all_places(victim: Victim, shelf: Make, tally: Tally) -> None:
+    """Enough peers to take every place ask for chunks; half never read, half read a byte at a time."""
+    before = victim.forget_peak()
+    peers = STREAMS_TOTAL // STREAMS_PER_PEER
+    file = victim.voice.files[0].digest
+    with trio.fail_after(90):
+        async with attacks.attackers(peers, victim.address) as hosts, trio.open_nursery() as nursery:
+            where = attacks.PeerInfo(attacks.ID.from_string(victim.id), [])
+            for number, host in enumerate(hosts):
+                for _ in range(STREAMS_PER_PEER):
+                    channel = await attacks.hoard(host, where, Want(file, 0, 5, ("raw",)))
+                    if number % 2:
+                        nursery.start_soon(sip_until_cut, channel)
+            seconds = await honest_fetch(victim, shelf, within=45)
+            nursery.cancel_scope.cancel()
+    growth = victim.peak() - before
+    assert growth < STREAMS_TOTAL * 2 + GROWTH
+    tally(
+        "streams of slow readers that take every place", tried=STREAMS_TOTAL, refused=STREAMS_TOTAL,
+        cost=f"+{growth:.0f} MiB at most; honest fetch {seconds:.1f} s",
+    )  # fmt: skip
+
+
+async def sip_until_cut(channel: Any) -> None:
+    try:
+        await attacks.sip(channel)
+    except attacks.STREAM_ERRORS:
+        pass
+
+
+async def test_identify_that_never_ends(shelf: Make, tally: Tally, victim: Victim) -> None:
+    """libp2p reads a malformed identify message to its end; there is none."""
+    before = victim.forget_peak()
+    sent = 0
+
+    async def endless(stream: Any) -> None:
+        nonlocal sent
+        try:
+            while sent < 400 << 20:
+                await stream.write(b"\xff" * 60_000)
+                sent += 60_000
+        except attacks.STREAM_ERRORS:
+            pass
+        ended.set()
+
+    ended = trio.Event()
+    with trio.fail_after(60):
+        async with open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as host:
+            host.host.set_stream_handler(attacks.TProtocol("/ipfs/id/1.0.0"), endless)
+            await host.connect(victim.address)
+            await ended.wait()
+    growth = victim.peak() - before
+    assert sent < 20 << 20
+    assert growth < GROWTH
+    tally("an identify message without end", tried=1, refused=1, cost=f"{sent >> 10} KiB sent, +{growth:.0f} MiB")
+
+
+async def test_places_of_connections_that_closed_are_free_again(
+    shelf: Make, tally: Tally, network: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libp2p gives a place of an inbound connection back when the node ends."""
+    monkeypatch.setattr("p2pvoice.node.host.MAX_CONNECTIONS", 4)
+    async with network(1) as (node,):
+        for _ in range(8):
+            async with open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as guest:
+                with trio.fail_after(10):
+                    await guest.connect(node.addresses()[0])
+                    await node.arrival()
+                assert guest.connected() == [node.id]
+    tally("connections that come and go (4 places)", tried=8, refused=8, cost="none stays taken")
+
+
+async def test_of_too_many_connections_the_idle_one_closes(
+    tally: Tally, network: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "INBOUND_LIMIT", 3)
+    async with network(1) as (node,), attacks.attackers(3, node.addresses()[0]) as idle:
+        friend: P2PHost = idle[0]
+        node.peers.reward(friend.id, 1.0)
+        async with open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as guest:
+            with trio.fail_after(10):
+                await guest.connect(node.addresses()[0])
+                while len(node.connected()) > 3:
+                    await trio.lowlevel.checkpoint()
+            assert set(node.connected()) >= {friend.id, guest.id}
+    tally("idle connections that fill the node (3 places)", tried=1, refused=1)
