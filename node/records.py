@@ -62,7 +62,7 @@ class BoundedProviders(ProviderStore):
             return
         if (key, name) not in self._order and self._count.get(name, 0) >= KEYS_PER_PEER:
             return
-        short = [a for a in provider.addrs if len(a.to_bytes()) <= ADDRESS_BYTES][:ADDRESSES_PER_RECORD]
+        short = [a for a in provider.addrs[:ADDRESSES_PER_RECORD] if len(a.to_bytes()) <= ADDRESS_BYTES]
         super().add_provider(key, PeerInfo(provider.peer_id, short))
         if (key, name) in self._order or name not in self.providers[key]:
             return

@@ -48,24 +48,15 @@ class Victim:
     def port(self) -> int:
         return int(self.address.split("/tcp/")[1].split("/")[0])
 
-    def rss(self) -> float:
-        """MiB of memory that the process has now."""
-        return self._memory("VmRSS")
-
     def forget_peak(self) -> float:
         """Begin to look for a new peak; MiB of memory now."""
-        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
-        return self.rss()
+        assert self._process.poll() is None, "the daemon died"
+        return forget_peak(self._process.pid)
 
     def peak(self) -> float:
         """MiB of memory at most since :meth:`forget_peak`."""
-        return self._memory("VmHWM")
-
-    def _memory(self, what: str) -> float:
         assert self._process.poll() is None, "the daemon died"
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        (line,) = [line for line in lines if line.startswith(what)]
-        return int(line.split()[1]) / 1024
+        return memory("VmHWM", self._process.pid)
 
     def _seed(self) -> None:
         """Put the voice into store and catalog, as a publication does."""
@@ -82,3 +73,16 @@ class Victim:
         catalog.add_head(self.voice.head)
         catalog.install(release, seed=True)
         database.close()
+
+
+def memory(what: str, pid: int | str = "self") -> float:
+    """MiB of a process: ``VmRSS`` now, ``VmHWM`` at most since the peak was forgotten."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(what)]
+    return int(line.split()[1]) / 1024
+
+
+def forget_peak(pid: int | str = "self") -> float:
+    """Begin to look for a new peak; MiB of memory now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return memory("VmRSS", pid)
