@@ -3,6 +3,7 @@
 The daemon's memory is its process's: the peak since the attack began, less what it had before.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -112,7 +113,8 @@ async def test_bytes_that_nobody_reads(victim: Victim, shelf: Make, tally: Tally
             seconds = await honest_fetch(victim, shelf)
             cut = sum(connection.event_shutting_down.is_set() for connection in connections)
     growth = victim.peak() - before
-    assert growth < held.TOTAL_BYTES / MIB + GROWTH
+    # Buffers take half as much again while they grow.
+    assert growth < 1.5 * held.TOTAL_BYTES / MIB + GROWTH
     assert cut >= 1  # eight times about 10 MiB that stay unread, of which 64 MiB may
     tally(
         "connections stuffed with bytes that nobody reads", tried=1 + cut, refused=1 + cut,
@@ -243,10 +245,8 @@ async def read_slowly(
 
 
 async def sip_until_cut(channel: Any) -> None:
-    try:
+    with contextlib.suppress(*attacks.STREAM_ERRORS):
         await attacks.sip(channel)
-    except attacks.STREAM_ERRORS:
-        pass
 
 
 async def test_identify_that_never_ends(shelf: Make, tally: Tally, victim: Victim) -> None:
