@@ -6,6 +6,7 @@ goes back in sequence. Not for files, which are the store's. All methods block; 
 from threads. Follows specs/catalog.md.
 """
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -76,8 +77,7 @@ class Catalog:
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
                 author = author_id(manifest.author)
-                for beyond in self._room.added_release(connection, author, len(data), now):
-                    _delete(connection, beyond)
+                _delete(connection, self._room.added_release(connection, author, len(data), now))
         return release
 
     def release(self, identifier: str) -> Release | None:
@@ -93,7 +93,7 @@ class Catalog:
     def forget(self, identifier: str) -> None:
         """Forget a release altogether."""
         with self._database.write() as connection:
-            _delete(connection, identifier)
+            _delete(connection, [identifier])
 
     # -- heads -----------------------------------------------------------------------------------------
 
@@ -327,11 +327,15 @@ def first_schema(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def _delete(connection: sqlite3.Connection, identifier: str) -> None:
-    connection.execute("DELETE FROM releases WHERE id=?", (identifier,))
-    connection.execute("DELETE FROM tags WHERE release=?", (identifier,))
-    connection.execute("DELETE FROM files WHERE release=?", (identifier,))
-    connection.execute("DELETE FROM words WHERE release=?", (identifier,))
+def _delete(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
+    # All at once: to find one release among the words, all of them are read.
+    if identifiers:
+        given = (json.dumps(list(identifiers)),)
+        connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
+        for table in ("tags", "files", "words"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given
+            )
 
 
 def _filter(tags: Sequence[str], text: str) -> tuple[str, list[object]]:
