@@ -41,7 +41,7 @@ async def read_line(reader: Any) -> bytes:
 async def read_identify(stream: Any, use_varint_format: bool = True, max_length: int = 0) -> bytes:
     """An identify message; stands in for libp2p's ``read_length_prefixed_protobuf``.
 
-    On any error the stream is reset: libp2p would go on to read it to its end, which never comes.
+    On any error the stream is reset: libp2p would go on to read what comes as a message of another form.
     """
     try:
         return await read_varint_prefixed_bytes_limited(stream, IDENTIFY_LIMIT)

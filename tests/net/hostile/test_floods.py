@@ -250,7 +250,7 @@ async def sip_until_cut(channel: Any) -> None:
 
 
 async def test_identify_that_never_ends(shelf: Make, tally: Tally, victim: Victim) -> None:
-    """libp2p reads a malformed identify message to its end; there is none."""
+    """libp2p goes on to read what follows a malformed identify message; here the stream ends."""
     before = victim.forget_peak()
     sent = 0
 
