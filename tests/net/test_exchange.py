@@ -10,11 +10,11 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from trio.testing import MockClock
 
-from p2pvoice.node.exchange import ExchangeClient, ExchangeServer
+from p2pvoice.node.exchange import ExchangeClient, ExchangeServer, PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.slots import STREAMS_PER_PEER, Slots
 from p2pvoice.protocol.canonical import encode
-from p2pvoice.protocol.errors import ManifestError, NetworkError
+from p2pvoice.protocol.errors import ManifestError
 from p2pvoice.protocol.messages import (
     CATALOG,
     EXCHANGE,
@@ -145,7 +145,7 @@ async def test_peer_gets_only_so_many_streams(network: Network, publish: Make, s
                     await opened.acquire()
                 async with await ExchangeClient.open(b, info(a)) as extra:
                     await extra.want(file, 0)
-                    with pytest.raises(NetworkError, match="too many streams"):
+                    with pytest.raises(PeerBusy, match="too many streams"):
                         await extra.chunk(0, MIB)
             nursery.cancel_scope.cancel()
         # Another peer, and the same one after it let go, are served.
