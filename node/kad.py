@@ -24,7 +24,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.records.validator import NamespacedValidator, Validator
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
-from p2pvoice.node.records import BoundedProviders, BoundedValues
+from p2pvoice.node.dht_store import BoundedProviders, BoundedValues
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import CLOSE_BUDGET, STREAM_ERRORS
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError

@@ -20,7 +20,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr
 from varint import encode as varint
 
-from p2pvoice.node import ask, eviction, kad, records
+from p2pvoice.node import ask, dht_store, eviction, kad
 from p2pvoice.node.ask import get_head, get_release, query
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.discovery import find_head, find_releases
@@ -493,7 +493,7 @@ async def test_dht_floods(network: Make, publish: Make, tally: Tally) -> None:
             assert await dht_call(liar, victim, provide(b"l" * 32, mine, [long] + [address] * 2000))
             assert len(store) == 1
             (kept,) = store.get_providers(b"l" * 32)
-            assert len(kept.addrs) == records.ADDRESSES_PER_RECORD - 1
+            assert len(kept.addrs) == dht_store.ADDRESSES_PER_RECORD - 1
             # More than one sender may announce.
             taken = 3
             for number in range(100):
@@ -526,14 +526,14 @@ async def test_provider_records_beyond_the_limit(network: Make, tally: Tally) ->
             key = number.to_bytes(32, "big") if number % 10 else b"k" * 32
             store.add_provider(key, PeerInfo(ids[number // 8], addresses))
         growth = memory("VmHWM") - before
-        assert len(store) <= records.PROVIDERS_LIMIT
+        assert len(store) <= dht_store.PROVIDERS_LIMIT
         assert store.size() == len(store)
         assert len(store.get_providers(b"k" * 32)) == 20
         assert all(store.get_providers(key) for key in known)
         # One peer does not get more than its share.
-        for number in range(records.KEYS_PER_PEER + 1):
+        for number in range(dht_store.KEYS_PER_PEER + 1):
             store.add_provider(number.to_bytes(32, "little") + b"", PeerInfo(ids[2_999], addresses))
-        assert len(store.get_provided_keys(ids[2_999])) <= records.KEYS_PER_PEER
+        assert len(store.get_provided_keys(ids[2_999])) <= dht_store.KEYS_PER_PEER
     assert growth < 64
     tally("provider records by 3,000 peer ids", tried=24_000, refused=24_000, cost=f"+{growth:.0f} MiB")
 
@@ -541,7 +541,7 @@ async def test_provider_records_beyond_the_limit(network: Make, tally: Tally) ->
 async def test_head_records_beyond_the_limit(
     network: Make, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "VALUES_LIMIT", 100)
+    monkeypatch.setattr(dht_store, "VALUES_LIMIT", 100)
     async with network(1) as (victim,):
         store = victim.kad.dht.value_store
         for number in range(1000):
