@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("p2pvoice.cli.commands.demo", "demo", "Run the whole path between three nodes on this machine."),
     "daemon": ("p2pvoice.cli.commands.daemon", "daemon", "Run, start, stop or ask about this node's daemon."),
     "status": ("p2pvoice.cli.commands.network", "status", "Show what the running daemon is doing."),
+    "doctor": (
+        "p2pvoice.cli.commands.doctor",
+        "doctor",
+        "Check this node and this machine, and say what to do about each finding.",
+    ),
     "import": (
         "p2pvoice.cli.commands.publish",
         "import_voice",
@@ -54,6 +59,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Tell how alike two speakers are: voices, drafts or recordings.",
     ),
     "stability": ("p2pvoice.cli.commands.measuring", "stability", "Tell how well a voice stays itself."),
+    "consent": (
+        "p2pvoice.cli.commands.consent",
+        "consent",
+        "Sign a consent to an AI voice of yours, or show one.",
+    ),
     "publish": ("p2pvoice.cli.commands.publish", "publish", "Sign a draft and announce it to the network."),
     "find": ("p2pvoice.cli.commands.voices", "find", "Find voices by tag or free text."),
     "show": ("p2pvoice.cli.commands.voices", "show", "Show everything a release says about itself."),
@@ -68,6 +78,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
+    "revoke": ("p2pvoice.cli.commands.recall", "revoke", "Call back a voice of yours, or one that is yours."),
+    "revocations": ("p2pvoice.cli.commands.recall", "revocations", "List what was revoked, by whom and why."),
+    "follow": ("p2pvoice.cli.commands.following", "follow_author", "Follow an author's key."),
+    "unfollow": ("p2pvoice.cli.commands.following", "unfollow", "Unfollow an author."),
+    "following": ("p2pvoice.cli.commands.following", "following", "List the authors you follow."),
+    "key": ("p2pvoice.cli.commands.keys", "key", "Show, lock, export, import or rotate your author key."),
     "peers": (
         "p2pvoice.cli.commands.network",
         "peers",

@@ -29,6 +29,7 @@ STAGES = {
     "convert": "converting",
     "check": "checking every number",
     "load": "loading the voice",
+    "clips": "speaking clips in the place of the recordings",
 }
 """The worker's stages in words; a stage that is not here is shown as it is named."""
 

@@ -74,8 +74,8 @@ def training_report(output: Output, result: Row) -> None:
     if references:
         clips = "clip" if references == 1 else "clips"
         output.note(
-            f"the draft holds {references} {clips} of the recordings: they travel with the voice when it is "
-            "published; nothing else of the recordings leaves this machine"
+            f"the draft holds {references} {clips} of the recordings: they stay on this machine too, unless "
+            "you publish with --clips-may-travel"
         )
 
 

@@ -1,4 +1,4 @@
-"""Asking one peer for what it knows: releases by tags, one release, one head. Every signature is verified.
+"""Asking one peer for what it knows: releases, heads, revocations. Every signature is verified.
 
 A peer that sends a bad signature, or another release than the one asked for, is dropped and shunned.
 Not for chunks (fetch.py) nor for finding whom to ask (discovery.py). Follows specs/exchange.md, "Catalog".
@@ -7,7 +7,7 @@ Not for chunks (fetch.py) nor for finding whom to ask (discovery.py). Follows sp
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from libp2p.peer.peerinfo import PeerInfo
 
@@ -22,6 +22,7 @@ from p2pvoice.protocol.errors import (
     P2PVoiceError,
     PeerTimeoutError,
     ProtocolMismatchError,
+    RevokedError,
     SignatureError,
 )
 from p2pvoice.protocol.head import Head, advance, verify_head
@@ -33,18 +34,37 @@ from p2pvoice.protocol.messages import (
     Fail,
     GetHead,
     GetRelease,
+    GetRevocations,
+    GetSuccessor,
     HeadReply,
     Query,
     QueryPage,
     ReleaseReply,
+    Revocations,
+    SuccessorReply,
+    TellRevocation,
     decode_message,
     encode_message,
     message_limit,
 )
+from p2pvoice.protocol.revocation import Revocation, has_say, verify_revocation
+from p2pvoice.protocol.successor import verify_successor
 
 PAGES_LIMIT = 32
 """Pages taken from one peer for one query; a peer that never ends its answer is left there."""
 
+
+class Recalled(Exception):
+    """A peer answered with a revocation, and with the release that shows who has a say where one is needed.
+
+    Never leaves the network part: what becomes of it is recalling.py's.
+    """
+
+    def __init__(self, data: bytes, revocation: Revocation, proof: Release | None) -> None:
+        super().__init__("revoked")
+        self.data = data
+        self.revocation = revocation
+        self.proof = proof
 
 
 @dataclass(frozen=True)
@@ -61,11 +81,23 @@ class SignedHead(Head):
 Deliver = Callable[[Release, SignedHead | None], Awaitable[None]]
 
 
-async def query(host: P2PHost, peer: PeerInfo, tags: Sequence[str], deliver: Deliver, *, limit: int) -> int:
+Hear = Callable[[bytes], Awaitable[None]]
+"""Told of a revocation somebody sent, not verified yet."""
+
+
+async def query(
+    host: P2PHost,
+    peer: PeerInfo,
+    tags: Sequence[str],
+    deliver: Deliver,
+    *,
+    limit: int,
+    hear: Hear | None = None,
+) -> int:
     """Hand every release the peer offers under all of ``tags`` to ``deliver``; returns how many.
 
-    ``tags`` are canonical. Raises :class:`NetworkError` and its kin when the peer fails, and
-    :class:`RefusedError` when it lies; either is noted in the peer book.
+    ``tags`` are canonical; ``hear`` gets the revocations that came along. Raises :class:`NetworkError` and
+    its kin when the peer fails, and :class:`RefusedError` when it lies; either is noted in the peer book.
     """
     count, cursor = 0, ""
     with _noted(host, peer):
@@ -75,6 +107,9 @@ async def query(host: P2PHost, peer: PeerInfo, tags: Sequence[str], deliver: Del
                 page = await _ask(channel, wanted, QueryPage)
                 heads = [_signed(data) for data in page.heads]
                 by_voice = {(h.author, h.slug): h for h in heads}
+                if hear is not None:
+                    for record in page.revocations:
+                        await hear(record)
                 for data in page.releases:
                     release = verify_release(data)
                     if not set(tags) <= set(release.manifest.tags):
@@ -91,10 +126,17 @@ async def query(host: P2PHost, peer: PeerInfo, tags: Sequence[str], deliver: Del
 
 
 async def get_release(host: P2PHost, peer: PeerInfo, release: str) -> Release:
-    """One release from one peer, verified to be the one asked for."""
+    """One release from one peer, verified to be the one asked for.
+
+    Raises :class:`Recalled` when the peer shows that the release was revoked by somebody with a say.
+    """
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
-            answer = await _ask(channel, GetRelease(release), ReleaseReply)
+            try:
+                answer = await _ask(channel, GetRelease(release), ReleaseReply)
+            except RevokedError:
+                await _prove(channel, GetRevocations((release,), proofs=True))
+                raise NetworkError(f"peer {channel.peer} says revoked and does not show it") from None
             found = verify_release(answer.data)
             if found.id != release:
                 raise SignatureError("sent another release than the one asked for")
@@ -104,18 +146,85 @@ async def get_release(host: P2PHost, peer: PeerInfo, release: str) -> Release:
 async def get_head(
     host: P2PHost, peer: PeerInfo, author: str, slug: str, known: Head | None = None
 ) -> SignedHead:
-    """The head of a voice from one peer, verified, and refused when older than ``known``."""
+    """The head of a voice from one peer, verified, and refused when older than ``known``.
+
+    Raises :class:`Recalled` when the peer shows that the voice was revoked by somebody with a say.
+    """
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
-            answer = await _ask(channel, GetHead(author, slug), HeadReply)
+            try:
+                answer = await _ask(channel, GetHead(author, slug), HeadReply)
+            except RevokedError:
+                await _prove(channel, GetRevocations((), author, slug, proofs=True))
+                raise NetworkError(f"peer {channel.peer} says revoked and does not show it") from None
             return check_head(answer.data, author, slug, known)
+
+
+async def get_revocations(host: P2PHost, peer: PeerInfo, wanted: GetRevocations) -> list[bytes]:
+    """The revocations that a peer knows, verified as far as their own signature goes.
+
+    Whether a signer has any say is for whoever knows the releases. A peer that does not speak our protocol,
+    or an older one, is not blamed: nobody asked it to.
+    """
+    async with await host.open_stream(peer, CATALOG) as channel:
+        with _noted(host, peer):
+            answer = await _ask(channel, wanted, Revocations)
+            for data in answer.records:
+                verify_revocation(data)
+            return list(answer.records)
+
+
+async def seek_revocation(host: P2PHost, peer: PeerInfo, wanted: GetRevocations) -> None:
+    """Ask a peer whether a release or voice that is not known here was revoked; returns when it is not.
+
+    Raises :class:`Recalled` when the peer shows that it was.
+    """
+    async with await host.open_stream(peer, CATALOG) as channel:
+        with _noted(host, peer):
+            await _prove(channel, wanted)
+
+
+async def tell_revocation(host: P2PHost, peer: PeerInfo, record: bytes) -> None:
+    """Tell a peer of a revocation. It takes what concerns it and forgets the rest."""
+    async with await host.open_stream(peer, CATALOG) as channel:
+        await _ask(channel, TellRevocation(record), Revocations)
+
+
+async def _prove(channel: Channel, wanted: GetRevocations) -> None:
+    """Ask for records with proofs, and raise :class:`Recalled` with the first pair that holds."""
+    answer = await _ask(channel, wanted, Revocations)
+    proofs = [verify_release(data) for data in answer.proofs]
+    for data in answer.records:
+        revocation = verify_revocation(data)
+        for proof in proofs:
+            if has_say(revocation, proof) and _about(wanted, revocation, proof):
+                raise Recalled(data, revocation, proof)
+        # An author needs no proof to revoke a voice that is named by its author.
+        named = (wanted.author, wanted.slug) == (author_id(revocation.author), revocation.slug)
+        if named and revocation.release is None and revocation.signer == revocation.author:
+            raise Recalled(data, revocation, None)
+
+
+def _about(wanted: GetRevocations, revocation: Revocation, proof: Release) -> bool:
+    if proof.id in wanted.releases:
+        return True
+    voice = (author_id(revocation.author), revocation.slug)
+    return revocation.release is None and voice == (wanted.author, wanted.slug)
+
+
+async def get_successor(host: P2PHost, peer: PeerInfo, author: str) -> bytes:
+    """The signed record of what comes after an author's key, from one peer, verified."""
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            answer = await _ask(channel, GetSuccessor(author), SuccessorReply)
+            return check_successor(answer.data, author)
 
 
 async def fetch_manifest(host: P2PHost, release: str, providers: Sequence[PeerInfo]) -> Release:
     """The release from the first provider that has it and tells the truth.
 
     Raises :class:`NotFoundError` when providers answered and none has it, :class:`NoPeersError` when none
-    could be asked.
+    could be asked, :class:`Recalled` when one shows that it was revoked.
     """
     found: Release | None = None
     answered = False
@@ -145,15 +254,23 @@ def check_head(data: bytes, author: str, slug: str, known: Head | None) -> Signe
     return head
 
 
+def check_successor(data: bytes, author: str) -> bytes:
+    """The record itself when it is verified and speaks of this author's key; SignatureError otherwise."""
+    if verify_successor(data).old_author != author:
+        raise SignatureError("a successor record of another author")
+    return data
+
+
 def _signed(data: bytes) -> SignedHead:
     head = verify_head(data, time.time())
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply)
+_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply)
+_Request: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor
 
 
-async def _ask(channel: Channel, request: Query | GetRelease | GetHead, reply: type[_Reply]) -> _Reply:
+async def _ask(channel: Channel, request: _Request, reply: type[_Reply]) -> _Reply:
     await channel.send(encode_message(request), within=STALL_TIMEOUT)
     frame = await channel.receive(message_limit(reply, Fail))
     if frame is None:
@@ -163,6 +280,8 @@ async def _ask(channel: Channel, request: Query | GetRelease | GetHead, reply: t
         return answer
     if answer.code == NotFoundError.code:
         raise NotFoundError("not held there")
+    if answer.code == RevokedError.code:
+        raise RevokedError("revoked, says the peer")
     raise NetworkError(f"peer {channel.peer} refused: {answer.error().message}")
 
 

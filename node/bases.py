@@ -15,8 +15,10 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node.base_licences import LICENCE_FILE, LICENCE_TEXT_LIMIT, checked, shown
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.publish import Step
+from p2pvoice.node.written import take
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import raw_cid, slugify
 
@@ -56,7 +58,7 @@ def installed_bases(folder: Path) -> list[dict[str, Any]]:
         if record.is_file() and record.stat().st_size <= RECORD_LIMIT:
             facts = json.loads(record.read_text())
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-        found.append({"name": place.name, "kind": place.name, "size": size, **facts})
+        found.append(shown({"name": place.name, "kind": place.name, "size": size, **facts}))
     return found
 
 
@@ -78,12 +80,58 @@ def recogniser(folder: Path, name: str = "") -> Path | None:
 
 
 async def add(
-    parts: Parts, name: str, files: Mapping[str, str], step: Step, *, kind: str = ""
+    parts: Parts,
+    name: str,
+    files: Mapping[str, str],
+    step: Step,
+    *,
+    kind: str = "",
+    license: str = "",
+    license_upload: str = "",
 ) -> dict[str, Any]:
     """Install a helper network of uploads (file name -> upload); the uploads are gone afterwards.
 
-    ``kind`` is ``asr`` for a speech recogniser; the others tell their kind themselves.
+    ``kind`` is ``asr`` for a speech recogniser; the others tell their kind themselves. ``license`` is an SPDX
+    id and ``license_upload`` the text, both as the owner of this node says. Raises UsageError, ConsentError
+    for a licence that is not known, and what the worker's checks raise.
     """
+    try:
+        text = await _licence_text(parts, license_upload)
+        spdx, words = checked(license, text)
+        made = await _install(parts, name, files, step, kind)
+        return await trio.to_thread.run_sync(
+            _license, parts.home.bases / made["name"], made, spdx, words, limiter=parts.disk
+        )
+    finally:
+        parts.uploads.discard(*files.values(), *([license_upload] if license_upload else []))
+
+
+async def _licence_text(parts: Parts, upload: str) -> bytes | None:
+    if not upload:
+        return None
+    path = parts.uploads.path(upload)
+
+    def read() -> bytes:
+        with path.open("rb") as file:
+            return file.read(LICENCE_TEXT_LIMIT + 1)
+
+    return await trio.to_thread.run_sync(read, limiter=parts.disk)
+
+
+def _license(place: Path, made: Mapping[str, Any], spdx: str, text: str | None) -> dict[str, Any]:
+    """Keep the licence beside an installed base; an older one goes with the older base. Blocking."""
+    record = {**made, **({"license": spdx} if spdx else {})}
+    if text is not None:
+        (place / LICENCE_FILE).write_text(text, encoding="utf-8")
+    else:
+        (place / LICENCE_FILE).unlink(missing_ok=True)
+    (place / "base.json").write_text(json.dumps(record))
+    return shown(record)
+
+
+async def _install(
+    parts: Parts, name: str, files: Mapping[str, str], step: Step, kind: str
+) -> dict[str, Any]:
     if kind == ASR:
         return await _add_recogniser(parts, name, files, step)
     if kind:
@@ -101,14 +149,18 @@ async def add(
 
         async with parts.drafting:
             await trio.to_thread.run_sync(gather, limiter=parts.disk)
+            made = parts.engine.scratch / "bases"
             try:
-                return await parts.engine.call(
-                    "base_add",
-                    {"name": name, "source": str(source), "into": str(parts.home.bases)},
-                    on_progress=step,
+                found = await parts.engine.call(
+                    "base_add", {"name": name, "source": str(source), "into": str(made)}, on_progress=step
                 )
+                await trio.to_thread.run_sync(
+                    take, made / slugify(name), parts.home.bases / slugify(name), limiter=parts.disk
+                )
+                return found
             finally:
                 shutil.rmtree(source, ignore_errors=True)
+                shutil.rmtree(made, ignore_errors=True)
     finally:
         parts.uploads.discard(*files.values())
 

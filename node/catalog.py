@@ -9,16 +9,18 @@ from threads. Follows specs/catalog.md.
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
 from p2pvoice.node.database import Database
 from p2pvoice.node.eviction import Room
+from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
-from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
 
@@ -49,15 +51,21 @@ class Catalog:
         self._database = database
         self._clock = clock
         self._room = Room()
+        #: Asked before a release gets in or is installed.
+        self.tombstones = Tombstones(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 
     def add_release(self, data: bytes) -> Release:
-        """Verify a signed release and remember it. Raises what ``verify_release`` raises."""
+        """Verify a signed release and remember it.
+
+        Raises what ``verify_release`` raises, and RevokedError for a release that was revoked.
+        """
         release = verify_release(data)
         manifest = release.manifest
         now = int(self._clock())
         with self._database.write() as connection:
+            self.tombstones.check(release, installed=self.is_installed(release.id))
             known = connection.execute("SELECT 1 FROM releases WHERE id=?", (release.id,)).fetchone()
             connection.execute(
                 "INSERT INTO releases(id, author, slug, created, seen, data) VALUES (?,?,?,?,?,?)"
@@ -94,6 +102,29 @@ class Catalog:
         """Forget a release altogether."""
         with self._database.write() as connection:
             _delete(connection, [identifier])
+
+    def drop(self, connection: sqlite3.Connection, identifier: str) -> None:
+        """Take a release out of use and forget it, inside a transaction of the caller's."""
+        connection.execute("DELETE FROM installed WHERE release=?", (identifier,))
+        _delete(connection, [identifier])
+
+    def releases_of(self, author: str, slug: str) -> list[Release]:
+        """Every remembered release of a voice, newest first."""
+        rows = self._database.rows(
+            "SELECT data FROM releases WHERE author=? AND slug=? ORDER BY created DESC, id", (author, slug)
+        )
+        return [_open_release(bytes(row["data"])) for row in rows]
+
+    def releases_with(self, digest: bytes) -> list[Release]:
+        """Every remembered release that has a file."""
+        rows = self._database.rows(
+            "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
+        )
+        return [_open_release(bytes(row["data"])) for row in rows]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other threads out of the database for several calls."""
+        return self._database.alone()
 
     # -- heads -----------------------------------------------------------------------------------------
 
@@ -136,9 +167,13 @@ class Catalog:
     # -- installed voices --------------------------------------------------------------------------------
 
     def install(self, release: Release, *, seed: bool) -> None:
-        """Mark a release usable, after admission; an older release of the same voice stops being so."""
+        """Mark a release usable, after admission; an older release of the same voice stops being so.
+
+        Raises RevokedError for one that was revoked meanwhile.
+        """
         author = author_id(release.manifest.author)
         with self._database.write() as connection:
+            self.tombstones.check(release, installed=self.is_installed(release.id))
             connection.execute(
                 "DELETE FROM installed WHERE author=? AND slug=?", (author, release.manifest.slug)
             )
@@ -162,6 +197,11 @@ class Catalog:
         row = self._database.row("SELECT * FROM installed WHERE author=? AND slug=?", (author, slug))
         return _installed(row) if row is not None else None
 
+    def newest(self) -> int:
+        """When the newest known release says it was made, in seconds since 1970; 0 when none is known."""
+        row = self._database.row("SELECT max(created) AS newest FROM releases")
+        return int(row["newest"] or 0) if row is not None else 0
+
     def is_installed(self, identifier: str) -> bool:
         """Whether a release is usable here."""
         return self._database.row("SELECT 1 FROM installed WHERE release=?", (identifier,)) is not None
@@ -171,10 +211,14 @@ class Catalog:
         query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
         return self._database.row(query, (identifier,)) is not None
 
-    def is_file_offered(self, digest: bytes) -> bool:
-        """Whether a file belongs to a release that peers may have."""
-        query = "SELECT 1 FROM files f JOIN installed i ON i.release=f.release WHERE f.digest=? AND i.seed=1"
-        return self._database.row(query, (digest,)) is not None
+    def offering(self, digest: bytes) -> list[str]:
+        """Ids of the releases that peers may have and that a file belongs to."""
+        rows = self._database.rows(
+            "SELECT f.release FROM files f JOIN installed i ON i.release=f.release"
+            " WHERE f.digest=? AND i.seed=1",
+            (digest,),
+        )
+        return [str(row["release"]) for row in rows]
 
     def wanted_files(self) -> set[bytes]:
         """Digests of all files that installed releases need."""
@@ -225,6 +269,46 @@ class Catalog:
         return [str(row["id"]) for row in rows]
 
     # -- names ---------------------------------------------------------------------------------------------
+
+    def author_named(self, ref: str) -> str:
+        """The author id that is meant by itself, or by a beginning of one that is known here.
+
+        Raises UsageError when several fit, NotFoundError when none does.
+        """
+        wanted = ref if ref.startswith(_DID) else _DID + ref
+        try:
+            parse_author_id(wanted)
+        except UsageError:
+            pass
+        else:
+            return wanted
+        if len(wanted) < len(_DID) + BEGINNING_MINIMUM:
+            raise UsageError(f"{ref!r} is too short to mean an author")
+        rows = self._database.rows(
+            "SELECT DISTINCT author FROM releases WHERE author >= ? AND author < ? ORDER BY author LIMIT ?",
+            (wanted, wanted + "\x7f", CANDIDATES_LIMIT + 1),
+        )
+        if len(rows) > 1:
+            raise _ambiguous(ref, [str(row["author"]) for row in rows])
+        if not rows:
+            raise NotFoundError(f"no author by the name {ref!r} is known here", hint="p2pvoice show VOICE")
+        return str(rows[0]["author"])
+
+    @property
+    def changes(self) -> int:
+        """Counts up with every change of the node's database."""
+        return self._database.changes
+
+    def names_of(self, authors: Collection[str], limit: int) -> list[tuple[str, str, str]]:
+        """(author, slug, newest release id) of each voice known by these authors, the newest voices first."""
+        marks = ",".join("?" * len(authors))
+        rows = self._database.rows(
+            # SQLite takes the id from the row that has the greatest time of creation.
+            "SELECT author, slug, id, MAX(created) AS newest FROM releases"
+            f" WHERE author IN ({marks}) GROUP BY author, slug ORDER BY newest DESC, author, slug LIMIT ?",
+            [*authors, limit],
+        )
+        return [(str(row["author"]), str(row["slug"]), str(row["id"])) for row in rows]
 
     def resolve(self, ref: str, *, prefer_installed: bool = False) -> Release:
         """The release that VOICE names: a release id, ``author/slug``, or an unambiguous beginning of either.

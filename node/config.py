@@ -6,7 +6,7 @@ Not for state: nothing in here is ever written by the daemon. Follows specs/home
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,6 +28,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voices: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     #: Threads of one synthesis; 0 lets torch decide.
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    #: ``auto`` holds both worker processes in as well as the system can, ``require`` starts none with less
+    #: than all of it, ``off`` leaves them free (specs/sandbox.md).
+    sandbox: Literal["auto", "require", "off"] = "auto"
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +58,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstrap: Addresses = ()
     #: Most bytes the store may occupy on disk; 0 means no quota.
     quota_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    #: Least level of our own records that the log keeps.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
 

@@ -6,8 +6,8 @@
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
-ask, to exchange.py and offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how one
-is made of clips, to enrol.py. Follows specs/daemon.md.
+ask, to exchange.py and offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how it
+is called back, to recalling.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,28 +24,36 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import expiry, keys
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
 from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.following import Following
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import load_or_create
+from p2pvoice.node.keys import settle_rotation
 from p2pvoice.node.logs import start_log
+from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
+from p2pvoice.node.notify import notify
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
+from p2pvoice.protocol.ids import author_id
 
 log = logging.getLogger("p2pvoice.daemon")
 
@@ -63,20 +72,26 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.engine.run)
         nursery.start_soon(parts.training_engine.run)
         nursery.start_soon(parts.trainer.run)
-        for held in parts.catalog.installed():
-            release = parts.catalog.release(held.release)
-            if held.seed and release is not None:
-                parts.network.announce(release)
+        nursery.start_soon(expiry.run, parts)
+        nursery.start_soon(parts.recall.run)
+        nursery.start_soon(keys.resume, parts)
+        parts.recall.announce_all()
+        for release in expiry.offered_releases(parts, time.time())[0]:
+            parts.network.announce(release)
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
         async with trio.open_nursery() as answering:
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
+            notify("READY=1", f"STATUS=listening, peer {parts.network.peer_id}")
             if ready is not None:
                 ready(parts)
             await parts.stop.wait()
             log.info("stopping")
+            notify("STOPPING=1")
+            parts.engine.hurry()
+            parts.training_engine.hurry()
         nursery.cancel_scope.cancel()
 
 
@@ -87,7 +102,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     disk = trio.CapacityLimiter(DISK_THREADS)
     store = Store(home.store, quota=config.quota_bytes)
     database = open_database(home.catalog)
-    catalog = Catalog(database)
+    catalog, successors, following = Catalog(database), Successors(database), Following(database)
+    settle_rotation(home.keys, identity, successors)
     uploads, drafts, trainings = Uploads(home.uploads), Drafts(home.drafts), Trainings(home.trainings)
     uploads.clean(all_of_them=True)
     drafts.clean()
@@ -105,12 +121,22 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             announcer = Announcer(host)
-            server = ExchangeServer(host, Offer(store, catalog, disk))
+            offer = Offer(store, catalog, successors, disk)
+            server = ExchangeServer(host, offer)
+            network = Network(host, announcer, server, catalog, identity, disk, home.voices)
+            offer.hearer = network.recall.hear
             server.attach()
             nursery.start_soon(announcer.run)
-            engine = Engine(config.worker, home.log)
+            engine = Engine(
+                config.worker, home.log, room=speaking_room(home, config), scratch=home.scratch / "speaking"
+            )
             learning = Engine(
-                config.training.worker(), home.log, nice=config.training.nice, grace=STOP_GRACE
+                config.training.worker(),
+                home.log,
+                nice=config.training.nice,
+                grace=STOP_GRACE,
+                room=training_room(home, config),
+                scratch=home.scratch / "training",
             )
             drafting = trio.Lock()
             yield Parts(
@@ -125,7 +151,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 engine=engine,
                 training_engine=learning,
                 trainer=Trainer(trainings, drafts, learning, home.bases, disk, drafting),
-                network=Network(host, announcer, server, catalog, identity, disk),
+                network=network,
+                successors=successors,
+                following=following,
+                names=Names(catalog, following, successors, lambda: author_id(identity.author_public)),
                 disk=disk,
                 drafting=drafting,
             )
@@ -177,7 +206,7 @@ def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreg
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
     config = load_config(home, listen=listen, bootstrap=bootstrap)
     with HomeLock(home):
-        start_log(home.log, foreground=foreground)
+        start_log(home.log, foreground=foreground, level=config.log_level)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
             trio.run(partial(run, home, config, ready=_say_ready))

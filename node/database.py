@@ -67,6 +67,12 @@ class Database:
             except sqlite3.Error as error:
                 raise translate(error, self._path) from error
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other threads out for several statements: what was read still holds when it is used."""
+        with self._lock:
+            yield
+
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._lock:
@@ -79,6 +85,11 @@ class Database:
         """The first row of a query, or None."""
         found = self.rows(query, values)
         return found[0] if found else None
+
+    @property
+    def changes(self) -> int:
+        """Rows changed since the file was opened: what was computed at the same number is still true."""
+        return self._connection.total_changes
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded back by SQLite."""

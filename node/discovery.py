@@ -15,12 +15,13 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.ask import SignedHead, check_head, query
+from p2pvoice.node.ask import Hear, SignedHead, check_head, check_successor, query
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.schedule import Pace, Schedule
 from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
 from p2pvoice.protocol.manifest import Release
+from p2pvoice.protocol.successor import successor_key
 
 FIND_PEERS = 16
 """Peers asked in one search, best scores first."""
@@ -73,6 +74,11 @@ class Announcer:
         key = head_key(author, slug)
         self._items.pop(key, None)
         return self._add(key, _Item(f"head {author}/{slug}", make), again=True)
+
+    def record(self, key: bytes, label: str, make: Callable[[], bytes]) -> bytes:
+        """Announce a record of another kind under its key; ``make`` gives it each time it is put."""
+        self._items.pop(key, None)
+        return self._add(key, _Item(label, make), again=True)
 
     def withdraw(self, release: str, tags: Sequence[str]) -> None:
         """Stop announcing a release, and each tag that no other announced release carries.
@@ -200,10 +206,12 @@ async def find_releases(
     deliver: Callable[[Found], Awaitable[None]],
     *,
     timeout: float = FIND_TIMEOUT,  # noqa: ASYNC109 - it ends the search, it is no error
+    hear: Hear | None = None,
 ) -> int:
     """Search the network for releases that carry all of ``tags``; how many peers answered.
 
-    Each release is delivered once, as soon as a peer's answer was verified. Without tags the connected
+    Each release is delivered once, as soon as a peer's answer was verified; ``hear`` gets the revocations
+    that came beside releases. Without tags the connected
     peers are asked for whatever they offer. Raises nothing for peers that fail: they are noted in the book.
     """
     answered = 0
@@ -219,7 +227,7 @@ async def find_releases(
                         seen.add(release.id)
                         await deliver(Found(release, head, str(info.peer_id)))
 
-                await query(host, info, tags, take, limit=RELEASES_PER_PEER)
+                await query(host, info, tags, take, limit=RELEASES_PER_PEER, hear=hear)
                 answered += 1
             except P2PVoiceError as error:
                 log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
@@ -253,6 +261,12 @@ async def _candidates(host: P2PHost, tags: Sequence[str]) -> list[PeerInfo]:
     return [infos[name] for name in sorted(names, key=lambda n: -hits.get(n, 0))]
 
 
+async def find_successor(host: P2PHost, author: str) -> bytes | None:
+    """The verified record in the DHT of what comes after an author's key, as signed bytes."""
+    data = await host.kad.get(successor_key(author))
+    return check_successor(data, author) if data is not None else None
+
+
 async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = None) -> SignedHead:
     """The newest head of a voice in the DHT, never older than ``known``.
 
@@ -264,3 +278,10 @@ async def find_head(host: P2PHost, author: str, slug: str, known: Head | None = 
         raise NotFoundError(f"nobody knows a head of {author}/{slug}")
     return check_head(data, author, slug, known)
 
+
+async def find_revocation(host: P2PHost, key: bytes) -> bytes | None:
+    """The signed revocation in the DHT under a key, or None.
+
+    It is verified, and that its signer and what it revokes are those of the key.
+    """
+    return await host.kad.get(key)

@@ -3,24 +3,28 @@
 Workers are the only processes of a node that load torch: one speaks, one trains. A worker starts on first
 use, ends after some idle time, and when it dies only the request it was working on fails: the next one
 starts a new worker. A cancelled request is cancelled in the worker, and a worker that does not let go in
-time is killed. Not for what the requests mean: see worker.py. Follows specs/worker.md.
+time is killed. What it may see and write is settled before it runs. Not for what the requests mean: see
+worker.py. Follows specs/worker.md.
 """
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
-from p2pvoice.node import jobs
+from p2pvoice.node import jobs, written
 from p2pvoice.node.config import WorkerConfig
-from p2pvoice.protocol.errors import SynthesisError, WorkerDiedError, from_dict
+from p2pvoice.node.sandbox.environment import worker_environment
+from p2pvoice.node.sandbox.room import Room
+from p2pvoice.protocol.errors import BugError, DiskFullError, SynthesisError, WorkerDiedError, from_dict
 
 log = logging.getLogger("p2pvoice.engine")
 
@@ -30,14 +34,14 @@ CANCEL_GRACE = 10.0
 #: Seconds the worker gets to leave when its stdin was closed.
 EXIT_GRACE = 5.0
 
+#: Seconds for either when the daemon stops: whoever stopped it is waiting.
+HURRIED_GRACE = 0.2
+
 #: Bytes read from the worker at a time.
 READ_SIZE = 256 * 1024
 
 #: Requests that may wait for the worker; more are turned away.
 WAITING_LIMIT = 64
-
-#: OpenMP threads that spin between two operators would burn a core while the worker has nothing to do.
-WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "PYTHONUNBUFFERED": "1"}
 
 PIPE_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -53,16 +57,33 @@ class Engine:
     """A worker process, when there is one.
 
     ``nice`` is how far it stands back behind everything else on the machine, ``grace`` the seconds a
-    cancelled request gets (None: CANCEL_GRACE).
+    cancelled request gets (None: CANCEL_GRACE). ``room`` is what it may see; without one it is not held in.
+    ``scratch`` is the one folder it may always write, emptied before each start.
     """
 
     def __init__(
-        self, config: WorkerConfig, log_path: Path, *, nice: int = 0, grace: float | None = None
+        self,
+        config: WorkerConfig,
+        log_path: Path,
+        *,
+        nice: int = 0,
+        grace: float | None = None,
+        room: Room | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self._config = config
         self._log_path = log_path
         self._nice = nice
         self._grace = grace
+        self._room = room or Room("off")
+        self._scratch = scratch
+        self._writes: tuple[str, ...] = ()
+        self._greeted = False
+        self._hurried = False
+        #: Why the worker was ended over what it wrote; empty as long as it was not.
+        self._excess = ""
+        #: What the newest worker said of its sandbox; None before the first one said anything.
+        self.sandbox: dict[str, Any] | None = None
         self._process: trio.Process | None = None
         self._turn = trio.Lock()
         self._waiting = 0
@@ -80,6 +101,13 @@ class Engine:
         return "busy" if self._turn.locked() else "idle"
 
     @property
+    def scratch(self) -> Path:
+        """The folder that the worker may write: what a request leaves there is moved away afterwards."""
+        if self._scratch is None:
+            raise BugError("this worker was given no folder to write in")
+        return self._scratch
+
+    @property
     def pid(self) -> int | None:
         """The worker's process id, while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
@@ -95,11 +123,14 @@ class Engine:
         *,
         on_progress: OnProgress | None = None,
         on_piece: OnPiece | None = None,
+        writes: Sequence[Path] = (),
     ) -> dict[str, Any]:
         """Have the worker do something and return its result.
 
-        Raises what the worker raised, or WorkerDiedError when it died over this request. Cancelling the
-        call cancels the work.
+        ``writes`` are folders that this request may write, beside the scratch folder. A sandbox is never
+        widened, so a worker that was started for other folders leaves first. Raises what the worker raised,
+        PolicyError when it may not run without a sandbox that cannot be had, or WorkerDiedError when it died
+        over this request. Cancelling the call cancels the work.
         """
         if self._waiting >= WAITING_LIMIT:
             raise SynthesisError("too many requests are waiting for the worker", hint="try again later")
@@ -107,6 +138,7 @@ class Engine:
         try:
             async with self._turn:
                 try:
+                    await self._prepare(tuple(map(str, writes)))
                     return await self._work(operation, arguments, on_progress, on_piece)
                 finally:
                     self._last_used = trio.current_time()
@@ -122,6 +154,8 @@ class Engine:
         on_piece: OnPiece | None,
     ) -> dict[str, Any]:
         process = await self._ready()
+        if not self._greeted:
+            await self._greet(process)
         request = jobs.Request(self._next_id, operation, dict(arguments))
         self._next_id += 1
         answered = False
@@ -129,7 +163,7 @@ class Engine:
             await self._send(process, request)
             while True:
                 answer = await self._receive(process)
-                if answer.id != request.id:
+                if isinstance(answer, jobs.Hello) or answer.id != request.id:
                     raise WorkerGone
                 match answer:
                     case jobs.Result(data=data):
@@ -149,6 +183,8 @@ class Engine:
             await self._kill(process)
             code = process.returncode
             log.error("the worker died", extra={"operation": operation, "returncode": code})
+            if self._excess:
+                raise DiskFullError(f"the worker was ended: {self._excess}") from None
             raise WorkerDiedError(
                 f"the worker process died while it worked on this ({_how(code)})"
             ) from None
@@ -157,16 +193,50 @@ class Engine:
             if not answered:
                 await self._let_go(process, request)
 
+    async def _prepare(self, writes: tuple[str, ...]) -> None:
+        """Make sure that a worker which runs may write these folders, and make room for one that will."""
+        if self.pid is not None and writes == self._writes:
+            return
+        await self._end()
+        self._writes = writes
+        if self._scratch is not None:
+            await trio.to_thread.run_sync(empty, self._scratch)
+
+    async def _greet(self, process: trio.Process) -> None:
+        """Hear what the worker says of its sandbox; raises its error when it refuses to run without one."""
+        try:
+            answer = await self._receive(process)
+        except WorkerGone:
+            await self._kill(process)
+            raise WorkerDiedError(f"the worker did not start ({_how(process.returncode)})") from None
+        if isinstance(answer, jobs.Hello):
+            self.sandbox, self._greeted = answer.sandbox, True
+            log.log(
+                logging.INFO if not answer.sandbox["missing"] else logging.WARNING,
+                "the worker's sandbox",
+                extra=answer.sandbox,
+            )
+            return
+        await self._kill(process)
+        if isinstance(answer, jobs.Failure):
+            raise from_dict(answer.error)
+        raise WorkerDiedError("the worker did not say what it is")
+
     async def _ready(self) -> trio.Process:
         process = self._process
         if process is not None and process.poll() is None:
             return process
         self.starts += 1
         self._buffer.clear()
-        environment = {**os.environ, **WORKER_ENVIRONMENT}
+        self._greeted, self._excess = False, ""
+        environment = worker_environment(os.environ)
+        if self._scratch is not None:
+            environment |= dict.fromkeys(("HOME", "TMPDIR"), str(self._scratch))
         if self._config.threads:
             environment["OMP_NUM_THREADS"] = str(self._config.threads)
-        command = [sys.executable, "-m", "p2pvoice.node.worker", "--voices", str(self._config.voices)]
+        # -P: the folder a process starts in is no place to import from, and `/` is nothing to let it see.
+        command = [sys.executable, "-P", "-m", "p2pvoice.node.worker", "--voices", str(self._config.voices)]
+        command += ["--room", self._room_now().to_json()]
         if self._nice:
             command += ["--nice", str(self._nice)]
         with self._log_path.open("ab") as errors:
@@ -182,6 +252,11 @@ class Engine:
             )
         log.info("the worker started", extra={"pid": self._process.pid})
         return self._process
+
+    def _room_now(self) -> Room:
+        """The room of a worker that is started now."""
+        scratch = (str(self._scratch),) if self._scratch is not None else ()
+        return msgspec.structs.replace(self._room, writes=(*self._room.writes, *scratch, *self._writes))
 
     async def _let_go(self, process: trio.Process, request: jobs.Request) -> None:
         """End a request that nobody waits for any more, kindly if the worker lets us."""
@@ -205,7 +280,27 @@ class Engine:
             self._process = None
 
     async def run(self) -> None:
-        """Watch over the worker until cancelled: end it when it was idle long enough, and at the end."""
+        """Watch over the worker until cancelled: end it when it was idle long enough, and at the end.
+
+        One that writes more than it may is ended at once, whatever it was doing.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_writing)
+            await self._watch_idling()
+
+    async def _watch_writing(self) -> None:
+        while True:
+            await trio.sleep(written.LOOK_SECONDS)
+            process = self._process
+            if process is None or process.poll() is not None or not self._turn.locked():
+                continue
+            folders = [Path(folder) for folder in self._room_now().writes]
+            self._excess = await trio.to_thread.run_sync(written.too_much, folders)
+            if self._excess:
+                log.error("the worker wrote too much", extra={"pid": process.pid, "reason": self._excess})
+                process.kill()
+
+    async def _watch_idling(self) -> None:
         try:
             while True:
                 await self._used.wait()
@@ -225,8 +320,14 @@ class Engine:
                     await self._turn.acquire()
                 await self._end()
 
+    def hurry(self) -> None:
+        """The daemon stops: from now on a worker gets little time to let go, unless it was promised more."""
+        self._hurried = True
+
     @property
     def _patience(self) -> float:
+        if self._hurried and self._grace is None:
+            return HURRIED_GRACE
         return CANCEL_GRACE if self._grace is None else self._grace
 
     async def unload(self) -> None:
@@ -241,7 +342,7 @@ class Engine:
             return
         assert process.stdin is not None
         await process.stdin.aclose()
-        with trio.move_on_after(EXIT_GRACE):
+        with trio.move_on_after(HURRIED_GRACE if self._hurried else EXIT_GRACE):
             await process.wait()
         if process.poll() is None:
             process.kill()
@@ -284,6 +385,12 @@ def _how(code: int | None) -> str:
     if code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
+
+
+def empty(folder: Path) -> None:
+    """Make a folder anew; blocking."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
 
 
 def resident_bytes(pid: int) -> int:

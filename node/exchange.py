@@ -7,7 +7,7 @@ the window of fetch.py. Nothing is served that the library does not offer. Follo
 
 import logging
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast, get_args
 
 import trio
 from libp2p.peer.peerinfo import PeerInfo
@@ -35,11 +35,16 @@ from p2pvoice.protocol.messages import (
     Fail,
     GetHead,
     GetRelease,
+    GetRevocations,
+    GetSuccessor,
     HeadReply,
     Message,
     Query,
     QueryPage,
     ReleaseReply,
+    Revocations,
+    SuccessorReply,
+    TellRevocation,
     Want,
     decode_message,
     encode_message,
@@ -61,6 +66,10 @@ PAGE_RELEASES = 16
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
 
+CatalogRequest: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor
+"""What may be asked on a catalog stream."""
+
+CATALOG_REQUESTS = get_args(CatalogRequest)
 
 class PeerBusy(Exception):
     """The peer has no free place just now: no fault of it, and worth asking again."""
@@ -93,10 +102,7 @@ class ExchangeServer:
                 await channel.send(encode_message(BUSY))
                 return
             for _ in range(REQUESTS_PER_STREAM):
-                request = cast(
-                    "Query | GetRelease | GetHead | None",
-                    await self._request(channel, Query, GetRelease, GetHead),
-                )
+                request = cast("CatalogRequest | None", await self._request(channel, *CATALOG_REQUESTS))
                 if request is None:
                     return
                 slot.worked()
@@ -118,7 +124,9 @@ class ExchangeServer:
             await channel.send(encode_message(Fail.of(error)))
             return None
 
-    async def _answer(self, request: Query | GetRelease | GetHead) -> QueryPage | ReleaseReply | HeadReply:
+    async def _answer(
+        self, request: CatalogRequest
+    ) -> QueryPage | ReleaseReply | HeadReply | Revocations | SuccessorReply:
         match request:
             case Query():
                 return await self._page(request)
@@ -130,6 +138,16 @@ class ExchangeServer:
                 found = await self._library.get_head(request.author, request.slug)
                 if found is not None:
                     return HeadReply(found)
+            case GetRevocations(releases, author, slug, proofs):
+                known = await self._library.get_revocations(releases, author, slug, proofs=proofs)
+                return Revocations(*known)
+            case TellRevocation(record):
+                await self._library.hear(record)
+                return Revocations()
+            case GetSuccessor():
+                found = await self._library.get_successor(request.author)
+                if found is not None:
+                    return SuccessorReply(found)
         raise NotFoundError("not held here")
 
     async def _page(self, query: Query) -> QueryPage:
@@ -138,7 +156,7 @@ class ExchangeServer:
         while True:
             page = await self._library.query(query.tags, limit, query.cursor)
             if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
-                return QueryPage(page.releases, page.heads, page.next)
+                return QueryPage(page.releases, page.heads, page.next, page.revocations)
             limit //= 2
 
     async def _exchange(self, channel: Channel) -> None:

@@ -110,9 +110,21 @@ class P2PHost:
         """Our listening addresses with our peer id, as others dial them."""
         return [str(a) for a in self.host.get_addrs()]
 
+    def observed(self) -> list[str]:
+        """Addresses at which connected peers see us, as they told when they introduced themselves.
+
+        libp2p believes one that several peers tell; here what any of them says is shown, to a person.
+        """
+        manager = getattr(self.host, "_observed_addr_manager", None)
+        return [str(a) for a in manager.addrs(1)] if manager is not None else []
+
     def connected(self) -> list[str]:
         """Peers with an open connection."""
         return [str(p) for p in self.host.get_connected_peers()]
+
+    def coming(self) -> trio.Event:
+        """The event that is set when the next peer connects."""
+        return self._arrival
 
     async def arrival(self) -> None:
         """Wait until some peer is connected; returns at once when one is."""

@@ -31,6 +31,12 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
 
 
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """A worker is there: the first thing it says, before any request, with the sandbox that holds it."""
+
+    sandbox: dict[str, Any]
+
+
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """How far a request has come."""
 
@@ -53,14 +59,14 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """A request failed; the body is that of an error of the tree."""
+    """A request failed; the body is that of an error of the tree. Request 0 is the start itself."""
 
     id: int
     error: dict[str, Any]
 
 
 ToWorker = Request | Cancel
-FromWorker = Progress | Piece | Result | Failure
+FromWorker = Hello | Progress | Piece | Result | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

@@ -21,14 +21,14 @@ from libp2p.kad_dht.pb.kademlia_pb2 import Record
 from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
-from libp2p.records.validator import NamespacedValidator, Validator
+from libp2p.records.validator import NamespacedValidator
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node.dht_store import BoundedProviders, BoundedValues
+from p2pvoice.node.records import RecordValidator
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import CLOSE_BUDGET, STREAM_ERRORS
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError
-from p2pvoice.protocol.head import HEAD_LIMIT, Head, head_key, verify_head
 
 KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
 """The DHT's protocol id: a network of its own, apart from IPFS."""
@@ -103,43 +103,6 @@ def assert_installed(host: IHost, dht: KadDHT) -> None:
         raise BugError("the DHT would store records that nobody validated")
 
 
-class HeadValidator(Validator):
-    """Lets a record into ``/p2pvoice/head/<author>/<slug>`` only with the author's own, fresh signature."""
-
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-
-    def validate(self, key: str, value: bytes) -> None:
-        """Raise when the value may not stand under the key; libp2p refuses the record then."""
-        self._open(key, value)
-
-    def select(self, key: str, values: list[bytes]) -> int:
-        """The index of the best value: highest sequence, then latest expiry, then the LAST of equals.
-
-        The last must win ties, or libp2p refuses to refresh a record with an equal one.
-        """
-        best, best_rank = -1, (-1, -1)
-        for index, value in enumerate(values):
-            try:
-                head = self._open(key, value)
-            except P2PVoiceError:
-                continue
-            rank = (head.sequence, head.expires)
-            if rank >= best_rank:
-                best, best_rank = index, rank
-        if best < 0:
-            raise RefusedError("none of the records is a valid head")
-        return best
-
-    def _open(self, key: str, value: bytes) -> Head:
-        if len(value) > HEAD_LIMIT:
-            raise RefusedError(f"a head record of {len(value)} bytes, the limit is {HEAD_LIMIT}")
-        head = verify_head(value, int(self._clock()))
-        if head_key(head.author, head.slug) != key.encode():
-            raise RefusedError("a head record under somebody else's key")
-        return head
-
-
 class Kad:
     """The DHT of one host. Keys of providers are 32 bytes; keys of values are text under ``/p2pvoice``."""
 
@@ -149,7 +112,7 @@ class Kad:
         install()
         self._host = host
         self._dial = dial
-        self._validator = HeadValidator(clock)
+        self._validator = RecordValidator(clock)
         namespaces = NamespacedValidator({"p2pvoice": self._validator}, strict_validation=True)
         # ``validator_changed`` keeps libp2p from adding its own namespaces (pk, ipns), which we do not serve.
         self.dht = KadDHT(

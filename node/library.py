@@ -13,11 +13,15 @@ from p2pvoice.protocol.manifest import FileEntry
 
 @dataclass(frozen=True)
 class Page:
-    """Part of an answer to a query: signed envelopes as stored. ``next`` is where the rest begins, or ""."""
+    """Part of an answer to a query: signed envelopes as stored. ``next`` is where the rest begins, or "".
+
+    ``revocations`` are of releases that would have been in the answer, on the first page only.
+    """
 
     releases: tuple[bytes, ...]
     heads: tuple[bytes, ...] = ()
     next: str = ""
+    revocations: tuple[bytes, ...] = ()
 
 
 class Library(Protocol):
@@ -27,10 +31,21 @@ class Library(Protocol):
         """Releases offered that carry all ``tags``, at most ``limit``, from ``cursor`` on ("" at first)."""
 
     async def get_release(self, release: str) -> bytes | None:
-        """The signed envelope of a release by its id."""
+        """The signed envelope of a release by its id. RevokedError when it was revoked."""
 
     async def get_head(self, author: str, slug: str) -> bytes | None:
-        """The signed envelope of the newest head known of a voice."""
+        """The signed envelope of the newest head known of a voice. RevokedError when it was revoked."""
+
+    async def get_revocations(
+        self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Revocations of the releases and the voice, or the newest ones; with releases as proofs."""
+
+    async def hear(self, record: bytes) -> None:
+        """A peer tells of a revocation."""
+
+    async def get_successor(self, author: str) -> bytes | None:
+        """The signed record of what comes after an author's key."""
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""

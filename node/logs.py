@@ -48,8 +48,11 @@ class Lines(logging.Formatter):
         return f"{clock} {level}{record.getMessage()}{'  ' + told if told else ''}"
 
 
-def start_log(path: Path, *, foreground: bool = False) -> None:
-    """Send our own records and the libraries' warnings to the log file; in the foreground to stderr, too."""
+def start_log(path: Path, *, foreground: bool = False, level: str = "info") -> None:
+    """Send our own records and the libraries' warnings to the log file; in the foreground to stderr, too.
+
+    ``level`` is the least of our own that are written: ``debug``, ``info``, ``warning`` or ``error``.
+    """
     handler = RotatingFileHandler(path, maxBytes=ROTATE_AT, backupCount=1, encoding="utf-8")
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
@@ -59,6 +62,6 @@ def start_log(path: Path, *, foreground: bool = False) -> None:
         terminal.setFormatter(Lines())
         root.addHandler(terminal)
     root.setLevel(logging.WARNING)
-    logging.getLogger("p2pvoice").setLevel(logging.INFO)
+    logging.getLogger("p2pvoice").setLevel(level.upper())
     # A peer that hangs up is an ordinary event here, and libp2p reports each one several times over.
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)

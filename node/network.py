@@ -9,22 +9,40 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 
-from p2pvoice.node.ask import SignedHead, fetch_manifest, get_head
+from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
+from p2pvoice.node.discovery import (
+    Announcer,
+    Found,
+    find_head,
+    find_providers,
+    find_releases,
+    find_successor,
+)
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
-from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, StaleError
+from p2pvoice.node.peers import Fault
+from p2pvoice.node.recalling import Recall
+from p2pvoice.protocol.errors import (
+    KeyLockedError,
+    NetworkError,
+    NotFoundError,
+    P2PVoiceError,
+    RevokedError,
+    StaleError,
+)
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import FileEntry, Release
+from p2pvoice.protocol.successor import successor_key
 
 log = logging.getLogger("p2pvoice.network")
 
@@ -46,6 +64,7 @@ class Network:
         catalog: Catalog,
         identity: Identity,
         disk: trio.CapacityLimiter,
+        voices: Path,
     ) -> None:
         self._host = host
         self._announcer = announcer
@@ -55,6 +74,18 @@ class Network:
         self._disk = disk
         #: Release -> its keys. The announcer counts users of a tag, so each release is told to it once.
         self._announced: dict[str, list[bytes]] = {}
+        #: Revocations: taking them in, and learning of them.
+        self.recall = Recall(
+            host,
+            announcer,
+            catalog,
+            identity,
+            voices,
+            disk,
+            lambda release, with_head: self.withdraw(release, with_head=with_head),
+        )
+        #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
+        self.unsigned: dict[str, int] = {}
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -67,6 +98,10 @@ class Network:
         """Addresses under which others reach us."""
         return self._host.addresses()
 
+    def observed_addresses(self) -> list[str]:
+        """Addresses at which peers see us; what a peer says is a claim."""
+        return self._host.observed()
+
     def connected_count(self) -> int:
         """Peers we are connected to."""
         return len(self._host.connected())
@@ -78,6 +113,11 @@ class Network:
     def served_bytes(self) -> int:
         """Bytes of chunks sent to peers since the start, as they travelled."""
         return self._server.chunk_bytes
+
+    def traffic(self) -> tuple[int, int, dict[str, int]]:
+        """Payload bytes in and out since the start, and how often peers were dropped, by reason."""
+        book = self._host.peers
+        return book.received, book.sent, {fault.value: book.drops[fault] for fault in Fault}
 
     def peer_rows(self) -> list[dict[str, Any]]:
         """The peer book."""
@@ -104,13 +144,25 @@ class Network:
             keys.append(self._announcer.head(author, manifest.slug, make))
         return keys
 
+    def announce_successor(self, author: str, data: bytes) -> bytes:
+        """Announce what comes after a former author key of our own; returns the DHT key."""
+        return self._announcer.record(successor_key(author), f"successor of {author}", lambda: data)
+
     def sign_again(self, author: str, slug: str) -> bytes:
         """Our newest head of a voice, signed afresh so that it does not expire."""
         head = self._catalog.head(author, slug)
         if head is None:
             raise NotFoundError(f"there is no head of {slug}")
-        fresh = replace(head, expires=int(time.time()) + LIFETIME)
-        data = sign_head(fresh, self._identity.author)
+        now = int(time.time())
+        if self._identity.locked:
+            self.unsigned[slug] = head.expires
+            held = self._catalog.head_bytes(author, slug)
+            # What was signed before is put as it is, for as long as it is valid: only signing waits.
+            if held is None or head.expires <= now:
+                raise KeyLockedError(f"the head of {slug} has expired, and the author key is locked")
+            return held
+        data = sign_head(replace(head, expires=now + LIFETIME), self._identity.author)
+        self.unsigned.pop(slug, None)
         self._catalog.add_head(data)
         return data
 
@@ -119,7 +171,12 @@ class Network:
         if self._announced.pop(release.id, None) is not None:
             self._announcer.withdraw(release.id, release.manifest.tags)
         if with_head:
-            self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
+            self.withdraw_head(release)
+
+    def withdraw_head(self, release: Release) -> None:
+        """Stop republishing the head of a voice of our own."""
+        self.unsigned.pop(release.manifest.slug, None)
+        self._announcer.withdraw_head(author_id(release.manifest.author), release.manifest.slug)
 
     async def announced(self, keys: Sequence[bytes]) -> bool:
         """Whether the network has heard of all keys, after waiting a while when there are peers."""
@@ -135,13 +192,18 @@ class Network:
         """Search the network; every release found is remembered and delivered. How many peers answered."""
 
         async def take(found: Found) -> None:
-            await self.remember(found.release, found.head)
-            await deliver(found.release)
+            try:
+                await self.remember(found.release, found.head)
+            except RevokedError as error:
+                log.info("peer %s offers what was revoked: %s", found.peer, error.message)
+                return
+            if await self.recall.judge(found.release):
+                await deliver(found.release)
 
-        return await find_releases(self._host, tags, take, timeout=seconds)
+        return await find_releases(self._host, tags, take, timeout=seconds, hear=self.recall.hear)
 
     async def remember(self, release: Release, head: SignedHead | None) -> None:
-        """Put a verified release and its head into the catalog."""
+        """Put a verified release and its head into the catalog. RevokedError for one that was revoked."""
 
         def keep() -> None:
             self._catalog.add_release(release.envelope.to_bytes())
@@ -156,21 +218,56 @@ class Network:
     async def find_release(self, identifier: str) -> Release:
         """Get a release by its id from whoever provides it, and remember it.
 
-        Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked.
+        Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked, and
+        RevokedError when somebody shows that it was revoked.
         """
+        stone = await trio.to_thread.run_sync(
+            self._catalog.tombstones.of_release, identifier, limiter=self._disk
+        )
+        if stone is not None:
+            raise stone.error()
         providers = await find_providers(self._host, identifier)
         if not providers:
+            await self.recall.seek(identifier)
             raise NotFoundError(
                 f"nobody in the network has the release {identifier}", hint="p2pvoice find --tag …"
             )
-        release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
+        try:
+            release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
+        except Recalled as recalled:
+            raise await self.recall.believe(recalled) from None
+        except (NotFoundError, NetworkError):
+            await self.recall.seek(identifier)
+            raise
         await self.remember(release, None)
         return release
+
+    async def find_successors(self, author: str, release: str | None) -> list[bytes]:
+        """Verified records of what comes after an author's key, from the DHT and a release's providers.
+
+        Empty when nobody knows one. More than one may mean a fork; none of them is believed by being here.
+        """
+        found: dict[bytes, None] = {}
+        try:
+            data = await find_successor(self._host, author)
+            if data is not None:
+                found[data] = None
+            providers = await find_providers(self._host, release) if release is not None else []
+        except NetworkError as error:
+            log.info("no look-up of the successor of %s: %s", author, error.message)
+            providers = []
+        for info in providers[:ASK_LIMIT]:
+            try:
+                found[await get_successor(self._host, info, author)] = None
+            except P2PVoiceError as error:
+                log.info("peer %s knows no successor of %s: %s", info.peer_id, author, error.message)
+        return list(found)
 
     async def newest_head(self, author: str, slug: str, release: str | None) -> Head:
         """The newest head of a voice that the DHT or the release's providers know; remembered, too.
 
-        Raises NotFoundError when nobody knows one, and StaleError when only old ones are replayed.
+        Raises NotFoundError when nobody knows one, StaleError when only old ones are replayed, and
+        RevokedError when somebody shows that the voice was revoked.
         """
         known = await trio.to_thread.run_sync(self._catalog.head, author, slug, limiter=self._disk)
         best: Head | None = known
@@ -194,11 +291,14 @@ class Network:
             for info in providers[:ASK_LIMIT]:
                 try:
                     await consider(await get_head(self._host, info, author, slug, best))
+                except Recalled as recalled:
+                    raise await self.recall.believe(recalled) from None
                 except P2PVoiceError as error:
                     log.info("peer %s has no newer head: %s", info.peer_id, error.message)
         if isinstance(problem, StaleError) and best is known:
             raise problem
         if best is None:
+            await self.recall.seek(author=author, slug=slug)
             raise problem or NotFoundError(f"nobody knows a head of {author}/{slug}")
         return best
 

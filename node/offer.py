@@ -2,20 +2,25 @@
 
 ``Offer`` implements ``library.Library``: installed voices that are seeded, their heads, and the chunks of
 their files; drafts and voices fetched without seeding do not exist for a peer. ``Landing`` implements
-``library.Sink`` over the store. Both only move work into threads. Follows specs/exchange.md.
+``library.Sink`` over the store. Both only move work into threads. A voice whose consent has expired does not
+exist for a peer either (specs/consent.md). Follows specs/exchange.md.
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
+from p2pvoice.node.recall import Kind
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
+from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError
 from p2pvoice.protocol.ids import author_id
-from p2pvoice.protocol.manifest import FileEntry
+from p2pvoice.protocol.manifest import FileEntry, Release
 
 log = logging.getLogger("p2pvoice.offer")
 
@@ -26,10 +31,29 @@ PAGE_LIMIT = 50
 class Offer:
     """The installed and seeded voices, as peers see them."""
 
-    def __init__(self, store: Store, catalog: Catalog, disk: trio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        successors: Successors,
+        disk: trio.CapacityLimiter,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._catalog = catalog
+        self._successors = successors
         self._disk = disk
+        self._clock = clock
+        #: Told of the revocations that peers tell of; set when the part that judges them is there.
+        self.hearer: Callable[[bytes], Awaitable[None]] | None = None
+
+    def _current(self, identifier: str) -> Release | None:
+        """A release that is offered, unless its consent has expired; blocking."""
+        release = self._catalog.release(identifier)
+        if release is None or consent_state(release.manifest, self._clock()) == "expired":
+            return None
+        return release
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
         """Releases offered that carry all of ``tags``, with the heads of their voices."""
@@ -40,31 +64,74 @@ class Offer:
         found = self._catalog.offered(tags, wanted + 1, cursor)
         releases, heads = [], []
         for identifier in found[:wanted]:
-            release = self._catalog.release(identifier)
+            release = self._current(identifier)
             if release is None:
                 continue
             releases.append(release.envelope.to_bytes())
             head = self._catalog.head_bytes(author_id(release.manifest.author), release.manifest.slug)
             if head is not None:
                 heads.append(head)
-        return Page(tuple(releases), tuple(heads), found[wanted - 1] if len(found) > wanted else "")
+        revoked = self._catalog.tombstones.matching(tags) if not cursor else []
+        more = found[wanted - 1] if len(found) > wanted else ""
+        return Page(tuple(releases), tuple(heads), more, tuple(revoked))
 
     async def get_release(self, release: str) -> bytes | None:
-        """The signed envelope of an offered release."""
+        """The signed envelope of an offered release. RevokedError for one that was revoked."""
 
         def read() -> bytes | None:
             if not self._catalog.is_offered(release):
+                stone = self._catalog.tombstones.of_release(release)
+                # What was merely remembered from a search is nothing this node could prove.
+                if stone is not None and stone.kind > Kind.SEEN:
+                    raise stone.error()
+                return None
+            if self._current(release) is None:
                 return None
             return self._catalog.release_bytes(release)
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
     async def get_head(self, author: str, slug: str) -> bytes | None:
-        """The newest head known of an offered voice."""
+        """The newest head known of an offered voice. RevokedError for a voice that was revoked."""
 
         def read() -> bytes | None:
             held = self._catalog.installed_release(author, slug)
-            return self._catalog.head_bytes(author, slug) if held is not None and held.seed else None
+            if held is not None and held.seed:
+                current = self._current(held.release) is not None
+                return self._catalog.head_bytes(author, slug) if current else None
+            stone = self._catalog.tombstones.of_voice(author, slug)
+            if stone is not None:
+                raise stone.error()
+            return None
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    async def get_revocations(
+        self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Revocations of the releases and the voice, or the newest ones; with releases as proofs."""
+
+        def read() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+            return self._catalog.tombstones.answer(releases, author, slug, proofs=proofs)
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    async def hear(self, record: bytes) -> None:
+        """A peer tells of a revocation."""
+        if self.hearer is not None:
+            await self.hearer(record)
+
+    async def get_successor(self, author: str) -> bytes | None:
+        """What comes after an author's key, when a voice is offered of the key it led to.
+
+        Of other keys nothing is said, however much is known: whom this node follows is nobody's business.
+        """
+
+        def read() -> bytes | None:
+            chain = self._successors.chain(author)
+            if any(held.seed and held.author in chain for held in self._catalog.installed()):
+                return self._successors.record_bytes(author)
+            return None
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
@@ -72,7 +139,8 @@ class Offer:
         """One chunk of a file that an offered release uses."""
 
         def read() -> bytes | None:
-            if not self._catalog.is_file_offered(file):
+            # A file that several releases share is had through any that may still be given.
+            if not any(self._current(release) for release in self._catalog.offering(file)):
                 return None
             try:
                 return self._store.read_chunk(file, index)

@@ -5,6 +5,7 @@ Only a list of parts: how they are started and stopped is daemon.py's, what they
 
 import importlib.metadata
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
+from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
+from p2pvoice.node.names import Names
 from p2pvoice.node.paths import Home
 from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
@@ -24,6 +28,7 @@ from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
     from p2pvoice.node.network import Network
+    from p2pvoice.node.recalling import Recall
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
 DISK_THREADS = 8
@@ -48,13 +53,25 @@ class Parts:
     training_engine: Engine
     trainer: Trainer
     network: "Network"
+    successors: Successors
+    following: Following
+    names: Names
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
+    #: Answers of the RPC by method, endpoint and status.
+    requests: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
     #: One release is fetched once at a time: whoever asks second waits for the first.
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
+    #: Author -> when its successor was last asked for, in trio's time.
+    looked_up: dict[str, float] = field(default_factory=dict)
     #: One draft is imported, trained or published once at a time.
     drafting: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def recall(self) -> "Recall":
+        """Revocations: taking them in, and learning of them."""
+        return self.network.recall
 
     @property
     def author(self) -> str:

@@ -87,6 +87,11 @@ class Home:
         return self.root / "voices"
 
     @property
+    def scratch(self) -> Path:
+        """One folder a worker process: what it may write. Emptied before each of its starts."""
+        return self.root / "scratch"
+
+    @property
     def dht(self) -> Path:
         return self.root / "dht"
 
@@ -118,6 +123,7 @@ class Home:
             self.bases,
             self.uploads,
             self.voices,
+            self.scratch,
             self.dht,
         ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -118,6 +119,9 @@ class PeerBook:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._entries: dict[str, PeerEntry] = {}
+        #: Since the start, of all peers: payload bytes in and out, and drops by fault.
+        self.received = self.sent = 0
+        self.drops: Counter[Fault] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -152,6 +156,8 @@ class PeerBook:
     def count(self, peer: str, *, received: int = 0, sent: int = 0) -> None:
         """Add payload bytes that passed on our own streams."""
         entry = self.entry(peer)
+        self.received += received
+        self.sent += sent
         entry.bytes_in += received
         entry.bytes_out += sent
 
@@ -164,6 +170,7 @@ class PeerBook:
         """Note why the peer was dropped and shun it for as long as the fault deserves."""
         entry = self.entry(peer)
         now = self._clock()
+        self.drops[fault] += 1
         entry.drop = Drop(fault, detail[:200], now)
         entry.score = max(-SCORE_LIMIT, entry.score - SCORE_LOSS[fault])
         if SHUN_SECONDS[fault]:

@@ -11,18 +11,22 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from p2pvoice.node import speech
+from p2pvoice.node import consents, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.references import Outgoing
 from p2pvoice.node.store import plan_file
+from p2pvoice.node.written import take
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
-from p2pvoice.protocol.errors import ConsentError
+from p2pvoice.protocol.consent_state import consent_facts
+from p2pvoice.protocol.errors import ConsentError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
     Engine,
@@ -70,7 +74,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Publication:
-    """What a caller says about a draft to be published."""
+    """What a caller says about a draft to be published; ``consent_upload`` is a person's signed consent."""
 
     draft: str
     tags: tuple[str, ...]
@@ -79,6 +83,8 @@ class Publication:
     description: str
     subject: str
     ai_voice_permission: bool
+    consent_upload: str = ""
+    clips_may_travel: bool = False
 
 
 async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
@@ -110,44 +116,65 @@ async def _grow(
 ) -> Draft:
     async with parts.drafting:
         chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
+        # The worker cannot reach the drafts: what it makes is moved there.
+        made = parts.engine.scratch / "bundle"
         try:
+            await trio.to_thread.run_sync(remove, made, limiter=parts.disk)
             facts = await parts.engine.call(
-                operation, {**arguments, "out": str(bundle), "bases": parts.bases()}, on_progress=step
+                operation, {**arguments, "out": str(made), "bases": parts.bases()}, on_progress=step
             )
+            await trio.to_thread.run_sync(take, made, bundle, limiter=parts.disk)
             return await trio.to_thread.run_sync(
                 parts.drafts.finish, name, chosen, facts, limiter=parts.disk
             )
         finally:
             parts.drafts.abandon(chosen)
+            remove(made)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it is there; blocking."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
-    """Publish a draft.
+    """Publish a draft. An uploaded consent is gone afterwards, whatever happened.
 
-    Raises ConsentError without a licence or a consent that permits an AI voice, before any work is done.
+    Raises ConsentError without a licence or a consent that permits an AI voice, and RevokedError for a voice
+    that was revoked as a whole, before any work is done.
     """
+    try:
+        return await _publish(parts, wanted, step)
+    finally:
+        parts.uploads.discard(*([wanted.consent_upload] if wanted.consent_upload else []))
+
+
+async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
     if not wanted.license:
         raise ConsentError("a voice is published under a licence", hint="--license CC-BY-4.0")
     license = Licence.parse(wanted.license)
     if not wanted.consent:
         raise ConsentError("say whose voice this is", hint="--consent self")
-    consent = ConsentDeclaration(
-        subject=wanted.consent,
-        ai_voice_permission=wanted.ai_voice_permission,
-        subject_name=wanted.subject,
-    )
-    consent.require_permission()
+    claim = await _claim(parts, wanted)
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
-        await step({"step": "speaking the preview"})
+        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
+        consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
         work = draft.folder / "publishing"
+        await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
         try:
-            await _speak_preview(parts, draft, work, step)
+            if consent.references_may_travel:
+                outgoing = references.as_it_is(draft)
+            else:
+                outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
+            await step({"step": "speaking the preview"})
+            await _speak_preview(parts, outgoing, work / "added", step)
             await step({"step": "signing"})
             release = await trio.to_thread.run_sync(
-                _store_release, parts, draft, work, wanted, license, consent, tags, limiter=parts.disk
-            )
+                _store_release, parts, draft, outgoing, work / "added", wanted, license, consent, tags,
+                limiter=parts.disk,
+            )  # fmt: skip
         finally:
             shutil.rmtree(work, ignore_errors=True)
         await step({"step": "checking"})
@@ -166,16 +193,48 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
         "measured": len(release.manifest.measured),
         "bytes": sum(file.size for file in release.manifest.files),
         "announced": announced,
+        "consent": consent_facts(release.manifest, time.time()),
     }
 
 
-async def _speak_preview(parts: Parts, draft: Draft, work: Path, step: Step) -> None:
-    languages = [lang for lang in draft.facts["languages"] if lang in PREVIEW_TEXTS]
+async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
+    """What the author says, with the statement that was sent; what can be refused already is."""
+    signed = await consents.received(parts, wanted.consent_upload) if wanted.consent_upload else b""
+    claim = consents.Claim(
+        subject=wanted.consent,
+        subject_name=wanted.subject,
+        permission=wanted.ai_voice_permission,
+        clips_may_travel=wanted.clips_may_travel,
+        signed=signed,
+    )
+    if not signed:
+        said = ConsentDeclaration(wanted.consent, claim.permission, subject_name=claim.subject_name)
+        said.require_permission()
+    return claim
+
+
+def _refuse_recalled(parts: Parts, slug: str) -> None:
+    """RevokedError when the whole voice was revoked: it does not come back under its name."""
+    stone = parts.catalog.tombstones.of_voice(parts.author, slug)
+    if stone is not None:
+        error = stone.error()
+        raise RevokedError(error.message, hint="import or train it under another name, and publish that")
+
+
+def _make_anew(folder: Path) -> None:
+    """An empty folder, whatever a killed publication left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+
+
+async def _speak_preview(parts: Parts, outgoing: Outgoing, work: Path, step: Step) -> None:
+    """Let the voice speak as it will be published: a listener hears what there is to fetch."""
+    languages = [lang for lang in outgoing.facts["languages"] if lang in PREVIEW_TEXTS]
     lang = languages[0] if languages else "en"
     spoken = await speech.speak(
         parts,
-        f"draft {draft.slug} {draft.created}",
-        draft.bundle,
+        outgoing.key,
+        outgoing.folder,
         PREVIEW_TEXTS[lang],
         lang,
         options={"seed": 0},
@@ -192,6 +251,7 @@ async def _speak_preview(parts: Parts, draft: Draft, work: Path, step: Step) -> 
 def _store_release(
     parts: Parts,
     draft: Draft,
+    outgoing: Outgoing,
     work: Path,
     wanted: Publication,
     license: Licence,
@@ -201,7 +261,7 @@ def _store_release(
     """Plan, store and sign; blocking."""
     sources = {
         str(path.relative_to(folder)): path
-        for folder in (draft.bundle, work)
+        for folder in (outgoing.folder, work)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -212,7 +272,7 @@ def _store_release(
         if not parts.store.has(digest):
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.slug)
-    facts, notes = draft.facts, draft.notes
+    facts, notes = outgoing.facts, draft.notes
     manifest = Manifest(
         author=parts.identity.author_public,
         slug=draft.slug,

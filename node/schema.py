@@ -9,10 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from p2pvoice.node import catalog
+from p2pvoice.node import catalog, following, recall, successors
 from p2pvoice.node.database import Database, Step
 
-STEPS: Final[Sequence[Step]] = (catalog.first_schema,)
+STEPS: Final[Sequence[Step]] = (
+    catalog.first_schema,
+    recall.first_schema,
+    successors.first_schema,
+    following.first_schema,
+)
 """From version to version: the first step makes version 1."""
 
 

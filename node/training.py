@@ -21,6 +21,7 @@ import trio
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
 from p2pvoice.node.trainings import State, Training, Trainings, Work, row
+from p2pvoice.node.written import require_plain
 from p2pvoice.protocol.errors import (
     BugError,
     ConflictError,
@@ -205,7 +206,7 @@ class Trainer:
             "clips": [str(work.clips / clip.name) for clip in training.clips],
             "transcripts": str(work.transcripts) if training.transcripts else None,
             "asr": str(self._bases / training.asr) if training.asr else None,
-            "base": str(work.base),
+            "base": str(work.base if training.base else work.packaged),
             "packaged": not training.base,
             "epochs": training.epochs,
             "minutes": training.minutes,
@@ -214,7 +215,9 @@ class Trainer:
             "work": str(work.work),
             "bases": [str(self._bases)],
         }
-        made = await self._engine.call("train", arguments, on_progress=on_progress)
+        made = await self._engine.call("train", arguments, on_progress=on_progress, writes=[work.work])
+        if Path(made["bundle"]).parent != work.work:
+            raise BugError("the worker named a bundle outside its work folder")
         notes = await trio.to_thread.run_sync(notes_of, training, work, made, limiter=self._disk)
         draft = await self._make_draft(training, Path(made["bundle"]), made["facts"], notes)
         report = dict(made["report"])
@@ -236,6 +239,7 @@ class Trainer:
         async with self._drafting:
 
             def work() -> str:
+                require_plain(bundle)
                 slug, growing = self._drafts.begin(training.name, training.slug)
                 try:
                     shutil.copytree(bundle, growing)
@@ -260,7 +264,7 @@ def notes_of(training: Training, work: Work, made: Mapping[str, Any]) -> dict[st
     return {
         "training": {
             "kind": kind,
-            "base": training.base_id or folder_id(work.base),
+            "base": training.base_id or folder_id(work.base if training.base else work.packaged),
             "seconds": round(made["seconds"]),
             "steps": int(made["steps"]),
             "layers": layers,

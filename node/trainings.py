@@ -121,6 +121,11 @@ class Work:
         """What the worker may fill as it likes."""
         return self.folder / "work"
 
+    @property
+    def packaged(self) -> Path:
+        """The voice that comes with the package, which the worker unpacks as base where none was named."""
+        return self.work / "packaged"
+
 
 class Trainings:
     """The work folders of one home."""

@@ -6,6 +6,7 @@ Not for making voices: see publish.py. Follows specs/catalog.md and specs/rpc.md
 
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -15,9 +16,20 @@ import trio
 
 from p2pvoice.node.admit import admit, voice_folder
 from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.moves import look_up, look_up_followed
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
-from p2pvoice.protocol.errors import NoPeersError, NotFoundError, P2PVoiceError, UsageError
+from p2pvoice.protocol.consent import ConsentDeclaration
+from p2pvoice.protocol.consent_state import consent_facts, require_current
+from p2pvoice.protocol.consent_statement import verify_statement
+from p2pvoice.protocol.errors import (
+    NetworkError,
+    NoPeersError,
+    NotFoundError,
+    P2PVoiceError,
+    RevokedError,
+    UsageError,
+)
 from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import FileEntry, Release
 from p2pvoice.protocol.tags import canonical_tag
@@ -46,22 +58,22 @@ def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[st
     return {
         "release": release.id,
         "author": author,
-        "author_name": "",
         "slug": manifest.slug,
         "name": manifest.name,
         "description": manifest.description,
         "languages": list(manifest.languages),
         "tags": list(manifest.tags),
         "license": manifest.license,
-        "consent": {"subject": manifest.consent.subject, "signed": False},
+        "consent": consent_facts(manifest, time.time()),
         "size": sum(file.size for file in manifest.files),
         "created": manifest.created,
         "sequence": head.sequence if head is not None and head.release == release.id else None,
         "newest": head.release if head is not None else release.id,
         "sample_rate": manifest.engine.sample_rate,
         "installed": parts.catalog.is_installed(release.id),
-        "own": author == parts.author,
         "source": source,
+        **parts.names.whose(author),
+        "warnings": parts.names.warnings(release),
     }
 
 
@@ -88,48 +100,109 @@ async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: fl
 
     await look("local")
     if seconds > 0:
-        answered = await parts.network.find(wanted, arrived, seconds)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_look_up_within, parts, seconds, tell)
+            answered = await parts.network.find(wanted, arrived, seconds)
         if not answered and not told and not parts.network.connected_count():
             await tell({"event": "warning", "message": "no peer is connected: only this node was searched"})
     return len(told)
 
 
+async def _look_up_within(parts: Parts, seconds: float, tell: Tell) -> None:
+    """Whether a followed author has a new key is asked beside a search, and ends with its time."""
+    with trio.move_on_after(seconds):
+        try:
+            await look_up_followed(parts, tell, always=False)
+        except* P2PVoiceError as errors:
+            # What a search is for is found without it.
+            log.info("no look-up of followed authors: %s", errors.exceptions[0])
+
+
 async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
     """The release a reference names, asking the network when it is a whole name that is not known here.
 
-    Raises NotFoundError, or UsageError when the reference is ambiguous.
+    Raises NotFoundError, RevokedError, or UsageError when the reference is ambiguous.
     """
     try:
-        release: Release = await disk(
-            parts, lambda: parts.catalog.resolve(ref, prefer_installed=prefer_installed)
-        )
-        return release
+        return await _known(parts, ref, prefer_installed=prefer_installed)
     except NotFoundError:
         pass
     if _is(parse_release_id, ref):
         return await parts.network.find_release(ref)
     author, _, slug = ref.rpartition("/")
     if author and _is(parse_author_id, author) and _is(check_slug, slug):
+        author = await disk(parts, lambda: parts.successors.current(author))
         head = await parts.network.newest_head(author, slug, None)
         known: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
-        return known or await parts.network.find_release(head.release)
+        if known is not None:
+            return known
+        try:
+            return await parts.network.find_release(head.release)
+        except (NotFoundError, NetworkError):
+            await parts.recall.seek(head.release, author, slug)
+            raise
+    revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+    if revoked is not None:
+        raise revoked[0].error()
     raise NotFoundError(f"no voice by the name {ref!r} is known here", hint="p2pvoice find --tag …")
 
 
+async def _known(parts: Parts, ref: str, *, prefer_installed: bool) -> Release:
+    """The release here that a reference names. RevokedError when it was here and was revoked."""
+    stones = parts.catalog.tombstones
+
+    def look() -> Release:
+        revoked = stones.named(ref)
+        try:
+            found = parts.catalog.resolve(ref, prefer_installed=prefer_installed)
+        except NotFoundError:
+            # One release of a voice says nothing of the next: its name may mean a newer one in the network.
+            if revoked is not None and (revoked[1] or revoked[0].revocation.release is None):
+                raise revoked[0].error() from None
+            raise
+        # A bare name that stood for a voice which was revoked does not become another author's voice.
+        other = revoked is not None and revoked[0].revocation.author != found.manifest.author
+        if revoked is not None and other and ref == found.manifest.slug:
+            raise revoked[0].error()
+        return found
+
+    release: Release = await disk(parts, look)
+    return release
+
+
 async def resolve_installed(parts: Parts, ref: str) -> Release:
-    """The installed release a reference names; NotFoundError when the voice is not usable here yet."""
-    release: Release = await disk(parts, lambda: parts.catalog.resolve(ref, prefer_installed=True))
+    """The installed release a reference names, to speak with or learn from.
+
+    Raises NotFoundError when the voice is not usable here yet, RevokedError when it was revoked, ConsentError
+    when its consent has expired.
+    """
+    try:
+        release = await _known(parts, ref, prefer_installed=True)
+    except NotFoundError:
+        revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+        if revoked is not None:
+            raise revoked[0].error() from None
+        raise
     if not await disk(parts, lambda: parts.catalog.is_installed(release.id)):
         raise NotFoundError(f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
+    require_current(release.manifest, time.time())
     return release
 
 
 async def show(parts: Parts, ref: str) -> dict[str, Any]:
-    """Everything that can be said about a voice."""
-    release = await resolve(parts, ref)
+    """Everything that can be said about a voice; of one that was revoked, the tombstone's facts."""
+    try:
+        release = await resolve(parts, ref)
+    except RevokedError as error:
+        revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+        if revoked is None:
+            raise
+        facts: dict[str, Any] = revoked[0].facts()
+        return facts | {"release": revoked[1] or facts["release"], "revoked": error.to_dict() | facts}
     manifest = release.manifest
     found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
     return found | {
+        "revoked": None,
         "bundle": manifest.bundle_id,
         "engine": {
             "family": manifest.engine.family,
@@ -137,7 +210,7 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
             "sample_rate": manifest.engine.sample_rate,
             "bases": dict(manifest.engine.bases),
         },
-        "consent": manifest.consent.to_map() | {"signed": False},
+        "consent": found["consent"] | _consent_words(manifest.consent),
         "parents": [{"release": parent.release, "kind": parent.kind} for parent in manifest.parents],
         "training": manifest.training.facts() if manifest.training is not None else None,
         "measured": [one.facts() for one in manifest.measured],
@@ -148,13 +221,26 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
     }
 
 
+def _consent_words(consent: ConsentDeclaration) -> dict[str, Any]:
+    """What else is said of the consent, by the author and in the person's own statement."""
+    signed = verify_statement(consent.signed) if consent.signed is not None else None
+    return {
+        "ai_voice_permission": consent.ai_voice_permission,
+        "statement": consent.statement,
+        "data_sources": list(consent.data_sources),
+        "signed_statement": signed.facts() if signed is not None else None,
+    }
+
+
 async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
     """The preview clip's bytes; only this file is fetched when it is not here."""
     release = await resolve(parts, ref)
+    require_current(release.manifest, time.time())
     file = next((file for file in release.manifest.files if file.path == PREVIEW), None)
     if file is None:
         raise NotFoundError(f"{release.manifest.name} has no preview")
     if not await disk(parts, lambda: parts.store.has(file.digest)):
+        await parts.recall.inquire(release)
         landing = Landing(parts.store, parts.disk, _silent)
         try:
             await parts.network.fetch(release.id, [file], landing)
@@ -173,42 +259,54 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
 
 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
-    """As :func:`fetch`, of a release that is known."""
+    """As :func:`fetch`, of a release that is known.
+
+    RevokedError when it was revoked, or is meanwhile; ConsentError when its consent has expired.
+    """
+    require_current(release.manifest, time.time())
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
-        started = trio.current_time()
-        files = sorted(release.manifest.files, key=_small_first)
-        report = None
-        if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
-            report = await _fetch_files(parts, release, files, tell)
-        transferred = trio.current_time()
-        await tell({"event": "progress", "step": "checking"})
-        previous = await disk(
-            parts,
-            lambda: parts.catalog.installed_release(
-                author_id(release.manifest.author), release.manifest.slug
-            ),
-        )
-        await admit(parts, release)
-        await disk(parts, lambda: parts.catalog.install(release, seed=seed))
-        if previous is not None and previous.release != release.id:
-            await _withdraw(parts, previous.release)
-        if seed:
-            parts.network.announce(release)
-        else:
-            parts.network.withdraw(release)
-        total = sum(file.size for file in files)
-        return {
-            "release": release.id,
-            "bytes_total": total,
-            "bytes_fetched": report.received if report else 0,
-            "bytes_reused": report.reused if report else total,
-            "transfer_seconds": round(transferred - started, 3),
-            "seconds": round(trio.current_time() - started, 3),
-            "peers": report.peers if report else {},
-            "dropped": report.dropped if report else {},
-            "seeding": seed,
-        }
+        await tell({"event": "progress", "step": "asking whether it was revoked"})
+        await parts.recall.inquire(release)
+        with parts.recall.fetching(release):
+            return await _fetch_and_admit(parts, release, seed=seed, tell=tell)
+
+
+async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
+    started = trio.current_time()
+    files = sorted(release.manifest.files, key=_small_first)
+    report = None
+    if not await disk(parts, lambda: all(parts.store.has(file.digest) for file in files)):
+        report = await _fetch_files(parts, release, files, tell)
+    transferred = trio.current_time()
+    await tell({"event": "progress", "step": "checking"})
+    previous = await disk(
+        parts,
+        lambda: parts.catalog.installed_release(
+            author_id(release.manifest.author), release.manifest.slug
+        ),
+    )
+    await admit(parts, release)
+    await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+    if previous is not None and previous.release != release.id:
+        await _withdraw(parts, previous.release)
+    if seed:
+        parts.network.announce(release)
+    else:
+        parts.network.withdraw(release)
+    total = sum(file.size for file in files)
+    return {
+        "release": release.id,
+        "bytes_total": total,
+        "bytes_fetched": report.received if report else 0,
+        "bytes_reused": report.reused if report else total,
+        "transfer_seconds": round(transferred - started, 3),
+        "seconds": round(trio.current_time() - started, 3),
+        "peers": report.peers if report else {},
+        "dropped": report.dropped if report else {},
+        "seeding": seed,
+        "warnings": await disk(parts, lambda: parts.names.warnings(release)),
+    }
 
 
 async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
@@ -220,21 +318,37 @@ async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
     if held is None:
         raise NotFoundError(f"{manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     await tell({"event": "progress", "step": "looking for a newer release"})
-    head = await parts.network.newest_head(author, manifest.slug, held.release)
+    await parts.recall.inquire(release)
+    now = await look_up(parts, author, held.release, tell)
+    try:
+        head = await parts.network.newest_head(now, manifest.slug, held.release)
+    except NotFoundError:
+        if now == author:
+            raise
+        # Nothing that the old key signs counts any more, so the voice stays as it is here.
+        message = f"{manifest.slug}: its author has a new key, {now}, and has not published it there yet"
+        await tell({"event": "warning", "message": message})
+        return {"release": held.release, "updated": False, "sequence": None, "moved_to": now}
     if head.release == held.release:
         return {"release": held.release, "updated": False, "sequence": head.sequence}
     newest: Release | None = await disk(parts, lambda: parts.catalog.release(head.release))
     if newest is None:
         newest = await parts.network.find_release(head.release)
-    if newest.manifest.author != manifest.author or newest.manifest.slug != manifest.slug:
+    if author_id(newest.manifest.author) != now or newest.manifest.slug != manifest.slug:
         raise UsageError(f"the head of {manifest.slug} names a release of another voice")
     result = await fetch_release(parts, newest, seed=held.seed, tell=tell)
+    if now != author:
+        # The same voice stands under its author's new key now.
+        await disk(parts, lambda: parts.catalog.uninstall(held.release))
+        await _withdraw(parts, held.release)
+        result["moved_to"] = now
     return result | {"updated": True, "previous": held.release, "sequence": head.sequence}
 
 
 async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
     """Bring every installed voice to its newest release; one that fails does not stop the others."""
     updated, failed = [], []
+    await look_up_followed(parts, tell, always=True)
     for held in await disk(parts, parts.catalog.installed):
         if held.author == parts.author:
             continue
@@ -252,6 +366,8 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     """Take a voice out of use, stop serving it, and free what no other voice needs."""
     try:
         release = await resolve(parts, ref, prefer_installed=True)
+    except RevokedError:
+        return await _remove_revoked(parts, ref)
     except NotFoundError as error:
         if any(ref in (one.slug, one.name) for one in await disk(parts, parts.trainings.all)):
             error.hint = f"there is a training of that name: p2pvoice trainings rm {ref}"
@@ -260,6 +376,45 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
         raise NotFoundError(f"{release.manifest.name} is not installed here")
     parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
+
+
+async def revoke(parts: Parts, ref: str, *, whole: bool, reason: str, tell: Tell) -> dict[str, Any]:
+    """Call a release back, or its whole voice, as its author or as the person whose voice it is."""
+
+    async def step(facts: Mapping[str, Any]) -> None:
+        await tell({"event": "progress", **facts})
+
+    try:
+        release = await resolve(parts, ref, prefer_installed=True)
+    except RevokedError:
+        # One release was revoked before, and now the whole voice is.
+        found = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
+        kept = await disk(parts, lambda: parts.catalog.tombstones.releases(found[0])) if found else []
+        if not kept:
+            raise
+        release = next((one for one in kept if one.id == found[1]), kept[0])
+    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step)
+
+
+async def _remove_revoked(parts: Parts, ref: str) -> dict[str, Any]:
+    """Free the files of a voice that was revoked; its tombstone stays."""
+
+    def work() -> dict[str, Any] | None:
+        found = parts.catalog.tombstones.named(ref)
+        if found is None:
+            return None
+        stone, identifier = found
+        wanted, freed = parts.catalog.wanted_files(), 0
+        for release in parts.catalog.tombstones.releases(stone):
+            digests = [file.digest for file in release.manifest.files]
+            freed += parts.store.remove(digest for digest in digests if digest not in wanted)
+            identifier = identifier or release.id
+        return {"release": identifier, "slug": stone.revocation.slug, "freed": freed}
+
+    answer: dict[str, Any] | None = await disk(parts, work)
+    if answer is None:
+        raise NotFoundError(f"nothing of {ref!r} is here")
+    return answer
 
 
 async def _withdraw(parts: Parts, identifier: str) -> None:

@@ -2,9 +2,9 @@
 
 It reads requests from stdin and answers on what was its stdout (libraries that print are sent to stderr
 instead), one request at a time, and leaves when stdin ends, so it never outlives its daemon. Each
-operation is one function, here for speaking, in worker_training.py and worker_measuring.py for the rest;
-none of them knows the network, the store or a key. Voices stay loaded, the least recently used one leaves
-first. Follows specs/worker.md.
+operation is one function, here for speaking, in worker_training.py and its neighbours for the rest; none of
+them knows the network, the store or a key, and sandbox/ sees to it. Voices stay loaded, the least recently
+used one leaves first. Follows specs/worker.md.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import io
 import json
 import os
 import queue
-import resource
 import sys
 import threading
 import traceback
@@ -21,10 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from p2pvoice.node import jobs, worker_measuring, worker_training
+from p2pvoice.node import jobs, worker_measuring, worker_references, worker_selftest, worker_training
+from p2pvoice.node.sandbox.room import Room, enter
 from p2pvoice.protocol.errors import (
     BugError,
-    NotFoundError,
     OutOfMemoryError,
     P2PVoiceError,
     SynthesisError,
@@ -149,31 +148,10 @@ def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def import_bundled(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Make a bundle folder of the voice that comes with the package, through the same import as any other.
+    """Make a bundle folder of the voice that comes with the package, through the same import as any other."""
+    from p2pvoice.sovits.packaged import packaged_voice
 
-    The package has it as upstream's two files and a clip, with the clip's text and language beside it.
-    """
-    from p2pvoice import sovits
-
-    folder = Path(sovits.__file__).parent / "data" / "starter"
-    if not (folder / "reference.json").is_file():
-        raise NotFoundError("this installation comes without a voice", hint="p2pvoice import --help")
-    said = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-    files = {
-        "sovits": _only(folder, "*.pth"),
-        "gpt": _only(folder, "*.ckpt"),
-        "clip": folder / str(said["clip"]),
-        "text": said["text"],
-        "lang": said["lang"],
-    }
-    return import_voice(worker, {**arguments, **files})
-
-
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise BugError(f"the packaged voice has {len(found)} files {pattern}")
-    return found[0]
+    return import_voice(worker, {**arguments, **vars(packaged_voice())})
 
 
 def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -235,11 +213,13 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "ping": ping,
+    "selftest": worker_selftest.selftest,
     "import": import_voice,
     "import_bundled": import_bundled,
     "inspect": inspect,
     "base_add": base_add,
     "speak": speak,
+    "own_clips": worker_references.own_clips,
     "train": worker_training.train,
     "describe": worker_measuring.describe,
     "similarity": worker_measuring.similarity,
@@ -286,14 +266,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="p2pvoice-worker")
     parser.add_argument("--voices", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--room", type=Room.from_json, default=Room("off"), help="what it may see, as JSON")
     options = parser.parse_args()
     if options.nice:
         os.nice(options.nice)
-    # A core dump would hold somebody's voice and text.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     worker = Worker(io.BufferedWriter(out), options.voices)
+    # Before the first thread, the first library and the first request.
+    try:
+        worker.send(jobs.Hello(enter(options.room).to_dict()))
+    except (P2PVoiceError, OSError) as error:
+        worker.send(jobs.Failure(0, _to_error(error).to_dict()))
+        return
     pending: queue.SimpleQueue[jobs.Request] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, worker, pending), daemon=True).start()
     while True:

@@ -7,7 +7,8 @@ Bytes come in, frozen values or one of our errors come out. To begin somewhere:
 - How are things named?  ``ids``. How is anything hashed or signed spelled?  ``canonical``.
 - How do files travel?  ``chunks`` plans them, ``codec`` encodes them, ``tensors`` reads their headers.
 - What do peers say?  ``messages``, in ``framing``.
-- What does a person say?  ``tags``, over a ``vocabulary``; ``consent``.
+- What does a person say?  ``tags``, over a ``vocabulary``; ``consent``, and signed, a ``consent_statement``,
+  which ``consent_state`` finds good or expired.
 - What does a sound say of itself?  ``label``, in ``wav`` and ``flac``.
 - What can go wrong?  ``errors``.
 

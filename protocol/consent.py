@@ -1,8 +1,8 @@
 """Licence and consent: what must be said before a voice may be published.
 
 For checking that a release names a licence everybody can look up, and that its author declared whose voice it
-is and that this person permits an AI voice. A declaration is a claim: nothing here proves it; a countersigned
-consent record is a kind of envelope of its own and comes later. Follows specs/consent.md.
+is and that this person permits an AI voice. A declaration is a claim: nothing here proves it. The statement
+that the person signed, and a declaration may carry, is consent_statement.py's. Follows specs/consent.md.
 """
 
 import re
@@ -24,6 +24,9 @@ DATA_SOURCES_LIMIT = 16
 
 DATA_SOURCE_LENGTH = 200
 """Characters of one data source."""
+
+SIGNED_LIMIT = 8 * 1024
+"""Bytes of a signed statement that a declaration carries."""
 
 LICENSE_LENGTH = 64
 """Characters of a licence id."""
@@ -91,11 +94,26 @@ def check_license_shape(text: object) -> str:
     return text
 
 
+def check_scope(scope: tuple[str, ...]) -> None:
+    """ManifestError unless these are uses that a consent may allow, each at most once."""
+    if len(set(scope)) != len(scope) or not set(scope) <= set(SCOPES):
+        raise ManifestError("the scope of a consent lists each of " + ", ".join(SCOPES) + " at most once")
+
+
+def check_data_sources(sources: tuple[str, ...]) -> None:
+    """ManifestError unless these are few and short enough."""
+    if len(sources) > DATA_SOURCES_LIMIT:
+        raise ManifestError(f"more than {DATA_SOURCES_LIMIT} data sources")
+    for source in sources:
+        check_text(source, "a data source", DATA_SOURCE_LENGTH, minimum=1)
+
+
 @dataclass(frozen=True)
 class ConsentDeclaration:
     """What the author says about the person behind the voice.
 
     ``subject`` is one of SUBJECTS and ``named`` needs ``subject_name``. ``expires`` is in seconds since 1970.
+    ``signed`` is the person's own statement as it was signed; the manifest checks that it bears this out.
     """
 
     subject: str
@@ -106,6 +124,7 @@ class ConsentDeclaration:
     statement: str = ""
     data_sources: tuple[str, ...] = ()
     expires: int | None = None
+    signed: bytes | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -120,12 +139,12 @@ class ConsentDeclaration:
         check_text(self.statement, "the consent statement", STATEMENT_LENGTH, lines=True)
         if self.subject == "named" and not self.subject_name:
             raise ConsentError("a voice of a named person says the person's name")
-        if len(set(self.scope)) != len(self.scope) or not set(self.scope) <= set(SCOPES):
-            raise ManifestError("the scope of a consent lists each of " + ", ".join(SCOPES) + " at most once")
-        if len(self.data_sources) > DATA_SOURCES_LIMIT:
-            raise ManifestError(f"more than {DATA_SOURCES_LIMIT} data sources")
-        for source in self.data_sources:
-            check_text(source, "a data source", DATA_SOURCE_LENGTH, minimum=1)
+        check_scope(self.scope)
+        check_data_sources(self.data_sources)
+        if self.signed is not None and not (
+            isinstance(self.signed, bytes) and 1 <= len(self.signed) <= SIGNED_LIMIT
+        ):
+            raise ManifestError(f"a signed consent has 1 to {SIGNED_LIMIT} bytes")
         if self.expires is not None and (type(self.expires) is not int or not 0 < self.expires < 2**40):
             raise ManifestError("the expiry of a consent is a time in seconds")
 
@@ -151,6 +170,8 @@ class ConsentDeclaration:
         )
         if self.expires is not None:
             body["expires"] = self.expires
+        if self.signed is not None:
+            body["signed"] = self.signed
         return body
 
     @classmethod
@@ -168,5 +189,6 @@ class ConsentDeclaration:
             statement=fields.text("statement"),
             data_sources=fields.texts("data_sources", DATA_SOURCES_LIMIT),
             expires=fields.optional_number("expires"),
+            signed=fields.optional_blob("signed"),
             extra=fields.rest(),
         )

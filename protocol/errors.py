@@ -6,7 +6,8 @@
     ├─ ConflictError                1    409
     ├─ RefusedError                 5    403
     │   ├─ SignatureError  ManifestError  UnsafeFileError  BadCheckpointError
-    │   └─ ConsentError    RevokedError   PolicyError    StaleError
+    │   ├─ ConsentError    RevokedError   PolicyError    StaleError
+    │   └─ KeyLockedError  PassphraseError
     ├─ IntegrityError               5    502
     │   └─ ChunkMismatchError  DeltaBaseError
     ├─ NetworkError                 6    503
@@ -120,6 +121,20 @@ class PolicyError(RefusedError):
     """This node's policy does not allow that."""
 
     code = "policy"
+
+
+class KeyLockedError(RefusedError):
+    """The author key is locked: this node can listen and serve, but not sign."""
+
+    code = "key_locked"
+    default_hint = "p2pvoice key unlock"
+
+
+class PassphraseError(RefusedError):
+    """The passphrase is wrong."""
+
+    code = "wrong_passphrase"
+    default_hint = "there is no way around a forgotten passphrase but a backup of the key"
 
 
 class IntegrityError(P2PVoiceError):

@@ -87,6 +87,14 @@ class Fields:
         """An integer field that may be absent."""
         return self.number(key) if key in self._values else None
 
+    def optional_text(self, key: str) -> str | None:
+        """A text field that may be absent."""
+        return self.text(key) if key in self._values else None
+
+    def optional_blob(self, key: str) -> bytes | None:
+        """A field of bytes that may be absent."""
+        return self.blob(key) if key in self._values else None
+
     def flag(self, key: str, default: Any = _MISSING) -> bool:
         """A field that is true or false."""
         value = self.any(key, default)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNKS_LIMIT
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence, check_license_shape
+from p2pvoice.protocol.consent_statement import check_commercial, check_signed
 from p2pvoice.protocol.entries import (
     BASES_LIMIT,
     FILE_PATH,
@@ -185,6 +186,7 @@ class Manifest:
             check_slug(self.slug)
         except UsageError as error:
             raise ManifestError(error.message) from error
+        check_signed(self.consent, self.author, self.slug)
         check_text(self.name, "the name", NAME_LENGTH, minimum=1)
         check_text(self.description, "the description", DESCRIPTION_LENGTH, lines=True)
         check_number(self.created, 1, TIME_LIMIT - 1, "the time of creation")
@@ -318,15 +320,16 @@ class Release:
 def sign_manifest(manifest: Manifest, key: Ed25519PrivateKey) -> Release:
     """Publishable form of a manifest, signed by its author.
 
-    Stricter than reading: the licence is one we know, every tag is in canonical form, and readers too old
-    for one of the files are told so. Raises ConsentError, ManifestError, or SignatureError when the key is
-    not the author's.
+    Stricter than reading: the licence is one we know and gives away nothing that a signed consent does not
+    allow, every tag is in canonical form, and readers too old for one of the files are told so. Raises
+    ConsentError, ManifestError, or SignatureError when the key is not the author's.
     """
     if public_key_of(key) != manifest.author:
         raise SignatureError("the manifest names another author than the key that signs it")
-    known = Licence.parse(manifest.license).spdx
-    if known != manifest.license:
-        raise ConsentError(f"the licence {manifest.license!r} is spelled {known!r}")
+    licence = Licence.parse(manifest.license)
+    if licence.spdx != manifest.license:
+        raise ConsentError(f"the licence {manifest.license!r} is spelled {licence.spdx!r}")
+    check_commercial(licence, manifest.consent)
     for tag in manifest.tags:
         if canonical_tag(tag) != tag:
             raise ManifestError(f"the tag {tag!r} is not in canonical form, {canonical_tag(tag)!r}")

@@ -25,6 +25,8 @@ from p2pvoice.protocol.fields import Fields
 from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import DIGEST_SIZE, Digest, check_slug, cid_of, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
+from p2pvoice.protocol.revocation import REVOCATION_LIMIT
+from p2pvoice.protocol.successor import SUCCESSOR_LIMIT
 from p2pvoice.protocol.tags import TAGS_LIMIT, check_tag
 
 CATALOG = "/p2pvoice/catalog/1.0.0"
@@ -41,6 +43,18 @@ PAGE_LIMIT = 1024 * 1024
 
 PAGE_ITEMS = 64
 """Releases, and heads, in one page."""
+
+PAGE_REVOCATIONS = 16
+"""Revocations in one page: of releases that would have been in the answer."""
+
+REVOCATIONS_ASKED = 64
+"""Releases one GetRevocations may name, and revocations its answer may hold."""
+
+PROOFS_LIMIT = 16
+"""Releases that one answer may carry to show that its revocations were signed by somebody with a say."""
+
+PROOFS_BYTES = 512 * 1024
+"""Bytes of these releases together; one always fits."""
 
 CURSOR_LENGTH = 128
 """Characters of a cursor: whatever the answering peer wrote, given back to it unread."""
@@ -98,14 +112,16 @@ class Query:
 class QueryPage:
     """Part of the answer: signed releases and heads as stored, and the cursor of the next part, if any.
 
+    ``revocations`` are of releases that would have been in the answer and are not given out any more.
     Nothing in it is verified by being here.
     """
 
     releases: tuple[bytes, ...] = ()
     heads: tuple[bytes, ...] = ()
     next: str = ""
+    revocations: tuple[bytes, ...] = ()
     TYPE: ClassVar[str] = "page"
-    LIMIT: ClassVar[int] = PAGE_LIMIT + PAGE_ITEMS * 16 + _SLACK
+    LIMIT: ClassVar[int] = PAGE_LIMIT + PAGE_ITEMS * 16 + PAGE_REVOCATIONS * (REVOCATION_LIMIT + 8) + _SLACK
 
     def __post_init__(self) -> None:
         for records, limit in ((self.releases, RELEASE_LIMIT), (self.heads, HEAD_LIMIT)):
@@ -115,10 +131,13 @@ class QueryPage:
                 _blob(record, limit, "a record of a page")
         if sum(map(len, self.releases)) + sum(map(len, self.heads)) > PAGE_LIMIT:
             raise ManifestError(f"the records of a page have at most {PAGE_LIMIT} bytes together")
+        _records(self.revocations, PAGE_REVOCATIONS, REVOCATION_LIMIT, "revocations")
         _cursor(self.next)
 
     def _body(self) -> dict[str, Any]:
-        return {"releases": list(self.releases), "heads": list(self.heads), "next": self.next}
+        body = {"releases": list(self.releases), "heads": list(self.heads), "next": self.next}
+        # Absent when there are none: an older peer gets the page it knows.
+        return body | ({"revocations": list(self.revocations)} if self.revocations else {})
 
     @classmethod
     def _read(cls, fields: Fields) -> "QueryPage":
@@ -126,6 +145,7 @@ class QueryPage:
             fields.blobs("releases", PAGE_ITEMS, ()),
             fields.blobs("heads", PAGE_ITEMS, ()),
             fields.text("next", ""),
+            fields.blobs("revocations", PAGE_REVOCATIONS, ()),
         )
 
 
@@ -204,6 +224,138 @@ class HeadReply:
 
     @classmethod
     def _read(cls, fields: Fields) -> "HeadReply":
+        return cls(fields.blob("data"))
+
+
+@dataclass(frozen=True)
+class GetRevocations:
+    """Ask for revocations of releases, and of the voice ``author``/``slug`` when both are given.
+
+    Without any of them: for the newest ones that the peer passes on. ``proofs`` asks for the releases that
+    show who has a say, too: whoever does not know a release needs it to judge its revocation.
+    """
+
+    releases: tuple[str, ...] = ()
+    author: str = ""
+    slug: str = ""
+    proofs: bool = False
+    TYPE: ClassVar[str] = "get-revocations"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        if len(self.releases) > REVOCATIONS_ASKED or len(set(self.releases)) != len(self.releases):
+            raise ManifestError(f"at most {REVOCATIONS_ASKED} different releases are asked about at once")
+        for release in self.releases:
+            _as_manifest_error(parse_release_id, release)
+        if bool(self.author) != bool(self.slug):
+            raise ManifestError("a voice is an author and a slug")
+        if self.author:
+            _as_manifest_error(parse_author_id, self.author)
+            _as_manifest_error(check_slug, self.slug)
+        if type(self.proofs) is not bool:
+            raise ManifestError("proofs are either wanted or not")
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "releases": [parse_release_id(release) for release in self.releases],
+            "author": self.author,
+            "slug": self.slug,
+            "proofs": self.proofs,
+        }
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "GetRevocations":
+        digests = fields.blobs("releases", REVOCATIONS_ASKED, ())
+        for digest in digests:
+            _digest(digest)
+        return cls(
+            tuple(map(cid_of, digests)),
+            fields.text("author", ""),
+            fields.text("slug", ""),
+            fields.flag("proofs", False),
+        )
+
+
+@dataclass(frozen=True)
+class Revocations:
+    """Signed revocations, and signed releases that show who has a say; not verified by being here."""
+
+    records: tuple[bytes, ...] = ()
+    proofs: tuple[bytes, ...] = ()
+    TYPE: ClassVar[str] = "revocations"
+    LIMIT: ClassVar[int] = PROOFS_BYTES + REVOCATIONS_ASKED * (REVOCATION_LIMIT + 8) + _SLACK
+
+    def __post_init__(self) -> None:
+        _records(self.records, REVOCATIONS_ASKED, REVOCATION_LIMIT, "revocations")
+        _records(self.proofs, PROOFS_LIMIT, RELEASE_LIMIT, "releases")
+        if sum(map(len, self.proofs)) > PROOFS_BYTES:
+            raise ManifestError(f"the releases beside revocations have at most {PROOFS_BYTES} bytes together")
+
+    def _body(self) -> dict[str, Any]:
+        return {"records": list(self.records), "proofs": list(self.proofs)}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "Revocations":
+        return cls(
+            fields.blobs("records", REVOCATIONS_ASKED, ()),
+            fields.blobs("proofs", PROOFS_LIMIT, ()),
+        )
+
+
+@dataclass(frozen=True)
+class TellRevocation:
+    """Tell a peer of one revocation, unasked; it is answered with an empty ``Revocations``."""
+
+    record: bytes
+    TYPE: ClassVar[str] = "tell-revocation"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _blob(self.record, REVOCATION_LIMIT, "a revocation")
+
+    def _body(self) -> dict[str, Any]:
+        return {"record": self.record}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "TellRevocation":
+        return cls(fields.blob("record"))
+
+
+@dataclass(frozen=True)
+class GetSuccessor:
+    """Ask which key comes after an author's; ``author`` is an author id."""
+
+    author: str
+    TYPE: ClassVar[str] = "get-successor"
+    LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    def __post_init__(self) -> None:
+        _as_manifest_error(parse_author_id, self.author)
+
+    def _body(self) -> dict[str, Any]:
+        return {"author": self.author}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "GetSuccessor":
+        return cls(fields.text("author"))
+
+
+@dataclass(frozen=True)
+class SuccessorReply:
+    """One signed successor record, not verified by being here."""
+
+    data: bytes
+    TYPE: ClassVar[str] = "successor"
+    LIMIT: ClassVar[int] = SUCCESSOR_LIMIT + _SLACK
+
+    def __post_init__(self) -> None:
+        _blob(self.data, SUCCESSOR_LIMIT, "a successor record")
+
+    def _body(self) -> dict[str, Any]:
+        return {"data": self.data}
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "SuccessorReply":
         return cls(fields.blob("data"))
 
 
@@ -353,6 +505,11 @@ Message: TypeAlias = (
     | ReleaseReply
     | GetHead
     | HeadReply
+    | GetRevocations
+    | Revocations
+    | TellRevocation
+    | GetSuccessor
+    | SuccessorReply
     | GetHave
     | Have
     | Want
@@ -414,6 +571,13 @@ def _digest(value: object) -> None:
 def _blob(value: object, limit: int, what: str) -> None:
     if not isinstance(value, bytes) or not 1 <= len(value) <= limit:
         raise ManifestError(f"{what} has 1 to {limit} bytes")
+
+
+def _records(values: tuple[bytes, ...], count: int, limit: int, what: str) -> None:
+    if len(values) > count:
+        raise ManifestError(f"a message has at most {count} {what}")
+    for value in values:
+        _blob(value, limit, f"each of the {what}")
 
 
 def _cursor(text: str) -> None:

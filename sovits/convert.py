@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import soundfile
 
 from p2pvoice.protocol.errors import BadCheckpointError, ConflictError, NotFoundError, UsageError
@@ -114,17 +115,7 @@ def write_bundle(
     """Write a bundle of checked weights and encoded clips to the new folder ``out``, whole or not at all."""
     assert isinstance(s2.settings, SovitsSettings)
     assert isinstance(s1.settings, GptSettings)
-    references = tuple(
-        Reference(
-            clip=voicefile.clip_name(index),
-            text=clip.text,
-            lang=clip.lang,
-            milliseconds=int(clip.encoded.seconds * 1000),
-            codes=tuple(int(code) for code in clip.encoded.codes),
-            spec=voicefile.spec_name(index),
-        )
-        for index, clip in enumerate(clips)
-    )
+    references = _references(clips)
     # Some voices are made without BERT: their projection is zero, so its features would change nothing.
     bert = "bert" if bool(s1.tensors["model.bert_proj.weight"].any()) else None
     voice = voicefile.check_voice(
@@ -149,10 +140,7 @@ def write_bundle(
         write_half(growing / voicefile.SOVITS_NAME, s2.tensors, _note(voice.sovits_config()))
         progress("convert", 0.4)
         write_half(growing / voicefile.GPT_NAME, s1.tensors, _note(voice.gpt_config()))
-        for reference, clip in zip(references, clips, strict=True):
-            write_half(growing / reference.spec, {voicefile.SPECTROGRAM: clip.encoded.spectrogram}, {})
-            # The clip is written anew, so that nothing of the original file but its sound travels.
-            soundfile.write(growing / reference.clip, clip.samples, clip.rate, format="WAV", subtype="PCM_16")
+        _write_clips(growing, references, clips)
         (growing / voicefile.VOICE_NAME).write_bytes(voicefile.encode_voice(voice))
         progress("convert", 0.9)
         if out.exists():
@@ -162,6 +150,40 @@ def write_bundle(
         shutil.rmtree(growing, ignore_errors=True)
     progress("convert", 1.0)
     return voice
+
+
+def write_references(out: Path, voice: VoiceFile, clips: Sequence[Clip]) -> VoiceFile:
+    """Write ``voice.json`` and the references of a voice that is given other clips to the new folder ``out``.
+
+    The weight files of its bundle stay as they are, so they are not written again.
+    """
+    changed = voicefile.check_voice(msgspec.structs.replace(voice, references=_references(clips)))
+    (out / "reference").mkdir(parents=True)
+    _write_clips(out, changed.references, clips)
+    (out / voicefile.VOICE_NAME).write_bytes(voicefile.encode_voice(changed))
+    return changed
+
+
+def _references(clips: Sequence[Clip]) -> tuple[Reference, ...]:
+    """What ``voice.json`` says of these clips."""
+    return tuple(
+        Reference(
+            clip=voicefile.clip_name(index),
+            text=clip.text,
+            lang=clip.lang,
+            milliseconds=int(clip.encoded.seconds * 1000),
+            codes=tuple(int(code) for code in clip.encoded.codes),
+            spec=voicefile.spec_name(index),
+        )
+        for index, clip in enumerate(clips)
+    )
+
+
+def _write_clips(folder: Path, references: Sequence[Reference], clips: Sequence[Clip]) -> None:
+    for reference, clip in zip(references, clips, strict=True):
+        write_half(folder / reference.spec, {voicefile.SPECTROGRAM: clip.encoded.spectrogram}, {})
+        # The clip is written anew, so that nothing of the original file but its sound travels.
+        soundfile.write(folder / reference.clip, clip.samples, clip.rate, format="WAV", subtype="PCM_16")
 
 
 def _note(config: Mapping[str, object]) -> dict[str, str]:

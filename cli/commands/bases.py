@@ -39,14 +39,22 @@ def base() -> None:
 @base.command("add")
 @click.argument("words", nargs=-1, required=True, metavar="[asr] FOLDER")
 @click.option("--name", help="What to call it; default: the folder's name.")
+@click.option("--license", "licence", help="The base's licence, an SPDX id such as MIT.")
+@click.option(
+    "--license-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The licence's text, kept beside the base.",
+)
 @json_option
 @click.pass_obj
-def add(output: Output, words: tuple[str, ...], name: str | None) -> None:
+def add(
+    output: Output, words: tuple[str, ...], name: str | None, licence: str | None, license_file: Path | None
+) -> None:
     """Install a base model from a local FOLDER.
 
     GPT-SoVITS' chinese-hubert-base is needed to import voices trained on it; chinese-roberta-wwm-ext-large
     makes Mandarin sound better. `asr FOLDER` installs a speech recogniser as faster-whisper reads it, which
-    writes transcripts and judges what is understood.
+    writes transcripts and judges what is understood. A base stays on this machine, whatever its licence.
     """
     kind, folder = wanted(words)
     known = ASR_WANTED if kind == ASR else None
@@ -62,7 +70,11 @@ def add(output: Output, words: tuple[str, ...], name: str | None) -> None:
     client = Client()
     with Progress(output) as progress:
         uploads = {path.name: client.upload(path, progress=progress.sending(path)) for path in files}
-    result = follow(output, client.add_base(name or folder.resolve().name, uploads, kind=kind))
+    text = client.upload(license_file) if license_file is not None else ""
+    events = client.add_base(
+        name or folder.resolve().name, uploads, kind=kind, license=licence or "", license_upload=text
+    )
+    result = follow(output, events)
     if output.as_json:
         return
     output.line(str(result.get("base") or result.get("name") or name or folder.resolve().name))
@@ -84,23 +96,25 @@ def wanted(words: tuple[str, ...]) -> tuple[str, Path]:
 @click.pass_obj
 def list_bases(output: Output) -> None:
     """List the installed base models."""
-    rows = Client().bases()
+    client = Client()
+    rows, bundled = client.bases(), client.bundled_base()
     if output.as_json:
-        output.document({"bases": rows})
+        output.document({"bases": rows, "bundled": bundled})
         return
     if not rows:
         output.note("no base models; voices that bring their own need none")
         output.hint("p2pvoice base add DIR")
-        return
     output.table(
-        ["NAME", "KIND", ">SIZE", "ID"],
+        ["NAME", "KIND", ">SIZE", "LICENCE", "VERIFIED", "ID"],
         [
             [
                 str(row.get("name", "")),
                 str(row.get("kind", "")),
                 size(row.get("size") or row.get("bytes") or 0),
+                str(row.get("license") or "unknown"),
+                "yes" if row.get("verified") else "no",
                 str(row.get("id", "")),
             ]
-            for row in rows
+            for row in (*rows, bundled)
         ],
     )

@@ -4,7 +4,9 @@ from typing import Any
 
 import click
 
+from p2pvoice.cli.commands.recall import refuse_revoked
 from p2pvoice.cli.commands.voices import bare_tags
+from p2pvoice.cli.consent import rows as consent_rows
 from p2pvoice.cli.output import Output, date, json_option, printable, seconds, size
 from p2pvoice.cli.report import value_of
 from p2pvoice.node.rpc.client import Client
@@ -17,6 +19,7 @@ from p2pvoice.node.rpc.client import Client
 def card(output: Output, voice: str) -> None:
     """Print a release's card as Markdown: who, how it was made, what was measured."""
     found = Client().show(voice)
+    refuse_revoked(found)
     if output.as_json:
         output.document(found)
         return
@@ -26,7 +29,7 @@ def card(output: Output, voice: str) -> None:
 
 def card_lines(voice: dict[str, Any]) -> list[str]:
     """The card, a line each. Everything in it is what its author says, measured or not."""
-    consent, training = voice.get("consent") or {}, voice.get("training")
+    training = voice.get("training")
     lines = [f"# {plain(voice.get('name'))}", ""]
     if voice.get("description"):
         lines += [plain(voice["description"]), ""]
@@ -35,7 +38,7 @@ def card_lines(voice: dict[str, Any]) -> list[str]:
         ("author", voice.get("author")),
         ("created", date(voice.get("created"))),
         ("licence", voice.get("license")),
-        ("consent", f"{consent.get('subject', '')}, claimed"),
+        *consent_rows(voice),
         ("languages", " ".join(voice.get("languages", []))),
         ("tags", bare_tags(voice.get("tags", []))),
         ("size", size(voice.get("size", 0))),

@@ -1,4 +1,4 @@
-"""`daemon run|start|stop|status`: this node's daemon, in front or behind. Follows specs/cli.md."""
+"""`daemon run|start|stop|status|install|uninstall`: this node's daemon. Follows specs/cli.md."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from p2pvoice.cli import daemon as process
+from p2pvoice.cli import service
 from p2pvoice.cli.commands.network import status
 from p2pvoice.cli.output import Output, json_option
 from p2pvoice.node.rpc.client import Client
@@ -88,6 +89,43 @@ def stop(output: Output) -> None:
         output.document({"stopped": True, "pid": pid})
     else:
         output.line(f"stopped (process {pid})")
+
+
+@daemon.command("install")
+@addresses
+@click.option("--print", "only_print", is_flag=True, help="Print the unit and write nothing.")
+@json_option
+@click.pass_obj
+def install(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], only_print: bool) -> None:
+    """Write a systemd user unit that runs this node's daemon, and say how to turn it on."""
+    home = Client().home.root
+    text = service.unit(home, listen, bootstrap)
+    if only_print:
+        if output.as_json:
+            output.document({"unit": text})
+        else:
+            output.line(text.rstrip("\n"))
+        return
+    path = service.install(text)
+    if output.as_json:
+        output.document({"installed": str(path), "home": str(home)})
+        return
+    output.line(f"installed {path}")
+    output.hint(f"systemctl --user daemon-reload && systemctl --user enable --now {service.NAME}")
+    output.note("to run without a login: loginctl enable-linger")
+
+
+@daemon.command("uninstall")
+@json_option
+@click.pass_obj
+def uninstall(output: Output) -> None:
+    """Remove the systemd user unit; a daemon that runs goes on until it is stopped."""
+    path = service.uninstall()
+    if output.as_json:
+        output.document({"uninstalled": str(path)})
+        return
+    output.line(f"removed {path}")
+    output.hint(f"systemctl --user disable --now {service.NAME}; systemctl --user daemon-reload")
 
 
 daemon.add_command(status)

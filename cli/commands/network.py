@@ -36,13 +36,37 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("addresses", state.get("addresses")),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
+            ("key", key_line(state.get("key") or {})),
+            ("following", moved_line(state.get("moved", 0))),
             ("voices", state.get("voices", 0)),
             ("serving", str(state["serving"]) if "serving" in state else None),
             ("disk", f"{size(disk.get('bytes', 0))} in {disk.get('files', 0)} files"),
             ("worker", f"{worker.get('state', 'not started')}{memory}"),
             ("training", training.get("current")),
+            ("sandbox", f"speaking {_held(worker)}, training {_held(training)}"),
         ]
     )
+
+
+def _held(worker: dict[str, Any]) -> str:
+    """What holds a worker process, by its own word at its start."""
+    said = worker.get("sandbox")
+    return str(said["sandbox"]) if said else "not started"
+
+
+def moved_line(moved: int) -> str | None:
+    """That followed authors have new keys, until the user has seen which."""
+    return f"{moved} with a new key: p2pvoice following" if moved else None
+
+
+def key_line(key: dict[str, Any]) -> str | None:
+    """What is to be known of the author key, when there is something."""
+    if key.get("forks"):
+        return "a second successor was signed with your key: p2pvoice key show"
+    if not key.get("locked"):
+        return None
+    waiting = key.get("heads_waiting", 0)
+    return "locked" + (f", {waiting} heads wait to be signed again: p2pvoice key unlock" if waiting else "")
 
 
 @click.command()

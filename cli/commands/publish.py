@@ -12,6 +12,7 @@ from p2pvoice.cli.commands.voices import follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
 from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.consent import SIGNED_LIMIT
 from p2pvoice.protocol.errors import UsageError
 
 LICENCE = "CC-BY-4.0"
@@ -105,6 +106,12 @@ def import_voice(
     help="State that the speaker permits an AI voice of theirs (self and synthetic imply it).",
 )
 @click.option("--subject", help="Who the speaker is, with --consent named.")
+@click.option("--consent-file", type=FILE, help="The speaker's signed consent (p2pvoice consent sign).")
+@click.option(
+    "--clips-may-travel",
+    is_flag=True,
+    help="Publish the reference recordings themselves, not clips that the voice speaks in their place.",
+)
 @click.option("--description", help="What others read about the voice.")
 @json_option
 @click.pass_obj
@@ -116,17 +123,24 @@ def publish(
     consent: str | None,
     permission: bool,
     subject: str | None,
+    consent_file: Path | None,
+    clips_may_travel: bool,
     description: str | None,
 ) -> None:
     """Sign a draft and announce it to the network.
 
     Owning a recording is not permission to make an AI voice of its speaker: --consent says whose voice it
-    is, and for anyone but yourself --permission says that they agreed. Publishing without a licence and
-    consent is refused. What others have fetched cannot be called back.
+    is, and for anyone but yourself --consent-file brings what they signed, or --permission claims that they
+    agreed. Publishing without a licence and consent is refused. Recordings of a person stay here unless that
+    person lets them travel. What others have fetched cannot be called back.
     """
+    client = Client()
+    if consent_file is not None and consent_file.stat().st_size > SIGNED_LIMIT:
+        raise UsageError(f"{consent_file} is no signed consent: it has more than {SIGNED_LIMIT} bytes")
+    upload = client.upload(consent_file) if consent_file is not None else None
     result = follow(
         output,
-        Client().publish(
+        client.publish(
             request(
                 draft,
                 tags,
@@ -135,6 +149,8 @@ def publish(
                 permission=permission,
                 subject=subject,
                 description=description,
+                consent_upload=upload,
+                clips_may_travel=clips_may_travel,
             )
         ),
     )
@@ -142,6 +158,8 @@ def publish(
         return
     output.line(str(result.get("release", "")))
     output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
+    if (result.get("consent") or {}).get("references_may_travel") is False:
+        output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:
         output.note("no peer has heard of it yet: it is announced again as soon as one connects")
     if result.get("proposed_tags"):
@@ -161,12 +179,21 @@ def request(
     permission: bool = False,
     subject: str | None = None,
     description: str | None = None,
+    consent_upload: str | None = None,
+    clips_may_travel: bool = False,
 ) -> dict[str, object]:
     """The RPC's request to publish. What was not said is left out: the daemon says what is missing."""
     body: dict[str, object] = {
         "draft": draft,
         "tags": list(tags),
         "ai_voice_permission": permission or consent in PERMISSION_IMPLIED,
+        "clips_may_travel": clips_may_travel,
     }
-    optional = {"license": licence, "consent": consent, "subject": subject, "description": description}
+    optional = {
+        "license": licence,
+        "consent": consent,
+        "subject": subject,
+        "description": description,
+        "consent_upload": consent_upload,
+    }
     return body | {name: value for name, value in optional.items() if value is not None}

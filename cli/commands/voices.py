@@ -10,8 +10,18 @@ from typing import Any
 
 import click
 
+from p2pvoice.cli.consent import rows as consent_rows
 from p2pvoice.cli.files import write_output
-from p2pvoice.cli.output import Output, date, json_option, seconds, short_author, short_id, size
+from p2pvoice.cli.output import (
+    Output,
+    date,
+    json_option,
+    printable,
+    seconds,
+    short_author,
+    short_id,
+    size,
+)
 from p2pvoice.cli.progress import Progress
 from p2pvoice.cli.report import value_of
 from p2pvoice.node.rpc.client import Client, Event
@@ -34,9 +44,18 @@ def byline(voice: Summary) -> str:
     fingerprint = short_author(str(voice.get("author", "")))
     if voice.get("source") == "own" or voice.get("own"):
         return f"{fingerprint} (you)"
-    name = voice.get("author_name")
-    # A name is a claim: it never stands without the key, nor without the word for a key nobody vouched for.
-    return f"{name} {fingerprint} (unknown)" if name else f"{fingerprint} (unknown)"
+    if voice.get("followed"):
+        # The name is the user's own for this key, so it is no claim; the key stands beside it all the same.
+        return f"{voice.get('author_name') or ''} {fingerprint} (followed)".strip()
+    return f"{fingerprint} (unknown)"
+
+
+def warn(output: Output, voices: Iterable[Summary]) -> None:
+    """Tell what to know before believing a name, on stderr."""
+    for voice in voices:
+        for one in voice.get("warnings") or ():
+            message = printable(str(one.get("message", "")))
+            output.note(f"warning: {handle(voice)} by {byline(voice)}: {message}")
 
 
 def bare_tags(tags: Iterable[str]) -> str:
@@ -102,6 +121,7 @@ def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: 
         return
     voices = list(found.values())
     voice_table(output, voices)
+    warn(output, voices)
     away = next((voice for voice in voices if not voice.get("installed")), None)
     output.hint(f"p2pvoice listen {handle(away)}" if away else f'p2pvoice speak {handle(voices[0])} "…"')
 
@@ -116,12 +136,23 @@ def voice_of(event: Event) -> Summary:
 @json_option
 @click.pass_obj
 def show(output: Output, voice: str) -> None:
-    """Show everything a release says about itself."""
+    """Show everything a release says about itself.
+
+    Of one that was revoked: who revoked it, when and why (exit 5).
+    """
+    # Imported here because recall.py builds on this file.
+    from p2pvoice.cli.commands.recall import refuse_revoked, show_revoked
+
     found = Client().show(voice)
     if output.as_json:
         output.document(found)
+    elif found.get("revoked"):
+        show_revoked(output, found)
+    refuse_revoked(found)
+    if output.as_json:
         return
     show_voice(output, found)
+    warn(output, [found])
     if found.get("installed"):
         output.hint(f'p2pvoice speak {handle(found)} "…" --lang yue -o out.wav')
     else:
@@ -144,15 +175,24 @@ def measured_line(row: Summary) -> str:
     return f"{row.get('field')}  {value_of(row)}  ({row.get('confidence')} %, {row.get('method')})"
 
 
+def whose(voice: Summary) -> str:
+    """Whose key it is, in words: you, followed under a name, or unknown."""
+    if voice.get("own"):
+        return "you"
+    if voice.get("followed"):
+        return f"followed as {voice['author_name']}" if voice.get("author_name") else "followed"
+    return "unknown"
+
+
 def show_voice(output: Output, voice: Summary) -> None:
     """One voice as aligned lines."""
-    consent, engine = voice.get("consent") or {}, voice.get("engine") or {}
+    engine = voice.get("engine") or {}
     files = voice.get("files") or []
     output.pairs(
         [
             ("name", voice.get("name")),
             ("release", voice.get("release")),
-            ("author", f"{voice.get('author')}{' (you)' if voice.get('own') else ' (unknown)'}"),
+            ("author", f"{voice.get('author')} ({whose(voice)})"),
             ("slug", voice.get("slug")),
             ("sequence", voice.get("sequence")),
             ("created", date(voice.get("created"))),
@@ -160,12 +200,7 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("languages", " ".join(voice.get("languages", []))),
             ("tags", " ".join(voice.get("tags", []))),
             ("licence", voice.get("license")),
-            (
-                "consent",
-                f"{consent.get('subject')} ({'signed' if consent.get('signed') else 'claimed, not signed'})"
-                if consent
-                else None,
-            ),
+            *consent_rows(voice),
             ("engine", f"{engine.get('family', '')} {engine.get('version', '')}".strip()),
             ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
             ("made from", [f"{one['release']}  ({one['kind']})" for one in voice.get("parents", [])]),
@@ -202,13 +237,17 @@ def show_voice(output: Output, voice: Summary) -> None:
 @click.pass_obj
 def listen(output: Output, voice: str, target: Path) -> None:
     """Get a voice's preview clip before fetching the voice."""
-    clip = Client().preview(voice).data
+    client = Client()
+    heard = client.preview(voice)
+    clip, shown = heard.data, client.show(heard.release or voice)
     write_output(target, clip)
     if output.as_json and str(target) != "-":
-        output.document({"voice": voice, "file": str(target), "bytes": len(clip)})
+        warnings = shown.get("warnings", [])
+        output.document({"voice": voice, "file": str(target), "bytes": len(clip), "warnings": warnings})
     elif str(target) != "-":
         output.line(str(target))
         output.note(f"wrote {size(len(clip))}")
+        warn(output, [shown])
         output.hint(f"p2pvoice fetch {voice}")
 
 
@@ -229,6 +268,7 @@ def fetch(output: Output, voice: str, seed: bool) -> None:
         return
     output.line(str(result.get("release", voice)))
     output.note(describe_transfer(result))
+    warn(output, [Client().show(str(result.get("release", voice)))])
     output.hint(f'p2pvoice speak {handle(result) or voice} "今日天氣好好" --lang yue -o out.wav')
 
 
@@ -293,6 +333,7 @@ def list_voices(output: Output) -> None:
         return
     if voices:
         voice_table(output, voices)
+        warn(output, voices)
         return
     output.note("no voices yet")
     output.hint("p2pvoice find --tag cantonese")

@@ -20,9 +20,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from p2pvoice.node.engine import resident_bytes
+from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
-from p2pvoice.node.rpc import making, measuring, training, voices
+from p2pvoice.node.rpc import consents, keys, making, measuring, training, voices
+from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
+from p2pvoice.node.rpc.metrics import CountedApp, metrics
 from p2pvoice.node.rpc.requests import json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 
@@ -35,15 +38,24 @@ Unbound = Callable[[Parts, Request], Awaitable[Any]]
 def build_app(parts: Parts) -> ASGIApp:
     """The application over a daemon's parts."""
     paths: list[tuple[str, str, Unbound]] = [
+        ("GET", "/metrics", metrics),
         ("GET", "/v1/status", status),
+        ("GET", "/v1/doctor", doctor),
         ("POST", "/v1/shutdown", shutdown),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),
+        ("GET", "/v1/key", keys.show),
+        ("POST", "/v1/key/{action}", keys.change),
+        ("GET", "/v1/following", keys.following),
+        ("POST", "/v1/following", keys.follow),
+        ("POST", "/v1/following/told", keys.told),
+        ("DELETE", "/v1/following/{rest:path}", keys.unfollow),
         ("PUT", "/v1/uploads", making.upload),
         ("GET", "/v1/drafts", making.drafts),
         ("POST", "/v1/drafts", making.import_voice),
         ("POST", "/v1/drafts/bundled", making.import_bundled),
         ("POST", "/v1/publish", making.publish_draft),
+        ("POST", "/v1/consent", consents.sign),
         ("GET", "/v1/bases", making.bases),
         ("POST", "/v1/bases", making.add_base),
         ("GET", "/v1/trainings", training.listed),
@@ -58,6 +70,7 @@ def build_app(parts: Parts) -> ASGIApp:
         ("POST", "/v1/speak", voices.speak_text),
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),
+        ("GET", "/v1/revocations", voices.revocations),
         ("POST", "/v1/update", voices.update_all),
         ("GET", "/v1/voices/{rest:path}", voices.read_voice),
         ("POST", "/v1/voices/{rest:path}", voices.change_voice),
@@ -74,7 +87,8 @@ def build_app(parts: Parts) -> ASGIApp:
     async def wrong_method(request: Request, error: Exception) -> Response:
         return error_response(UsageError(f"{request.method} is not for {request.url.path}"))
 
-    return Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    app = Starlette(routes=routes, exception_handlers={404: unknown, 405: wrong_method})
+    return CountedApp(app, ("/".join(path.split("/")[:3]) for _, path, _ in paths), parts.requests)
 
 
 def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:
@@ -92,6 +106,8 @@ async def status(parts: Parts, request: Request) -> Response:
     disk = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
     known, installed = await trio.to_thread.run_sync(parts.catalog.counts, limiter=parts.disk)
     voices_here = await trio.to_thread.run_sync(parts.catalog.installed, limiter=parts.disk)
+    key = await trio.to_thread.run_sync(key_facts, parts, limiter=parts.disk)
+    moved = await trio.to_thread.run_sync(parts.following.untold, limiter=parts.disk)
     return JSONResponse(
         {
             "version": VERSION,
@@ -110,14 +126,18 @@ async def status(parts: Parts, request: Request) -> Response:
                 "pid": parts.engine.pid,
                 "rss": parts.engine.rss(),
                 "starts": parts.engine.starts,
+                "sandbox": parts.engine.sandbox,
             },
             "training": {
                 "current": parts.trainer.current,
                 "pid": parts.training_engine.pid,
                 "rss": parts.training_engine.rss(),
                 "starts": parts.training_engine.starts,
+                "sandbox": parts.training_engine.sandbox,
             },
             "dht": parts.network.dht_facts(),
+            "key": {"locked": key["locked"], "heads_waiting": key["heads_waiting"], "forks": key["forks"]},
+            "moved": len(moved),
             "uptime": round(time.monotonic() - parts.started, 3),
             "debug": {
                 "rss": resident_bytes(os.getpid()),

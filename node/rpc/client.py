@@ -151,6 +151,10 @@ class Client:
         """What the node is and does."""
         return dict(self.json("GET", "/v1/status"))
 
+    def doctor(self) -> Iterator[Event]:
+        """The daemon's half of a check-up: a ``check`` event a row, then how many of each state."""
+        return self.stream("GET", "/v1/doctor")
+
     def shutdown(self) -> None:
         """Ask the daemon to stop; it answers first and stops then."""
         self.json("POST", "/v1/shutdown")
@@ -162,6 +166,34 @@ class Client:
     def connect(self, multiaddr: str) -> dict[str, Any]:
         """Dial a peer."""
         return dict(self.json("POST", "/v1/connect", {"multiaddr": multiaddr}))
+
+    def key(self) -> dict[str, Any]:
+        """The author key: ids and states, nothing secret."""
+        return dict(self.json("GET", "/v1/key"))
+
+    def change_key(self, action: str, **body: object) -> dict[str, Any]:
+        """``unlock``, ``lock``, ``passphrase``, ``export``, ``import``; bodies as in specs/rpc.md."""
+        return dict(self.json("POST", "/v1/key/" + action, body))
+
+    def rotate_key(self, *, passphrase: str = "", reason: str = "") -> Iterator[Event]:
+        """Make a new author key and publish the own voices again under it."""
+        return self.stream("POST", "/v1/key/rotate", {"passphrase": passphrase, "reason": reason})
+
+    def following(self) -> dict[str, Any]:
+        """Followed authors, and the moves that were not told of yet."""
+        return dict(self.json("GET", "/v1/following"))
+
+    def follow(self, author: str, name: str | None = None) -> dict[str, Any]:
+        """Follow an author."""
+        return dict(self.json("POST", "/v1/following", {"author": author, "name": name}))
+
+    def unfollow(self, author: str) -> dict[str, Any]:
+        """Follow an author no longer."""
+        return dict(self.json("DELETE", "/v1/following/" + quote(author, safe="")))
+
+    def told_of_move(self, old: str) -> None:
+        """The user has seen that this followed key was given up."""
+        self.json("POST", "/v1/following/told", {"old": old})
 
     def drafts(self) -> list[dict[str, Any]]:
         """The drafts of this home."""
@@ -200,6 +232,10 @@ class Client:
         """Publish a draft; the body is that of specs/rpc.md."""
         return self.stream("POST", "/v1/publish", dict(body))
 
+    def sign_consent(self, body: Mapping[str, object]) -> dict[str, Any]:
+        """Sign a consent with this node's author key; its bytes are base64 in ``consent``."""
+        return dict(self.json("POST", "/v1/consent", dict(body)))
+
     def find(
         self, *, tags: tuple[str, ...] = (), text: str = "", limit: int = 50, timeout: float = 10.0
     ) -> Iterator[Event]:
@@ -227,6 +263,14 @@ class Client:
         """Bring one installed voice, or all of them, to its newest release."""
         return self.stream("POST", _voice(ref) + "/update" if ref else "/v1/update")
 
+    def revoke(self, ref: str, *, whole: bool = False, reason: str = "") -> Iterator[Event]:
+        """Call a release back, or its whole voice; for its author and for the person whose voice it is."""
+        return self.stream("POST", _voice(ref) + "/revoke", {"all": whole, "reason": reason})
+
+    def revocations(self) -> list[dict[str, Any]]:
+        """The revocations known here."""
+        return list(self.json("GET", "/v1/revocations")["revocations"])
+
     def remove(self, ref: str) -> dict[str, Any]:
         """Remove an installed voice from this home."""
         return dict(self.json("DELETE", _voice(ref)))
@@ -239,9 +283,25 @@ class Client:
         """The installed helper networks."""
         return list(self.json("GET", "/v1/bases")["bases"])
 
-    def add_base(self, name: str, files: Mapping[str, str], *, kind: str = "") -> Iterator[Event]:
-        """Install a helper network of uploads: file name -> upload id; ``kind`` is ``asr`` or empty."""
-        return self.stream("POST", "/v1/bases", {"name": name, "files": dict(files), "kind": kind})
+    def bundled_base(self) -> dict[str, Any]:
+        """The helper network that comes with the program."""
+        return dict(self.json("GET", "/v1/bases")["bundled"])
+
+    def add_base(
+        self,
+        name: str,
+        files: Mapping[str, str],
+        *,
+        kind: str = "",
+        license: str = "",
+        license_upload: str = "",
+    ) -> Iterator[Event]:
+        """Install a helper network of uploads: file name -> upload id; ``kind`` is ``asr`` or empty.
+
+        ``license`` is an SPDX id, ``license_upload`` the licence's text.
+        """
+        body = {"name": name, "files": dict(files), "kind": kind}
+        return self.stream("POST", "/v1/bases", body | {"license": license, "license_upload": license_upload})
 
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of this home."""

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from p2pvoice.node import publish
+from p2pvoice.node.base_licences import bundled
 from p2pvoice.node.bases import add as add_installed_base
 from p2pvoice.node.bases import installed_bases
 from p2pvoice.node.parts import Parts
@@ -88,6 +89,8 @@ async def publish_draft(parts: Parts, request: Request) -> EventStream:
         description=text(body, "description", default="", limit=DESCRIPTION_LIMIT),
         subject=text(body, "subject", default="", limit=1_000),
         ai_voice_permission=flag(body, "ai_voice_permission", default=False),
+        consent_upload=text(body, "consent_upload", default="", limit=64),
+        clips_may_travel=flag(body, "clips_may_travel", default=False),
     )
 
     async def work(report: Report) -> Mapping[str, Any]:
@@ -99,7 +102,7 @@ async def publish_draft(parts: Parts, request: Request) -> EventStream:
 async def bases(parts: Parts, request: Request) -> Response:
     """List the helper networks."""
     found = await trio.to_thread.run_sync(installed_bases, parts.home.bases, limiter=parts.disk)
-    return JSONResponse({"bases": found})
+    return JSONResponse({"bases": found, "bundled": bundled()})
 
 
 async def add_base(parts: Parts, request: Request) -> EventStream:
@@ -107,11 +110,15 @@ async def add_base(parts: Parts, request: Request) -> EventStream:
     body = await json_body(request)
     name = text(body, "name", limit=200)
     kind = text(body, "kind", default="", limit=16)
+    license = text(body, "license", default="", limit=200)
+    license_upload = text(body, "license_upload", default="", limit=64)
     files = body.get("files")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise UsageError("files must map file names to uploads")
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return await add_installed_base(parts, name, files, steps(report), kind=kind)
+        return await add_installed_base(
+            parts, name, files, steps(report), kind=kind, license=license, license_upload=license_upload
+        )
 
     return EventStream(work)

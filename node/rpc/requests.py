@@ -106,6 +106,14 @@ def training_path(request: Request) -> tuple[str, str]:
     return _name_and_action(request, "/v1/trainings/")
 
 
+def author_path(request: Request) -> str:
+    """The author in ``/v1/following/<quoted author>``."""
+    author, action = _name_and_action(request, "/v1/following/")
+    if action:
+        raise UsageError(f"an author has no {action!r}")
+    return author
+
+
 def voice_path(request: Request) -> tuple[str, str]:
     """The reference and the action in ``/v1/voices/<quoted reference>[/<action>]``.
 

@@ -29,7 +29,7 @@ log = logging.getLogger("p2pvoice.http")
 SOCKET_MODE = 0o600
 
 #: Seconds that running requests get to end when the daemon stops.
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 0.5
 
 #: Connections that may wait to be accepted.
 BACKLOG = 64

@@ -1,4 +1,4 @@
-"""The endpoints for voices: find, list, show, preview, fetch, update, remove, speak.
+"""The endpoints for voices: find, list, show, preview, fetch, update, revoke, remove, speak.
 
 Follows specs/rpc.md.
 """
@@ -21,6 +21,7 @@ from p2pvoice.node.rpc.requests import flag, json_body, number, text, voice_path
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import read_label
+from p2pvoice.protocol.revocation import REASON_LENGTH
 
 #: Most voices one search tells of.
 FIND_LIMIT = 1_000
@@ -75,7 +76,7 @@ async def read_voice(parts: Parts, request: Request) -> Response:
 
 
 async def change_voice(parts: Parts, request: Request) -> EventStream:
-    """Fetch a voice or update it."""
+    """Fetch a voice, update it, or revoke it."""
     ref, action = voice_path(request)
     body = await json_body(request)
     if action == "fetch":
@@ -91,7 +92,21 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
             return await verbs.update(parts, ref, report)
 
         return EventStream(update)
+    if action == "revoke":
+        whole = flag(body, "all", default=False)
+        reason = text(body, "reason", default="", limit=REASON_LENGTH).strip()
+
+        async def revoke(report: Report) -> Mapping[str, Any]:
+            return await verbs.revoke(parts, ref, whole=whole, reason=reason, tell=report)
+
+        return EventStream(revoke)
     raise NotFoundError(f"a voice has no {action!r}")
+
+
+async def revocations(parts: Parts, request: Request) -> Response:
+    """Every tombstone of this node."""
+    rows = await trio.to_thread.run_sync(parts.catalog.tombstones.all, limiter=parts.disk)
+    return JSONResponse({"revocations": [stone.facts() for stone in rows]})
 
 
 async def update_all(parts: Parts, request: Request) -> EventStream:

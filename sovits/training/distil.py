@@ -5,7 +5,6 @@ the base. What is reported is size, speed, word errors and likeness, against the
 (see run, kind ``train``). Follows specs/training-data.md, "Distil".
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import soundfile
 
-from p2pvoice import sovits
-from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.errors import UsageError
 from p2pvoice.sovits import convert, voicefile
 from p2pvoice.sovits.bases import Bases
+from p2pvoice.sovits.packaged import packaged_voice
 from p2pvoice.sovits.synthesize import SpeakText, Voice
 
 from . import evaluate
@@ -32,8 +31,6 @@ SENTENCES: Final = 120
 SENTENCES_LIMIT: Final = 5_000
 JUDGED: Final = 8
 """Ordinary sentences that both speak afterwards."""
-STARTER: Final = Path(sovits.__file__).parent / "data" / "starter"
-"""The voice that comes with the program."""
 
 
 def starter(work: Path, bases: Bases) -> Path:
@@ -41,11 +38,8 @@ def starter(work: Path, bases: Bases) -> Path:
     place = work / "starter"
     if (place / voicefile.VOICE_NAME).is_file():
         return place
-    if not (STARTER / "reference.json").is_file():
-        raise NotFoundError("this installation comes without a voice to start from")
-    said = json.loads((STARTER / "reference.json").read_text("utf-8"))
-    weights = [next(STARTER.glob(pattern)) for pattern in ("*.pth", "*.ckpt")]
-    convert.import_voice(*weights, STARTER / said["clip"], said["text"], said["lang"], place, bases)
+    came = packaged_voice()
+    convert.import_voice(came.sovits, came.gpt, came.clip, came.text, came.lang, place, bases)
     return place
 
 

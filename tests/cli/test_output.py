@@ -56,9 +56,11 @@ def test_a_pipe_gets_whole_cells(capsys: pytest.CaptureFixture[str]) -> None:
     assert "t" * 40 in shown
 
 
-def test_an_author_is_unknown_until_it_is_us() -> None:
+def test_an_author_is_unknown_until_followed() -> None:
     assert byline({"author": AUTHOR}) == "z6MkfABCDEFG (unknown)"
-    assert byline({"author": AUTHOR, "author_name": "Mei"}) == "Mei z6MkfABCDEFG (unknown)"
+    followed = {"author": AUTHOR, "followed": True}
+    assert byline(followed) == "z6MkfABCDEFG (followed)"
+    assert byline(followed | {"author_name": "Mei"}) == "Mei z6MkfABCDEFG (followed)"
     assert byline({"author": AUTHOR, "source": "own"}) == "z6MkfABCDEFG (you)"
     assert short_author(AUTHOR) == "z6MkfABCDEFG"
 

@@ -43,7 +43,8 @@ print(json.dumps(sorted(sys.modules)), file=sys.__stdout__)
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["status"], ["status", "--json"], ["find", "--tag", "yue"], ["demo", "--help"]]
+    "words",
+    [["--help"], ["status"], ["status", "--json"], ["find", "--tag", "yue"], ["demo", "--help"], ["doctor"]],
 )
 def test_a_command_imports_nothing_heavy(words: list[str]) -> None:
     loaded = modules_after("from p2pvoice.cli.main import main; main()", *words)

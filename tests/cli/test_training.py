@@ -267,10 +267,19 @@ def test_a_recogniser_is_installed_as_it_is(p2pvoice: Command, running: Client, 
     assert ran.code == 2
     assert "lacks vocabulary.txt" in ran.err
     (folder / "vocabulary.txt").write_text("a\n")
-    ran = p2pvoice("base", "add", "asr", str(folder))
+    (tmp_path / "licence.txt").write_text("Do what you like.\n")
+    licence = ["--license", "mit", "--license-file", str(tmp_path / "licence.txt")]
+    ran = p2pvoice("base", "add", "asr", str(folder), *licence)
     assert (ran.code, ran.out) == (0, "whisper-tiny\n"), ran.err
     (row,) = running.bases()
     assert (row["name"], row["kind"]) == ("whisper-tiny", "asr")
+    assert (row["license"], row["verified"]) == ("MIT", False)
+    assert (running.home.bases / "whisper-tiny" / "LICENSE").read_text() == "Do what you like.\n"
+    listed = p2pvoice("base", "list").out.splitlines()
+    assert listed[1].split()[:6] == ["whisper-tiny", "asr", "157", "B", "MIT", "no"]
+    assert listed[2].split()[:6] == ["starter", "content", "3.3", "MB", "Apache-2.0", "yes"]
+    refused = p2pvoice("base", "add", "asr", str(folder), "--license", "free")
+    assert (refused.code, "'free' is not a licence id" in refused.err) == (5, True)
     assert row["id"].startswith("bafkrei")
     place = running.home.bases / "whisper-tiny"
     assert (place / "model.bin").read_bytes() == b"numbers"

@@ -81,6 +81,7 @@ def make_publication(
     sequence: int = 1,
     key: Ed25519PrivateKey | None = None,
     seed: int = 0,
+    consent: ConsentDeclaration | None = None,
 ) -> Publication:
     """A release whose files are seeded random bytes of the given sizes."""
     key = key or Ed25519PrivateKey.generate()
@@ -100,7 +101,7 @@ def make_publication(
         name=slug.title(),
         created=int(time.time()),
         license="CC-BY-4.0",
-        consent=ConsentDeclaration(subject="self", ai_voice_permission=True),
+        consent=consent or ConsentDeclaration(subject="self", ai_voice_permission=True),
         languages=("yue",),
         tags=tuple(tags),
         files=tuple(files),
@@ -126,8 +127,11 @@ class Shelf:
         self.releases: dict[str, bytes] = {}
         self.tags: dict[str, set[str]] = {}
         self.heads: dict[tuple[str, str], bytes] = {}
+        self.successors: dict[str, bytes] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
         self.finished: list[str] = []
+        self.heard: list[bytes] = []
+        self.revoked: list[bytes] = []
         self.served = 0
         self.asked = 0
         self.hung = trio.Event()
@@ -155,6 +159,7 @@ class Shelf:
             tuple(self.releases[name] for name in page),
             tuple(self.heads.values())[:limit],
             page[-1] if len(names) > limit else "",
+            tuple(self.revoked),
         )
 
     async def get_release(self, release: str) -> bytes | None:
@@ -162,6 +167,17 @@ class Shelf:
 
     async def get_head(self, author: str, slug: str) -> bytes | None:
         return self.heads.get((author, slug))
+
+    async def get_revocations(
+        self, releases: Sequence[str], author: str, slug: str, *, proofs: bool
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        return (), ()
+
+    async def hear(self, record: bytes) -> None:
+        self.heard.append(record)
+
+    async def get_successor(self, author: str) -> bytes | None:
+        return self.successors.get(author)
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         self.asked += 1

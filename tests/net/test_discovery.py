@@ -16,8 +16,8 @@ from p2pvoice.node.ask import fetch_manifest, get_head
 from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.kad import HeadValidator
 from p2pvoice.node.peers import Fault
+from p2pvoice.node.records import HeadValidator
 from p2pvoice.node.schedule import PACE_COUNT
 from p2pvoice.protocol.errors import (
     NoPeersError,

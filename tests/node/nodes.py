@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ ENCODER = HubertSettings(
 
 TEXT = "今日天氣好好。"
 
+PROGRAM = ("-m", "p2pvoice.node.daemon")
+"""What Python is told to run as a daemon."""
+
 
 @dataclass
 class Daemon:
@@ -50,10 +53,11 @@ class Daemon:
     def log(self) -> str:
         return (self.home / "daemon.log").read_text()
 
-    def start(self, *bootstrap: "Daemon", file_limit: int = 0) -> "Daemon":
-        """Start it and wait for its ready line."""
-        command = [sys.executable, "-m", "p2pvoice.node.daemon", "--home", str(self.home)]
-        command += ["--listen", LOOPBACK]
+    def start(
+        self, *bootstrap: "Daemon", file_limit: int = 0, program: Sequence[str] = PROGRAM
+    ) -> "Daemon":
+        """Start it and wait for its ready line; ``program`` is what runs in the place of the daemon."""
+        command = [sys.executable, *program, "--home", str(self.home), "--listen", LOOPBACK]
         for other in bootstrap:
             command += ["--bootstrap", other.addresses[0]]
 
@@ -92,7 +96,7 @@ class Daemon:
 def install_encoder(daemon: Daemon, encoder: Path) -> None:
     """Add the content encoder as a base, as `p2pvoice base add` does."""
     files = {path.name: daemon.client.upload(path) for path in encoder.iterdir()}
-    list(daemon.client.add_base("chinese-hubert-base", files))
+    list(daemon.client.add_base("chinese-hubert-base", files, license="MIT"))
 
 
 def bring(
@@ -119,7 +123,8 @@ def publish(daemon: Daemon, draft: str = "storyteller", **changed: object) -> An
         "draft": draft,
         "tags": ["cantonese", "male", "narration"],
         "license": "CC-BY-4.0",
-        "consent": "self",
+        # A voice of nobody: what it was given as a clip is no recording of a person, so it travels as it is.
+        "consent": "synthetic",
         "ai_voice_permission": True,
         "description": "溫暖嘅聲，啱講故事。",
     }

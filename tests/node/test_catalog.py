@@ -195,9 +195,9 @@ def test_only_installed_and_seeded_voices_are_offered(catalog: Catalog) -> None:
     catalog.install(quiet, seed=False)
     assert catalog.offered([CANTONESE], 10, "") == [seeded.id]
     assert [catalog.is_offered(one.id) for one in (seeded, quiet, absent)] == [True, False, False]
-    assert catalog.is_file_offered(digest_of(b"weights"))
+    assert catalog.offering(digest_of(b"weights")) == [seeded.id]
     catalog.uninstall(seeded.id)
-    assert not catalog.is_file_offered(digest_of(b"weights"))
+    assert catalog.offering(digest_of(b"weights")) == []
 
 
 def test_newer_release_takes_the_place_of_the_installed_one(catalog: Catalog) -> None:

@@ -28,7 +28,7 @@ def test_idle_daemon_is_small_and_knows_no_torch(daemons: Make) -> None:
     status = daemon.client.status()
     assert status["debug"]["torch_imported"] is False
     assert status["debug"]["rss"] < IDLE_LIMIT
-    assert status["worker"] == {"state": "stopped", "pid": None, "rss": 0, "starts": 0}
+    assert status["worker"] == {"state": "stopped", "pid": None, "rss": 0, "starts": 0, "sandbox": None}
     assert daemon.process is not None
     maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
     assert "libtorch" not in maps

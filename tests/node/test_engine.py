@@ -183,6 +183,8 @@ def test_what_a_library_prints_does_not_reach_the_pipe() -> None:
     worker.stdin.write(jobs.frame(jobs.Request(7, "shout", {})))
     worker.stdin.flush()
     head = worker.stdout.read(4)
+    assert isinstance(jobs.read_answer(worker.stdout.read(jobs.body_length(head))), jobs.Hello)
+    head = worker.stdout.read(4)
     assert jobs.read_answer(worker.stdout.read(jobs.body_length(head))) == jobs.Result(7, {})
     _, errors = worker.communicate()
     assert b"noise" in errors

@@ -43,13 +43,14 @@ def test_voice_travels_from_its_author_to_a_stranger_and_on(
     a = daemons().start()
     b, c = daemons().start(a), daemons().start(a)
     install_encoder(a, encoder)
-    assert [base["kind"] for base in a.client.bases()] == ["hubert"]
+    (base,) = a.client.bases()
+    assert (base["kind"], base["license"], base["verified"]) == ("hubert", "MIT", False)
 
     first_gpt = large_gpt(tmp_path / "first.ckpt", feed=6000, seed=1)
     draft = bring(a, clip, gpt=first_gpt)
     assert draft["draft"] == "storyteller"
     assert [one["slug"] for one in a.client.drafts()] == ["storyteller"]
-    first = publish(a)
+    first = publish(a, consent="self")
     assert first["announced"] is True
     author = a.client.status()["author"]
     assert (first["author"], first["slug"]) == (author, "storyteller")
@@ -67,7 +68,7 @@ def test_voice_travels_from_its_author_to_a_stranger_and_on(
     shown = c.client.show("storyteller")
     assert shown["release"] == first["release"]
     assert shown["consent"]["subject"] == "self"
-    assert shown["consent"]["signed"] is False
+    assert shown["consent"]["signed_by"] == author
     assert {file["path"] for file in shown["files"]} >= {"gpt.safetensors", "preview.wav", "voice.json"}
     heard = c.client.preview(first["release"])
     label = read_label(heard.data)

@@ -1,6 +1,5 @@
 """Real trainings in a real daemon: speaking beside one, hanging up, kill -9, resuming, publishing."""
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,8 +9,9 @@ from typing import Any
 import pytest
 import soundfile
 
-from p2pvoice import sovits
 from p2pvoice.protocol.errors import ConflictError, NotFoundError, TrainingError, UsageError
+from p2pvoice.protocol.ids import digest_of
+from p2pvoice.sovits.packaged import packaged_voice
 
 from .nodes import Daemon, bring, install_encoder, publish, refusal, running
 
@@ -24,15 +24,14 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], st
 
     The packaged voice's own reference, played at three speeds: real speech, and no clip a copy of another.
     """
-    place = Path(sovits.__file__).parent / "data" / "starter"
-    said = json.loads((place / "reference.json").read_text())
-    samples, rate = soundfile.read(place / said["clip"])
+    came = packaged_voice()
+    samples, rate = soundfile.read(came.clip)
     folder = tmp_path_factory.mktemp("recordings")
     paths = [folder / f"clip {number}.wav" for number in range(3)]
     for number, path in enumerate(paths):
         soundfile.write(path, samples, int(rate * (1 + 0.03 * number)))
-    rows = [f"{path.name}|me|{said['lang'].upper()}|{said['text']}\n" for path in paths]
-    return paths, "".join(rows), str(said["lang"])
+    rows = [f"{path.name}|me|{came.lang.upper()}|{came.text}\n" for path in paths]
+    return paths, "".join(rows), came.lang
 
 
 def asked(daemon: Daemon, recordings: tuple[list[Path], str, str], **changed: object) -> dict[str, object]:
@@ -135,7 +134,8 @@ def test_what_comes_of_a_training_is_a_draft_that_says_so(
     draft = next(row for row in client.drafts() if row["slug"] == "me")
     assert draft["training"]["base"] == base
 
-    release = publish(daemon, "me", tags=[])["release"]
+    originals = [path for path in (daemon.home / "drafts/me/bundle/reference").iterdir()]
+    release = publish(daemon, "me", tags=[], consent="self")["release"]
     shown = client.show(release)
     assert {"release": base, "kind": "fine-tuned-from"} in shown["parents"]
     training = shown["training"]
@@ -149,7 +149,10 @@ def test_what_comes_of_a_training_is_a_draft_that_says_so(
     fields = {row["field"]: row for row in shown["measured"]}
     assert float(fields["training_seconds"]["value"]) == pytest.approx(training["data"]["seconds"], abs=1)
     assert all(0 <= row["confidence"] <= 100 and row["method"] for row in fields.values())
-    # Of the recordings only the references travel.
+    # Of the recordings nothing travels: the references are the voice's own speech.
+    digests = {file["digest"] for file in shown["files"]}
+    assert originals
+    assert not {digest_of(path.read_bytes()).hex() for path in originals} & digests
     paths = {file["path"] for file in shown["files"]}
     assert {path for path in paths if path.endswith(".wav")} <= {
         "preview.wav",

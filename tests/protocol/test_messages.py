@@ -14,13 +14,17 @@ from p2pvoice.protocol.framing import MESSAGE_LIMIT
 from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import author_id, release_id
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
+from p2pvoice.protocol.revocation import REVOCATION_LIMIT
+from p2pvoice.protocol.successor import SUCCESSOR_LIMIT
 from p2pvoice.protocol.tags import TAG_LENGTH, TAGS_LIMIT
 
 FILE = b"f" * 32
 AUTHOR = author_id(b"a" * 32)
+RELEASES = tuple(release_id(bytes([n])) for n in range(m.REVOCATIONS_ASKED))
 TAGS = tuple(f"tag/{n:02}{'长' * (TAG_LENGTH - 6)}" for n in range(TAGS_LIMIT))
 KINDS = (
-    m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetHave, m.Have, m.Want,
+    m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetRevocations,
+    m.Revocations, m.TellRevocation, m.GetSuccessor, m.SuccessorReply, m.GetHave, m.Have, m.Want,
     m.ChunkFrame, m.Fail,
 )  # fmt: skip
 
@@ -30,11 +34,17 @@ LARGEST = [
         (b"r" * RELEASE_LIMIT, b"r" * RELEASE_LIMIT, *(b"r",) * (m.PAGE_ITEMS - 2)),
         (b"h" * HEAD_LIMIT,) * m.PAGE_ITEMS,
         "c" * m.CURSOR_LENGTH,
+        (b"v" * REVOCATION_LIMIT,) * m.PAGE_REVOCATIONS,
     ),
     m.GetRelease(release_id(b"")),
     m.ReleaseReply(b"r" * RELEASE_LIMIT),
     m.GetHead(AUTHOR, "s" * 63),
     m.HeadReply(b"h" * HEAD_LIMIT),
+    m.GetRevocations(RELEASES, AUTHOR, "s" * 63, True),
+    m.Revocations((b"v" * REVOCATION_LIMIT,) * m.REVOCATIONS_ASKED, (b"r" * (m.PROOFS_BYTES // 16),) * 16),
+    m.TellRevocation(b"v" * REVOCATION_LIMIT),
+    m.GetSuccessor(AUTHOR),
+    m.SuccessorReply(b"s" * SUCCESSOR_LIMIT),
     m.GetHave(FILE),
     m.Have(CHUNKS_LIMIT, b"\xff" * (CHUNKS_LIMIT // 8)),
     m.Want(FILE, CHUNKS_LIMIT - m.WINDOW_LIMIT, m.WINDOW_LIMIT, ("c" * 16,) * 8),
@@ -43,7 +53,8 @@ LARGEST = [
 ]
 SMALLEST = [
     m.Query(), m.QueryPage(), m.GetRelease(release_id(b"x")), m.ReleaseReply(b"r"), m.GetHead(AUTHOR, "s"),
-    m.HeadReply(b"h"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
+    m.HeadReply(b"h"), m.GetRevocations(), m.Revocations(), m.TellRevocation(b"v"), m.GetSuccessor(AUTHOR),
+    m.SuccessorReply(b"s"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
     m.Fail("bug"),
 ]  # fmt: skip
 
@@ -62,7 +73,8 @@ def test_every_kind_is_tested() -> None:
 
 
 def test_requests_fit_the_request_limit() -> None:
-    assert m.message_limit(m.Query, m.GetRelease, m.GetHead, m.GetHave, m.Want) == m.REQUEST_LIMIT
+    requests = (m.Query, m.GetRelease, m.GetHead, m.GetRevocations, m.TellRevocation, m.GetHave, m.Want)
+    assert m.message_limit(*requests) == m.REQUEST_LIMIT
     assert m.message_limit(m.ChunkFrame, m.Fail) == m.Fail.LIMIT
 
 
@@ -96,7 +108,11 @@ VALUES = (
 )  # fmt: skip
 
 
-@given(st.sampled_from(SMALLEST + LARGEST[2:]), st.data())
+# Without the two that are so large that every example would take a megabyte.
+SMALL = [*SMALLEST, *(one for one in LARGEST if not isinstance(one, m.QueryPage | m.Revocations))]
+
+
+@given(st.sampled_from(SMALL), st.data())
 def test_any_value_in_any_field_raises_only_our_errors(message: m.Message, data) -> None:
     body = decode(m.encode_message(message), limit=MESSAGE_LIMIT)
     body[data.draw(st.sampled_from(sorted(body)))] = data.draw(VALUES)
@@ -135,6 +151,23 @@ BEYOND = [
     lambda: m.GetHead("nobody", "s"),
     lambda: m.GetHead(AUTHOR, "S"),
     lambda: m.HeadReply(b"h" * (HEAD_LIMIT + 1)),
+    lambda: m.QueryPage(revocations=(b"v",) * (m.PAGE_REVOCATIONS + 1)),
+    lambda: m.QueryPage(revocations=(b"v" * (REVOCATION_LIMIT + 1),)),
+    lambda: m.GetRevocations((*RELEASES, release_id(b"one more"))),
+    lambda: m.GetRevocations((RELEASES[0], RELEASES[0])),
+    lambda: m.GetRevocations(("nothing",)),
+    lambda: m.GetRevocations((), AUTHOR),
+    lambda: m.GetRevocations((), "", "s"),
+    lambda: m.GetRevocations((), "nobody", "s"),
+    lambda: m.GetRevocations((), AUTHOR, "S"),
+    lambda: m.Revocations((b"v",) * (m.REVOCATIONS_ASKED + 1)),
+    lambda: m.Revocations((b"",)),
+    lambda: m.Revocations((b"v" * (REVOCATION_LIMIT + 1),)),
+    lambda: m.Revocations((), (b"r",) * (m.PROOFS_LIMIT + 1)),
+    lambda: m.Revocations((), (b"r" * (RELEASE_LIMIT + 1),)),
+    lambda: m.Revocations((), (b"r" * (m.PROOFS_BYTES // 8 + 1),) * 8),
+    lambda: m.TellRevocation(b""),
+    lambda: m.TellRevocation(b"v" * (REVOCATION_LIMIT + 1)),
     lambda: m.GetHave(b"f" * 31),
     lambda: m.Have(CHUNKS_LIMIT + 1, b"\xff" * (CHUNKS_LIMIT // 8 + 1)),
     lambda: m.Have(9, b"\xff"),

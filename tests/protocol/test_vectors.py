@@ -17,9 +17,12 @@ from p2pvoice.protocol import (
     framing,
     head,
     ids,
+    keyfile,
     label,
     manifest,
     messages,
+    revocation,
+    successor,
     tags,
     tensors,
 )
@@ -34,6 +37,11 @@ KINDS = {
         messages.ReleaseReply,
         messages.GetHead,
         messages.HeadReply,
+        messages.GetRevocations,
+        messages.Revocations,
+        messages.TellRevocation,
+        messages.GetSuccessor,
+        messages.SuccessorReply,
         messages.GetHave,
         messages.Have,
         messages.Want,
@@ -155,6 +163,64 @@ def test_head() -> None:
     assert head.release_key(vector["release"]).hex() == vector["release_key"]
     for tag, expected in vector["tag_keys"].items():
         assert head.tag_key(tag).hex() == expected
+
+
+def test_revocation() -> None:
+    vector = load("revocation")
+    release = manifest.verify_release(bytes.fromhex(vector["release"]))
+    for case in vector["revocations"]:
+        key = private_key(case)
+        fields = dict(case["fields"])
+        signer, author = key.public_key().public_bytes_raw(), ids.parse_author_id(fields.pop("author"))
+        made = revocation.Revocation(signer, author, **fields)
+        assert made.payload().hex() == case["payload"]
+        assert revocation.sign_revocation(made, key).hex() == case["revocation"]
+        assert revocation.verify_revocation(bytes.fromhex(case["revocation"])) == made
+        assert revocation.key_of(made) == case["key"].encode()
+        assert revocation.revokes(made, release) is case["revokes"], case["what"]
+    assert [key.decode() for key in revocation.keys_to_ask(release)] == vector["keys_to_ask"]
+    subject = revocation.subject_key(release.manifest)
+    assert subject is not None
+    assert ids.author_id(subject) == vector["subject"]
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])):
+            revocation.verify_revocation(bytes.fromhex(case["revocation"]))
+
+
+def test_successor() -> None:
+    vector = load("successor")
+    old, new = (
+        Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector[name])) for name in ("old_key", "new_key")
+    )
+    made = successor.Successor(
+        old.public_key().public_bytes_raw(),
+        new.public_key().public_bytes_raw(),
+        vector["created"],
+        vector["reason"],
+    )
+    assert (made.old_author, made.new_author) == (vector["old"], vector["new"])
+    assert made.agreement().hex() == vector["agreed_bytes"]
+    record = bytes.fromhex(vector["record"])
+    assert successor.sign_successor(made, old, new) == record
+    assert successor.verify_successor(record) == made
+    assert successor.successor_key(vector["old"]) == vector["key"].encode()
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            successor.verify_successor(bytes.fromhex(case["record"]))
+        assert caught.value.code == case["error"], case["about"]
+
+
+def test_keyfile() -> None:
+    vector = load("keyfile")
+    sealed = keyfile.parse_key(bytes.fromhex(vector["sealed"]))
+    assert isinstance(sealed, keyfile.SealedKey)
+    assert sealed.public.hex() == vector["public"]
+    assert keyfile.open_key(sealed, vector["passphrase"]).hex() == vector["seed"]
+    with pytest.raises(errors.PassphraseError):
+        keyfile.open_key(sealed, vector["passphrase"] + " ")
+    for raw in vector["damaged"]:
+        with pytest.raises(errors.CorruptError):
+            keyfile.parse_key(bytes.fromhex(raw))
 
 
 def test_tags() -> None:

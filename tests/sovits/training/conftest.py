@@ -1,6 +1,5 @@
 """Speech for the tests of training: eight sentences, recorded, so that no new weights change them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import soundfile
 
 from p2pvoice.sovits import convert
 from p2pvoice.sovits.bases import Bases
-from p2pvoice.sovits.training.distil import STARTER
+from p2pvoice.sovits.packaged import packaged_voice
 
 RATE = 16_000
 Speak = Callable[[str], np.ndarray]
@@ -34,10 +33,9 @@ GAP = 0.4
 @pytest.fixture(scope="session")
 def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the packaged voice."""
-    said = json.loads((STARTER / "reference.json").read_text("utf-8"))
     out = tmp_path_factory.mktemp("base") / "voice"
-    files = STARTER / "starter.pth", STARTER / "starter.ckpt"
-    convert.import_voice(*files, STARTER / said["clip"], said["text"], said["lang"], out, Bases())
+    came = packaged_voice()
+    convert.import_voice(came.sovits, came.gpt, came.clip, came.text, came.lang, out, Bases())
     return out
 
 
