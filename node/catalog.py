@@ -6,6 +6,7 @@ goes back in sequence. Not for files, which are the store's. All methods block; 
 from threads. Follows specs/catalog.md.
 """
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from p2pvoice.node.database import Database
+from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.errors import NotFoundError, UsageError
@@ -21,9 +23,6 @@ from p2pvoice.protocol.head import Head, advance, verify_head
 from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
-
-#: Most releases of strangers that are remembered; the ones seen longest ago go first.
-RELEASES_LIMIT = 20_000
 
 #: Shortest beginning of a release id or author id that is looked up.
 BEGINNING_MINIMUM = 4
@@ -51,6 +50,7 @@ class Catalog:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self._room = Room()
         #: Asked before a release gets in or is installed.
         self.tombstones = Tombstones(database, clock=clock)
 
@@ -85,7 +85,8 @@ class Catalog:
                 connection.execute(
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
-                self._evict(connection)
+                author = author_id(manifest.author)
+                _delete(connection, self._room.added_release(connection, author, len(data), now))
         return release
 
     def release(self, identifier: str) -> Release | None:
@@ -101,12 +102,12 @@ class Catalog:
     def forget(self, identifier: str) -> None:
         """Forget a release altogether."""
         with self._database.write() as connection:
-            _delete(connection, identifier)
+            _delete(connection, [identifier])
 
     def drop(self, connection: sqlite3.Connection, identifier: str) -> None:
         """Take a release out of use and forget it, inside a transaction of the caller's."""
         connection.execute("DELETE FROM installed WHERE release=?", (identifier,))
-        _delete(connection, identifier)
+        _delete(connection, [identifier])
 
     def releases_of(self, author: str, slug: str) -> list[Release]:
         """Every remembered release of a voice, newest first."""
@@ -146,10 +147,15 @@ class Catalog:
         held = _open_head(bytes(row["data"])) if row is not None else None
         if held is not None and advance(held, head) is held:
             return held
+        # An update keeps the row's place in the order of arrival, which eviction.py goes by.
         connection.execute(
-            "INSERT OR REPLACE INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)",
+            "INSERT INTO heads(author, slug, sequence, release, data) VALUES (?,?,?,?,?)"
+            " ON CONFLICT(author, slug) DO UPDATE SET"
+            " sequence=excluded.sequence, release=excluded.release, data=excluded.data",
             (author, head.slug, head.sequence, head.release, data),
         )
+        if held is None:
+            self._room.added_head(connection)
         return head
 
     def head(self, author: str, slug: str) -> Head | None:
@@ -388,18 +394,6 @@ class Catalog:
         assert row is not None
         return int(row["releases"]), int(row["installed"])
 
-    def _evict(self, connection: sqlite3.Connection) -> None:
-        surplus = connection.execute("SELECT count(*) FROM releases").fetchone()[0] - RELEASES_LIMIT
-        if surplus <= 0:
-            return
-        rows = connection.execute(
-            "SELECT id FROM releases WHERE id NOT IN (SELECT release FROM installed)"
-            " ORDER BY seen, id LIMIT ?",
-            (surplus,),
-        ).fetchall()
-        for row in rows:
-            _delete(connection, row["id"])
-
 
 def first_schema(connection: sqlite3.Connection) -> None:
     """The catalog's tables, as of version 1 of the database."""
@@ -424,11 +418,15 @@ def first_schema(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def _delete(connection: sqlite3.Connection, identifier: str) -> None:
-    connection.execute("DELETE FROM releases WHERE id=?", (identifier,))
-    connection.execute("DELETE FROM tags WHERE release=?", (identifier,))
-    connection.execute("DELETE FROM files WHERE release=?", (identifier,))
-    connection.execute("DELETE FROM words WHERE release=?", (identifier,))
+def _delete(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
+    # All at once: to find one release among the words, all of them are read.
+    if identifiers:
+        given = (json.dumps(list(identifiers)),)
+        connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
+        for table in ("tags", "files", "words"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given
+            )
 
 
 def _filter(tags: Sequence[str], text: str) -> tuple[str, list[object]]:

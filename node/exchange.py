@@ -6,8 +6,6 @@ the window of fetch.py. Nothing is served that the library does not offer. Follo
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeAlias, TypeVar, cast, get_args
 
@@ -16,6 +14,7 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
+from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import encode_chunk
 from p2pvoice.protocol.errors import (
@@ -52,14 +51,8 @@ from p2pvoice.protocol.messages import (
     message_limit,
 )
 
-STREAMS_PER_PEER = 4
-"""Incoming streams of one protocol that one peer may hold."""
-
-STREAMS_TOTAL = 48
-"""Incoming streams of one protocol in all: about 2 MiB each at worst."""
-
 IDLE_TIMEOUT = 60.0
-"""Seconds a client may keep a stream without asking for anything."""
+"""Seconds a client may keep a stream without asking for anything, while nobody else wants its place."""
 
 CHUNK_TIMEOUT = 60.0
 """Seconds one chunk may take to pass; slower peers (under 17 KiB/s) are cut off."""
@@ -78,32 +71,13 @@ CatalogRequest: TypeAlias = Query | GetRelease | GetHead | GetRevocations | Tell
 
 CATALOG_REQUESTS = get_args(CatalogRequest)
 
+class PeerBusy(Exception):
+    """The peer has no free place just now: no fault of it, and worth asking again."""
+
+
 _Request = TypeVar("_Request", bound=Message)
 
 log = logging.getLogger(__name__)
-
-
-class Slots:
-    """How many streams are open, in all and of each peer."""
-
-    def __init__(self, per_peer: int = STREAMS_PER_PEER, total: int = STREAMS_TOTAL) -> None:
-        self._per_peer = per_peer
-        self._total = total
-        self._open: dict[str, int] = {}
-
-    @contextmanager
-    def hold(self, peer: str) -> Iterator[bool]:
-        """Hold a slot for the block; gives ``False`` when there is none."""
-        if sum(self._open.values()) >= self._total or self._open.get(peer, 0) >= self._per_peer:
-            yield False
-            return
-        self._open[peer] = self._open.get(peer, 0) + 1
-        try:
-            yield True
-        finally:
-            self._open[peer] -= 1
-            if not self._open[peer]:
-                del self._open[peer]
 
 
 class ExchangeServer:
@@ -123,14 +97,15 @@ class ExchangeServer:
         self._host.serve(EXCHANGE, self._exchange)
 
     async def _catalog(self, channel: Channel) -> None:
-        with self._catalog_slots.hold(channel.peer) as free:
-            if not free:
+        with self._catalog_slots.hold(channel.peer) as slot:
+            if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
             for _ in range(REQUESTS_PER_STREAM):
                 request = cast("CatalogRequest | None", await self._request(channel, *CATALOG_REQUESTS))
                 if request is None:
                     return
+                slot.worked()
                 answer: Message
                 try:
                     answer = await self._answer(request)
@@ -185,14 +160,15 @@ class ExchangeServer:
             limit //= 2
 
     async def _exchange(self, channel: Channel) -> None:
-        with self._exchange_slots.hold(channel.peer) as free:
-            if not free:
+        with self._exchange_slots.hold(channel.peer) as slot:
+            if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
             while (want := await self._request(channel, Want)) is not None:
                 for index in range(want.first, want.first + want.count):
                     if not await self._send_chunk(channel, want, index):
                         break
+                    slot.worked()
 
     async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
         try:
@@ -239,8 +215,9 @@ class ExchangeClient:
     async def chunk(self, index: int, size: int) -> tuple[str, bytes] | None:
         """The next answer: codec and encoded bytes, unverified, or ``None`` when the peer does not have it.
 
-        Raises :class:`ManifestError` when the peer answers something else than was asked,
-        :class:`PeerTimeoutError` when it stalls or is too slow, :class:`NetworkError` when it leaves.
+        Raises :class:`PeerBusy` when the peer has no place for us, :class:`ManifestError` when it answers
+        something else than was asked, :class:`PeerTimeoutError` when it stalls or is too slow,
+        :class:`NetworkError` when it leaves.
         """
         try:
             with trio.fail_after(CHUNK_TIMEOUT):
@@ -251,6 +228,8 @@ class ExchangeClient:
                 if isinstance(answer, Fail):
                     if answer.code == NotFoundError.code:
                         return None
+                    if answer.code == BUSY.code:
+                        raise PeerBusy(f"peer {self._channel.peer}: {answer.error().message}")
                     raise NetworkError(f"peer {self._channel.peer} refused: {answer.error().message}")
                 # An honest encoding is never longer than the chunk itself.
                 if answer.index != index or answer.size > size:

@@ -15,7 +15,7 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import ExchangeClient
+from p2pvoice.node.exchange import ExchangeClient, PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
 from p2pvoice.node.peers import Fault
@@ -49,6 +49,9 @@ MISSES_LIMIT = 3
 
 SEARCH_PAUSES = (0.0, 1.0, 3.0)
 """Seconds before each search for new providers when none is left; an announcement may be on its way."""
+
+BUSY_PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before peers that had no place for us are asked again; a server frees idle places after 5 s."""
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +146,7 @@ class _Fetch:
         self.peers: dict[str, int] = {}
         self.dropped: dict[str, str] = {}
         self.active: set[str] = set()
+        self.busy: dict[str, PeerInfo] = {}
         self.started = trio.current_time()
         self._progress = progress
         self.work = _Work(deque(), {}, 0)
@@ -174,6 +178,9 @@ class _Fetch:
         try:
             async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
                 await worker.run(client)
+        except PeerBusy as error:
+            self.busy[name] = info
+            detail = str(error)
         except PolicyError as error:
             detail = error.message
         except PeerTimeoutError as error:
@@ -244,7 +251,7 @@ class _Worker:
         self.connected = False
         self.lacking: set[Job] = set()
         self.misses = 0
-        self.failure: P2PVoiceError | None = None
+        self.failure: P2PVoiceError | PeerBusy | None = None
         self._asked: deque[Job] = deque()  # asked of the peer, answer not here yet, in order
         self._arrived: deque[Job] = deque()  # answer here, not on disk yet
         self._room = trio.Event()
@@ -265,9 +272,9 @@ class _Worker:
                 async with send:
                     try:
                         await self._read(client, send)
-                    except P2PVoiceError as error:
+                    except (P2PVoiceError, PeerBusy) as error:
                         self.failure = error
-        except* P2PVoiceError as group:
+        except* (P2PVoiceError, PeerBusy) as group:
             raise _first(group) from None
         except* _SinkFailed as failed:
             raise _first_sink(failed) from None
@@ -337,9 +344,15 @@ async def fetch_files(
     await fetch.prepare()
     tried: set[str] = set()
     waiting = list(providers)
-    rounds = 0
+    rounds = waits = 0
     while fetch.work.open_jobs:
         fresh = {str(i.peer_id): i for i in waiting if str(i.peer_id) not in tried}
+        if not fresh and fetch.busy and waits < len(BUSY_PAUSES):
+            await trio.sleep(BUSY_PAUSES[waits])
+            waits += 1
+            waiting, fetch.busy = list(fetch.busy.values()), {}
+            tried.difference_update(str(i.peer_id) for i in waiting)
+            continue
         if not fresh:
             if find_more is None or rounds > len(SEARCH_PAUSES):
                 raise NoPeersError(_explain(fetch, tried))
@@ -393,9 +406,9 @@ def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _first(group: BaseExceptionGroup[P2PVoiceError]) -> P2PVoiceError:
+def _first(group: BaseExceptionGroup[P2PVoiceError | PeerBusy]) -> P2PVoiceError | PeerBusy:
     error = _leaf(group)
-    assert isinstance(error, P2PVoiceError)
+    assert isinstance(error, P2PVoiceError | PeerBusy)
     return error
 
 

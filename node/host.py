@@ -29,6 +29,9 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-untyped]
 
+from p2pvoice.node import unbounded
+from p2pvoice.node.door import Door, is_inbound
+from p2pvoice.node.held import Held
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.kad import Kad
 from p2pvoice.node.peers import Fault, PeerBook
@@ -49,6 +52,9 @@ STREAM_TIMEOUT = 10.0
 
 DIAL_ADDRESSES = 8
 """Addresses of one peer that are tried in one dial."""
+
+DIAL_BUDGET = 25.0
+"""Seconds for all addresses of one dial, so that a made-up peer with eight silent ones does not cost 80 s."""
 
 FAILED_DIAL_PAUSE = 20.0
 """Seconds in which a peer whose addresses all failed is not dialed again, unless asked for by name."""
@@ -97,6 +103,7 @@ class P2PHost:
         # Whatever inside libp2p wants a connection comes through here: its DHT, its streams, ourselves.
         self._swarm.dial_peer = self._dial_peer
         self._swarm.register_notifee(_Watch(self))
+        self.held = Held()
         self.kad = Kad(host, self._ensure)
 
     def addresses(self) -> list[str]:
@@ -241,7 +248,10 @@ class P2PHost:
         if not candidates:
             raise SwarmException(f"no address of peer {peer} is known")
         errors: list[BaseException] = []
+        give_up = now + max(DIAL_BUDGET, self.dial_timeout)
         for address in candidates:
+            if trio.current_time() >= give_up:
+                break
             # Noted before the attempt: a caller that loses patience cancels it, and the next call
             # should then begin with another address.
             self._failed_addresses[peer, str(address)] = trio.current_time()
@@ -259,12 +269,12 @@ class P2PHost:
                 return connection
         self._trim_failures()
         self._failed_peers[peer] = trio.current_time()
-        self.peers.drop(str(peer), Fault.UNREACHABLE, f"{len(candidates)} addresses tried")
+        self.peers.drop(str(peer), Fault.UNREACHABLE, f"{len(errors)} addresses tried")
         if all(isinstance(e, trio.TooSlowError) for e in errors):
             raise SwarmException("silent") from PeerTimeoutError(
-                f"peer {peer} did not answer in {self.dial_timeout:g} s at any of {len(candidates)} addresses"
+                f"peer {peer} did not answer in {self.dial_timeout:g} s at any of {len(errors)} addresses"
             )
-        raise SwarmException(f"none of {len(candidates)} addresses answered") from errors[-1]
+        raise SwarmException(f"none of {len(errors)} addresses answered") from errors[-1]
 
     def _trim_failures(self) -> None:
         """Forget old failures, so that a flood of made-up peers does not fill memory."""
@@ -309,8 +319,8 @@ class _Watch:
         peer = connection.muxed_conn.peer_id
         session = connection.muxed_conn.secured_conn
         if isinstance(session, WholeWrites):
-            session.guard(connection.muxed_conn)
-        direction = "inbound" if "INBOUND" in str(connection.direction).upper() else "outbound"
+            session.guard(connection.muxed_conn, owner.held)
+        direction = "inbound" if is_inbound(connection) else "outbound"
         owner.peers.connected(str(peer), direction)
         owner._arrival.set()
         owner._arrival = trio.Event()
@@ -386,6 +396,7 @@ async def _running(
     book = peers if peers is not None else PeerBook()
     if book_path is not None:
         book.load(book_path)
+    unbounded.install()
     keys = create_new_key_pair(identity.peer_seed)
     host = new_host(
         keys,
@@ -410,6 +421,7 @@ async def _running(
     network.retry_config = RetryConfig(max_retries=0)
     # With any settings libp2p dials whoever it heard of until half of the connection limit is used.
     network.auto_connector.maybe_connect = _dial_nobody
+    Door(network, book).attach()
     async with host.run(listen_addrs=listening):
         if not host.get_addrs():
             raise NetworkError(

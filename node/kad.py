@@ -5,6 +5,7 @@ version is pinned and :func:`assert_installed` refuses to start when a part is n
 Not for deciding what to announce or when: see discovery.py. Follows specs/discovery.md.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import trio
-from libp2p.abc import IHost
+from libp2p.abc import IHost, INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
@@ -23,7 +24,10 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.records.validator import NamespacedValidator
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
+from p2pvoice.node.dht_store import BoundedProviders, BoundedValues
 from p2pvoice.node.records import RecordValidator
+from p2pvoice.node.slots import Slots
+from p2pvoice.node.wire import CLOSE_BUDGET, STREAM_ERRORS
 from p2pvoice.protocol.errors import BugError, P2PVoiceError, RefusedError
 
 KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
@@ -31,6 +35,22 @@ KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
 
 QUERY_TIMEOUT = 2
 """Seconds one peer may take to answer one DHT query (libp2p's own default is 10)."""
+
+MESSAGE_LIMIT = 64 * 1024
+"""Bytes of one DHT message (libp2p: 4 MiB). An honest answer names 40 peers and has about 30 KB; each record
+in it costs us a check of a signature, which nothing interrupts."""
+
+SERVED_STREAMS = 48
+"""DHT streams that are served at once (libp2p: 12, of which none has a time limit)."""
+
+SERVED_PER_PEER = 6
+"""DHT streams that one peer may have served at once."""
+
+STREAM_SECONDS = 20.0
+"""Seconds one DHT stream is served; a peer with more to ask opens another."""
+
+PROVIDER_ADDRESSES = 16
+"""Addresses of one provider that a lookup gathers."""
 
 LOOKUP_WIDTH = 10
 """Queries of one lookup under way at once."""
@@ -49,13 +69,17 @@ _STOCK_PROTOCOL = common.PROTOCOL_ID
 
 
 def install() -> None:
-    """Put our protocol id and query time-out in force.
+    """Put our protocol id, query time-out and size of messages in force.
 
     ``KadDHT(protocol_prefix=…)`` is ignored by libp2p, and every module holds its own copy of the
     constant, so each copy is replaced. Process-wide, and harmless to repeat.
     """
     for module in _MODULES:
-        for name, value in (("PROTOCOL_ID", TProtocol(KAD_PROTOCOL)), ("QUERY_TIMEOUT", QUERY_TIMEOUT)):
+        for name, value in (
+            ("PROTOCOL_ID", TProtocol(KAD_PROTOCOL)),
+            ("QUERY_TIMEOUT", QUERY_TIMEOUT),
+            ("MAX_DHT_MESSAGE_SIZE", MESSAGE_LIMIT),
+        ):
             if hasattr(module, name):
                 setattr(module, name, value)
 
@@ -68,6 +92,8 @@ def assert_installed(host: IHost, dht: KadDHT) -> None:
             raise BugError(f"{module.__name__} still speaks {module.PROTOCOL_ID}")
         if getattr(module, "QUERY_TIMEOUT", QUERY_TIMEOUT) != QUERY_TIMEOUT:
             raise BugError(f"{module.__name__} still waits {module.QUERY_TIMEOUT} s for a query")
+        if getattr(module, "MAX_DHT_MESSAGE_SIZE", MESSAGE_LIMIT) != MESSAGE_LIMIT:
+            raise BugError(f"{module.__name__} still takes messages of {module.MAX_DHT_MESSAGE_SIZE} bytes")
     if not {m.__name__ for m in _MODULES if hasattr(m, "PROTOCOL_ID")} >= {m.__name__ for m in _MODULES}:
         raise BugError("libp2p's DHT modules no longer hold the protocol id where it was patched")
     handlers = host.get_mux().handlers
@@ -92,7 +118,22 @@ class Kad:
         self.dht = KadDHT(
             host, DHTMode.SERVER, validator=namespaces, validator_changed=True, strict_validation=True
         )
+        self.dht.provider_store = BoundedProviders(host, self.dht.peer_routing)
+        self.dht.value_store = BoundedValues(host, host.get_id())
+        self._slots = Slots(SERVED_PER_PEER, SERVED_STREAMS, idle=1.0)
+        self.dht._inbound_limiter = trio.CapacityLimiter(SERVED_STREAMS)
+        host.set_stream_handler(TProtocol(KAD_PROTOCOL), self._serve)
         assert_installed(host, self.dht)
+
+    async def _serve(self, stream: INetStream) -> None:
+        """Serve one DHT stream within its time; libp2p would wait for its next request for ever."""
+        with self._slots.hold(str(stream.muxed_conn.peer_id)) as slot:
+            if slot.free:
+                with trio.move_on_after(STREAM_SECONDS):
+                    await self.dht.handle_stream(stream)
+                    return
+        with trio.move_on_after(CLOSE_BUDGET), contextlib.suppress(*STREAM_ERRORS):
+            await stream.reset()
 
     async def join(self, peer: ID) -> None:
         """Put a connected peer into the routing table."""
@@ -146,7 +187,8 @@ class Kad:
             if info.peer_id not in found and len(found) >= PROVIDER_LIMIT:
                 return
             addresses = found.setdefault(info.peer_id, [])
-            addresses.extend(a for a in info.addrs if a not in addresses)
+            fresh = [a for a in info.addrs[:PROVIDER_ADDRESSES] if a not in addresses]
+            addresses.extend(fresh[: PROVIDER_ADDRESSES - len(addresses)])
 
         for info in store.get_providers(key):
             add(info)

@@ -6,9 +6,11 @@ Not for the user's eyes on a terminal: what a user must know is an error with a 
 import json
 import logging
 import time
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-#: Size in bytes at which the log of earlier runs is put aside when a daemon starts.
+#: Size in bytes at which the log is put aside as daemon.log.1, in place of the one before. Whatever peers
+#: make us write, the two have at most twice this, and the longest record.
 ROTATE_AT = 4 << 20
 
 #: What every record has; anything else was given by the caller and is worth writing.
@@ -51,9 +53,7 @@ def start_log(path: Path, *, foreground: bool = False, level: str = "info") -> N
 
     ``level`` is the least of our own that are written: ``debug``, ``info``, ``warning`` or ``error``.
     """
-    if path.exists() and path.stat().st_size > ROTATE_AT:
-        path.replace(path.with_name(path.name + ".1"))
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = RotatingFileHandler(path, maxBytes=ROTATE_AT, backupCount=1, encoding="utf-8")
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]

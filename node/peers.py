@@ -22,11 +22,17 @@ PEER_LIMIT = 2_000
 ADDRESS_LIMIT = 8
 """Addresses remembered of one peer."""
 
+ADDRESS_LENGTH = 128
+"""Characters of an address that is remembered; a longer one, say of an endless host name, is not."""
+
 SCORE_LIMIT = 100.0
 """Scores stay within plus and minus this."""
 
 BOOK_LIMIT = 4 * 1024 * 1024
-"""Bytes of a stored book that are read; a longer file is ignored."""
+"""Bytes of a stored book that are read; a longer file is ignored, and none is written."""
+
+_BOOK = '{"version": 1, "peers": [%s]}'
+_SEPARATOR = ",\n"
 
 
 class Fault(Enum):
@@ -133,7 +139,7 @@ class PeerBook:
         """Note that the peer exists, at these addresses (newest first)."""
         entry = self.entry(peer)
         entry.last_seen = self._clock()
-        fresh = list(addresses)
+        fresh = [address for address in addresses if len(address) <= ADDRESS_LENGTH]
         entry.addresses = (fresh + [a for a in entry.addresses if a not in fresh])[:ADDRESS_LIMIT]
 
     def connected(self, peer: str, direction: str) -> None:
@@ -193,18 +199,30 @@ class PeerBook:
         return [entry.row() for entry in ordered]
 
     def save(self, path: Path) -> None:
-        """Write the book atomically; a crash leaves the old one."""
-        pages = []
-        for entry in self._entries.values():
+        """Write the book atomically; a crash leaves the old one.
+
+        Who is shunned comes first: when strangers' texts make the book too long to be read again, its end
+        is left out, not the memory of liars.
+        """
+        now = self._clock()
+        pages: list[str] = []
+        size = len(_BOOK % "")
+        for entry in sorted(
+            self._entries.values(), key=lambda e: (e.shunned_until <= now, e.score == 0, -e.last_seen)
+        ):
             drop = entry.drop
-            pages.append(
+            page = json.dumps(
                 entry.row()
                 | {"dropped": None if drop is None else [drop.fault.name, drop.detail, drop.at]}
                 | {"shunned_until": entry.shunned_until}
             )
+            size += len(page) + len(_SEPARATOR)
+            if size > BOOK_LIMIT:
+                break
+            pages.append(page)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            temporary.write_text(json.dumps({"version": 1, "peers": pages}))
+            temporary.write_text(_BOOK % _SEPARATOR.join(pages))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

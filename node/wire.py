@@ -9,7 +9,7 @@ specs/network.md, "Streams".
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import trio
 from libp2p.abc import INetStream, IRawConnection, ISecureConn
@@ -23,6 +23,7 @@ from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
 
+from p2pvoice.node.held import Held
 from p2pvoice.protocol.errors import ManifestError, NetworkError, PeerTimeoutError
 from p2pvoice.protocol.framing import MESSAGE_LIMIT, PREFIX_SIZE, encode_frame, frame_length
 
@@ -41,8 +42,11 @@ WRITE_BUDGET = 20.0
 OVERRUN_LIMIT = 1024 * 1024
 """Bytes a sender may send beyond the receive window of a stream before its connection is closed."""
 
-OVERRUN_CHECK = 32
-"""Reads between two looks at the windows; two reads make one frame of at most 64 KiB."""
+FRAME_LIMIT = 256 * 1024
+"""Bytes of one Yamux frame, gathered before any of it is counted: the window every stream begins with."""
+
+HELD_CHECK = 8
+"""Reads between two looks at what a connection holds; two reads make one frame, mostly of 64 KiB."""
 
 CLOSE_BUDGET = 2.0
 """Seconds spent on closing a stream politely."""
@@ -179,27 +183,37 @@ class WholeWrites(SecureSession):
     it. A write therefore runs shielded; if it blocks longer than ``WRITE_BUDGET`` the connection itself
     is closed, which is honest to both sides.
 
-    libp2p's Yamux only logs when a sender ignores its receive window, and keeps what it sends. ``guard``
-    makes the session look at the windows while it reads, and close the connection of such a sender.
+    libp2p's Yamux only logs when a sender ignores its receive window, opens as many streams as the peer
+    asks for, and gathers frames of up to 16 MiB. ``guard`` makes the session look, while it reads, at what
+    its peer makes us hold, and close the connection of one that goes too far (held.py).
     """
 
     _muxed: Any = None
+    _held: Held | None = None
     _reads = 0
 
-    def guard(self, muxed: Any) -> None:
-        """Watch the windows of the Yamux connection that runs over this session."""
-        self._muxed = muxed
+    def guard(self, muxed: Any, held: Held) -> None:
+        """Watch the Yamux connection that runs over this session, counted with the others in ``held``."""
+        self._muxed, self._held = muxed, held
 
     async def read(self, n: int | None = None) -> bytes:
         self._reads += 1
-        if self._reads % OVERRUN_CHECK == 0 and self._overrun():
-            await self.close()
-            raise ConnectionClosedError("the peer ignored the receive window", transport="tcp")
+        if n is not None and n > FRAME_LIMIT:
+            await self._give_up(f"a frame of {n} bytes")
+        if self._held is not None and self._reads % HELD_CHECK == 0:
+            if self._overrun():
+                await self._give_up("the peer ignored the receive window")
+            for other, reason in self._held.note(self, self._muxed):
+                if other is self:
+                    await self._give_up(reason)
+                await other.close()
         return await super().read(n)
 
+    async def _give_up(self, reason: str) -> NoReturn:
+        await self.close()
+        raise ConnectionClosedError(reason, transport="tcp")
+
     def _overrun(self) -> bool:
-        if self._muxed is None:
-            return False
         # libp2p sets an overrun window back to zero, so only what is buffered tells.
         streams = self._muxed.streams
         return any(

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
+from trio.testing import MockClock
 
-from p2pvoice.node.exchange import STREAMS_PER_PEER, ExchangeClient, ExchangeServer, Slots
+from p2pvoice.node.exchange import ExchangeClient, ExchangeServer, PeerBusy
 from p2pvoice.node.host import P2PHost
+from p2pvoice.node.slots import STREAMS_PER_PEER, Slots
 from p2pvoice.protocol.canonical import encode
-from p2pvoice.protocol.errors import ManifestError, NetworkError
+from p2pvoice.protocol.errors import ManifestError
 from p2pvoice.protocol.messages import (
     CATALOG,
     EXCHANGE,
@@ -142,7 +145,7 @@ async def test_peer_gets_only_so_many_streams(network: Network, publish: Make, s
                     await opened.acquire()
                 async with await ExchangeClient.open(b, info(a)) as extra:
                     await extra.want(file, 0)
-                    with pytest.raises(NetworkError, match="too many streams"):
+                    with pytest.raises(PeerBusy, match="too many streams"):
                         await extra.chunk(0, MIB)
             nursery.cancel_scope.cancel()
         # Another peer, and the same one after it let go, are served.
@@ -154,14 +157,42 @@ async def test_peer_gets_only_so_many_streams(network: Network, publish: Make, s
                     assert await client.chunk(0, MIB) is None
 
 
-def test_slots_are_counted_and_given_back() -> None:
+async def test_slots_are_counted_and_given_back() -> None:
     slots = Slots(per_peer=1, total=2)
     with slots.hold("a") as first, slots.hold("a") as second, slots.hold("b") as third:
-        assert (first, second, third) == (True, False, True)
+        assert (first.free, second.free, third.free) == (True, False, True)
         with slots.hold("c") as fourth:
-            assert not fourth
+            assert not fourth.free
     with slots.hold("a") as again:
-        assert again
+        assert again.free
+    assert len(slots) == 0
+
+
+async def test_idle_stream_gives_way_when_all_places_are_taken(autojump_clock: MockClock) -> None:
+    slots = Slots(per_peer=2, total=2, idle=5.0)
+    ended: list[str] = []
+
+    async def hold(peer: str, worked_after: float) -> None:
+        with slots.hold(peer) as slot:
+            assert slot.free
+            await trio.sleep(worked_after)
+            slot.worked()
+            await trio.sleep_forever()
+        assert slot.yielded
+        ended.append(peer)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold, "lazy", 0.0)
+        nursery.start_soon(hold, "busy", 4.0)
+        await trio.sleep(4.9)
+        with slots.hold("late") as early:
+            assert not early.free
+        await trio.sleep(0.2)
+        with slots.hold("late") as late:
+            assert late.free
+            await trio.testing.wait_all_tasks_blocked()
+            assert ended == ["lazy"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_silent_client_loses_its_stream(network: Network, publish: Make, shelf: Make) -> None:

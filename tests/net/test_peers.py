@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from p2pvoice.node.identity import AUTHOR_FILE, PEER_FILE, load_or_create
-from p2pvoice.node.peers import ADDRESS_LIMIT, PEER_LIMIT, SHUN_SECONDS, Fault, PeerBook
+from p2pvoice.node.peers import (
+    ADDRESS_LENGTH,
+    ADDRESS_LIMIT,
+    BOOK_LIMIT,
+    PEER_LIMIT,
+    SHUN_SECONDS,
+    Fault,
+    PeerBook,
+)
 from p2pvoice.protocol.errors import CorruptError, PolicyError
 
 
@@ -128,3 +136,29 @@ def test_damaged_key_is_never_replaced(tmp_path: Path, size: int) -> None:
     with pytest.raises(CorruptError):
         load_or_create(tmp_path / "keys")
     assert path.read_bytes() == b"x" * size
+
+
+def test_book_that_would_be_too_long_keeps_the_liars(tmp_path: Path) -> None:
+    """Each stranger brings the longest addresses and texts that are kept; liars came before them."""
+    clock = Clock()
+    book = PeerBook(clock)
+    for number in range(100):
+        book.drop(f"liar-{number}", Fault.WRONG_BYTES, "\U0001f600" * 200)
+    for number in range(PEER_LIMIT - 100):
+        clock.now += 1
+        addresses = [f"/dns4/{n}{'x' * (ADDRESS_LENGTH - 7)}" for n in range(ADDRESS_LIMIT)]
+        book.seen(f"stranger-{number}", addresses)
+        book.drop(f"stranger-{number}", Fault.LEFT, "\U0001f600" * 200)
+    path = tmp_path / "peers.json"
+    book.save(path)
+    assert BOOK_LIMIT - 10_000 < path.stat().st_size <= BOOK_LIMIT
+    again = PeerBook(clock)
+    again.load(path)
+    assert len(again) < PEER_LIMIT
+    assert all(again.is_shunned(f"liar-{number}") for number in range(100))
+
+
+def test_address_is_remembered_up_to_its_limit() -> None:
+    book = PeerBook()
+    book.seen("p", ["a" * ADDRESS_LENGTH, "b" * (ADDRESS_LENGTH + 1)])
+    assert book.entry("p").addresses == ["a" * ADDRESS_LENGTH]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import catalog as catalog_module
+from p2pvoice.node import eviction
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.schema import open_database
@@ -260,14 +260,87 @@ def test_voice_means_its_newest_release_or_the_installed_one(catalog: Catalog) -
 def test_strangers_releases_are_bounded_and_installed_ones_stay(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_module, "RELEASES_LIMIT", 3)
+    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 3)
     kept = add(catalog, make_release(slug="kept"))
     catalog.install(kept, seed=True)
     for number in range(3):
         add(catalog, make_release(slug=f"voice-{number}"))
+    assert catalog.counts() == (4, 1)
+    add(catalog, make_release(slug="voice-3"))
+    # A hundredth of the limit is made free again, here one more.
     assert catalog.counts() == (3, 1)
     assert catalog.release(kept.id) is not None
     assert catalog.search([], "kept", 5) != []
+
+
+def test_author_has_a_quota(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eviction, "AUTHOR_RELEASES", 3)
+    other = add(catalog, make_release(KEYS[1]))
+    many = [add(catalog, make_release(slug=f"voice-{number}")) for number in range(3)]
+    assert all(catalog.release(release.id) for release in many)
+    many.append(add(catalog, make_release(slug="voice-3")))
+    assert [catalog.release(release.id) is not None for release in many] == [False, True, True, True]
+    size = len(many[1].envelope.to_bytes())
+    monkeypatch.setattr(eviction, "AUTHOR_BYTES", 3 * size)
+    add(catalog, many[3])
+    many.append(add(catalog, make_release(slug="voice-4")))
+    assert catalog.release(many[1].id) is None
+    monkeypatch.setattr(eviction, "AUTHOR_BYTES", 3 * size - 1)
+    add(catalog, make_release(slug="voice-5"))
+    assert catalog.counts() == (1 + 2, 0)
+    assert catalog.release(other.id) is not None
+
+
+def test_bytes_are_bounded_together(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    releases = [make_release(key) for key in KEYS]
+    size = len(releases[0].envelope.to_bytes())
+    monkeypatch.setattr(eviction, "BYTES_LIMIT", 4 * size)
+    monkeypatch.setattr(eviction, "FILL_AGAIN", 0.0)
+    for number, release in enumerate(releases, start=1):
+        add(catalog, release)
+        assert catalog.counts() == (min(number, 4), 0)
+
+
+def test_flood_of_newcomers_leaves_what_was_known(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 40)
+    known = [add(catalog, make_release(slug=f"known-{number}")) for number in range(20)]
+    late = add(catalog, make_release(KEYS[1], slug="late"))
+    for number in range(200):
+        add(catalog, make_release(KEYS[2 + number % 3], slug=f"junk-{number}"))
+        if number == 4:
+            assert catalog.release(late.id) is not None
+    assert all(catalog.release(release.id) for release in known)
+    assert catalog.counts()[0] <= 40
+    # The last newcomer is there: a search's finding can be named right after it.
+    assert catalog.resolve("junk-199")
+
+
+def test_what_nobody_offers_any_more_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 10)
+    now = NOW
+    database = open_database(tmp_path / "catalog.sqlite")
+    catalog = Catalog(database, clock=lambda: now)
+    old = [add(catalog, make_release(slug=f"old-{number}")) for number in range(5)]
+    now += eviction.STALE_SECONDS + 1
+    add(catalog, old[0])
+    for number in range(6):
+        add(catalog, make_release(KEYS[1], slug=f"new-{number}"))
+    assert [catalog.release(release.id) is not None for release in old] == [True, False, False, True, True]
+    database.close()
+
+
+def test_heads_are_bounded_and_those_known_first_stay(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eviction, "HEADS_LIMIT", 20)
+    release = make_release()
+    for number in range(100):
+        catalog.add_head(make_head(release, 1, slug=f"voice-{number}"))
+    author = author_id(public(KEYS[0]))
+    held = [number for number in range(100) if catalog.head(author, f"voice-{number}") is not None]
+    assert len(held) <= 20
+    assert held[:15] == list(range(15))
+    assert held[-1] == 99
 
 
 def test_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
