@@ -30,13 +30,13 @@ class CountedApp:
     """An application that counts its answers by method, endpoint and status."""
 
     def __init__(self, app: ASGIApp, endpoints: Iterable[str], counts: Counter[tuple[str, str, str]]) -> None:
-        self._app = app
+        self.inner = app
         self._known = frozenset(endpoints)
         self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.inner(scope, receive, send)
             return
         # Names are a caller's own words: what is counted is the endpoint, of which there are few.
         endpoint = "/".join(str(scope["path"]).split("/")[:3])
@@ -49,7 +49,7 @@ class CountedApp:
                 self._counts[method, endpoint, str(message["status"])] += 1
             await send(message)
 
-        await self._app(scope, receive, counted)
+        await self.inner(scope, receive, counted)
 
 
 async def metrics(parts: Parts, request: Request) -> Response:

@@ -144,7 +144,7 @@ def touch_all(client: Client, parts: Parts, names: list[str]) -> Mapping[str, in
         counted[code] = counted.get(code, 0) + 1
 
     app: Any = build_app(parts)
-    for route in app.inner.routes:
+    for route in app.inner.inner.routes:
         if route.path in LEFT_OUT:
             continue
         held = [cell.cell_contents for cell in route.endpoint.__closure__]
