@@ -1,7 +1,8 @@
 """Builds the larger files of the golden checkpoint set from ``tiny_v2``, as its manifest describes them.
 
 The small files of the set are in the tree; those of a megabyte are made here, each by one small function,
-with ``torch.save`` itself. When P2PVOICE_GOLDEN names the full set, the real files are used instead.
+with ``torch.save`` itself. When P2PVOICE_GOLDEN names the full set, the real files are used instead. When
+P2PVOICE_BAD names a folder of the same form (manifest.json, bad/, good/), its files are tried in their place.
 """
 
 import io
@@ -28,16 +29,22 @@ def folder() -> Path:
     return full if full.is_dir() else HERE
 
 
+def foreign() -> Path | None:
+    """Another set that is to be tried, if one is named."""
+    named = os.environ.get("P2PVOICE_BAD")
+    return Path(named) if named else None
+
+
 def manifest() -> dict[str, dict[str, dict[str, Any]]]:
     """Every file of the set, good and bad, with what may become of it."""
-    content: dict[str, dict[str, dict[str, Any]]] = json.loads((HERE / "manifest.json").read_text())
-    return content
+    content = json.loads(((foreign() or HERE) / "manifest.json").read_text())
+    return {kind: content.get(kind, {}) for kind in ("good", "bad")}
 
 
 def place(kind: str, name: str, into: Path) -> Path:
     """A path to the file ``name``: the golden one if there is one, else one forged in ``into``."""
-    golden = folder() / kind / name
-    if golden.exists():
+    golden = (foreign() or folder()) / kind / name
+    if golden.exists() or foreign():
         return golden
     made = into / name
     made.write_bytes(MAKERS[name]())
