@@ -6,6 +6,7 @@ stay private is marked with words that occur nowhere else, and is looked for in 
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ KEPT = "Kranich im Nebel"
 """The name of a draft that is never published."""
 TRANSCRIPT = "The lighthouse forgot its umbrella."
 """What a clip says that somebody tries to train from."""
+
+PETNAME = "Grosstante Wilhelmine"
+"""What somebody calls an author whom they follow."""
 
 ENDS = ("cantonese", "male", "narration")
 TAGS = ("language/yue", "gender/male", "style/narration")
@@ -95,6 +99,7 @@ def day(encoder: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         b.client.preview(release)
         list(b.client.fetch(release, seed=False))
         said = b.client.speak({"voice": release, "text": SPOKEN, "lang": "en", "seed": 1})
+        b.client.follow(a.client.status()["author"], PETNAME)
         list(b.client.update(release))
         logs = [(home / "daemon.log").read_text() for home in homes]
         yield Day(Recorded(a, records[0], logs[0]), Recorded(b, records[1], logs[1]), release, said.data)
@@ -110,7 +115,7 @@ def test_what_is_private_never_leaves(day: Day) -> None:
         sent = one.sent
         # The record is one: what is public is in it.
         assert day.release.encode() in sent or release_key(day.release) in sent
-        for private in (SPOKEN, SEARCHED, CLIP_NAME, KEPT, TRANSCRIPT, str(one.daemon.home)):
+        for private in (SPOKEN, SEARCHED, CLIP_NAME, KEPT, TRANSCRIPT, PETNAME, str(one.daemon.home)):
             assert private.encode() not in sent, private
 
 
@@ -164,6 +169,14 @@ def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
     }
 
 
+def test_identify_names_the_library_and_not_the_program(day: Day) -> None:
+    """A peer learns which libp2p this is, and nothing of the machine."""
+    for one in (day.author, day.listener):
+        assert set(re.findall(rb"py-libp2p/[0-9.]+", one.sent)) == {b"py-libp2p/0.8.1"}
+        for private in (os.uname().release, os.uname().version):
+            assert private.encode() not in one.sent
+
+
 def test_a_node_talks_to_its_peers_and_to_nobody_else(day: Day) -> None:
     """No name is looked up and no socket goes anywhere else: no telemetry, no search for updates."""
     both = (day.author, day.listener)
@@ -189,5 +202,5 @@ def test_the_log_keeps_no_words(day: Day) -> None:
     """A log that is sent along with a report of a fault tells nothing of what was spoken or sought."""
     for one in (day.author, day.listener):
         assert "ready" in one.log
-        for private in (SPOKEN, SEARCHED, TRANSCRIPT, CLIP_NAME):
+        for private in (SPOKEN, SEARCHED, TRANSCRIPT, CLIP_NAME, PETNAME):
             assert private not in one.log, private
