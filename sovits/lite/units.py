@@ -64,6 +64,10 @@ LEVEL_OF: Final = np.array([-1 if level is None else level for _, level, _ in _T
 """Pitch level of each code in use, -1 where it has none."""
 ONSET_OF: Final = np.array([onset for _, _, onset in _TABLE], bool)
 """Whether each code in use begins its sound."""
+KIND_OF: Final = np.full(CODES, 2 * len(NAMES), np.int64)
+"""Of each row of the codebook what it says but for its pitch: the sound, and whether it begins; those out of
+use are of one kind more."""
+KIND_OF[:USED] = 2 * SOUND_OF + ONSET_OF
 
 
 def level_of(semitones: float) -> int:
