@@ -6,6 +6,7 @@ codes. The codes are a table, not learned. Follows specs/lite.md.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,9 @@ MIDDLE: Final = LEVELS // 2
 PITCH_RATE: Final = 100
 """F0 values a second, wherever this project stores a pitch curve."""
 PITCH_PER_STEP: Final = PITCH_RATE // RATE
+
+LEAST_PAUSE: Final = 3
+"""Steps of the shortest pause at a mark."""
 
 SHARPENED: Final = 0.6
 """Temperature that is folded into the last layer of a lite voice's GPT, because the published defaults draw
@@ -101,3 +105,14 @@ def encode(
         for step, index in enumerate(owner)
     ]
     return np.array(codes, np.int16)
+
+
+def without_blips(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Codes without silences inside that are shorter than any pause at a mark: there alignment erred."""
+    silent = np.isin(codes, (silence_code(True), silence_code(False)))
+    spoken = np.flatnonzero(~silent)
+    kept = np.ones(len(codes), bool)
+    for before, after in pairwise(spoken.tolist()):
+        if after - before - 1 < LEAST_PAUSE:
+            kept[before + 1 : after] = False
+    return codes[kept]

@@ -5,6 +5,7 @@ which asks voicefile. Follows specs/training.md.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from p2pvoice.protocol.errors import UsageError
 from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.lite.rehearsal import LANGUAGES
-from p2pvoice.sovits.lite.units import KIND_OF, SHARPENED
+from p2pvoice.sovits.lite.units import KIND_OF, SHARPENED, without_blips
 from p2pvoice.sovits.voicefile import Bundle, VoiceFile
 
 from .dataset import Example
@@ -122,6 +123,15 @@ class Lite(_Gpt):
         settings = LiteTraining(seed=seed)
         config = base.voice.sovits_config()
         return LiteObjective(base.sovits, config, part, examples, held_out, settings, only=only)
+
+    def gpt_objective(
+        self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
+    ) -> GptObjective:
+        # A decoder that learns pauses within words says them everywhere.
+        heard, aside = (
+            [replace(one, codes=without_blips(one.codes)) for one in some] for some in (examples, held_out)
+        )
+        return super().gpt_objective(base, heard, aside, only, seed)
 
     def gpt_training(self, seed: int, lang: str) -> GptTraining:
         """After prompts, by unsharpened logits, sounds without pitch, with a rehearsal: specs/lite.md."""
