@@ -104,6 +104,8 @@ def comparison(report: Row) -> list[tuple[str, Any]]:
             (title, change({**(tuned.get(name) or {}), "method": method}))
             for name, title in (("sentences", "these sentences"), ("ordinary", "ordinary ones"))
         ]
+        if tuned.get("gained") is False:
+            rows.append(("kept", "the base's weights: ordinary sentences lose what these gain, or more"))
     for name in ("teacher", "pupil"):
         one = distilled.get(name)
         if one:

@@ -6,6 +6,7 @@ codes. The codes are a table, not learned. Follows specs/lite.md.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,9 @@ MIDDLE: Final = LEVELS // 2
 PITCH_RATE: Final = 100
 """F0 values a second, wherever this project stores a pitch curve."""
 PITCH_PER_STEP: Final = PITCH_RATE // RATE
+
+LEAST_PAUSE: Final = 3
+"""Steps of the shortest pause at a mark."""
 
 SHARPENED: Final = 0.6
 """Temperature that is folded into the last layer of a lite voice's GPT, because the published defaults draw
@@ -64,6 +68,10 @@ LEVEL_OF: Final = np.array([-1 if level is None else level for _, level, _ in _T
 """Pitch level of each code in use, -1 where it has none."""
 ONSET_OF: Final = np.array([onset for _, _, onset in _TABLE], bool)
 """Whether each code in use begins its sound."""
+KIND_OF: Final = np.full(CODES, 2 * len(NAMES), np.int64)
+"""Of each row of the codebook what it says but for its pitch: the sound, and whether it begins; those out of
+use are of one kind more."""
+KIND_OF[:USED] = 2 * SOUND_OF + ONSET_OF
 
 
 def level_of(semitones: float) -> int:
@@ -97,3 +105,14 @@ def encode(
         for step, index in enumerate(owner)
     ]
     return np.array(codes, np.int16)
+
+
+def without_blips(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Codes without silences inside that are shorter than any pause at a mark: there alignment erred."""
+    silent = np.isin(codes, (silence_code(True), silence_code(False)))
+    spoken = np.flatnonzero(~silent)
+    kept = np.ones(len(codes), bool)
+    for before, after in pairwise(spoken.tolist()):
+        if after - before - 1 < LEAST_PAUSE:
+            kept[before + 1 : after] = False
+    return codes[kept]

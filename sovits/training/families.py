@@ -5,16 +5,20 @@ which asks voicefile. Follows specs/training.md.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from torch import Tensor
 
 from p2pvoice.protocol.errors import UsageError
 from p2pvoice.sovits.declared import LITE
-from p2pvoice.sovits.lite.units import SHARPENED
+from p2pvoice.sovits.lite.rehearsal import LANGUAGES
+from p2pvoice.sovits.lite.units import KIND_OF, SHARPENED, without_blips
 from p2pvoice.sovits.voicefile import Bundle, VoiceFile
 
 from .dataset import Example
+from .distil import sentences
+from .gpt_rehearsal import Rehearsal
 from .loop import Objective
 from .objective_gpt import GptObjective, GptTraining
 from .objective_lite import LiteObjective, LiteTraining
@@ -44,17 +48,17 @@ class Family(Protocol):
 
     def gpt_objective(
         self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
-    ) -> Objective:
+    ) -> GptObjective:
         """How text becomes codes."""
 
     def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
         """First steps in which only what a release does not store is learned."""
 
 
-LITE_GPT_RATE: Final = 3e-4
-"""A seventh of the published recipe's, whose ten steps made a trained-out decoder of three million weights
-speak worse; at this rate a tuning of 32 steps still does (specs/lite.md, "Fine-tuning"), why is not known.
-"""
+LITE_GPT_RATE: Final = 2e-4
+"""AdamW's, for a decoder of three million weights; with a rehearsal, or it unlearns (specs/lite.md)."""
+REHEARSED: Final = {True: 24, False: 8}
+"""Sentences that a lite voice's GPT rehearses in the language of its recordings (True), and in each other."""
 
 
 class _Gpt:
@@ -62,12 +66,12 @@ class _Gpt:
 
     def gpt_objective(
         self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
-    ) -> Objective:
+    ) -> GptObjective:
         config = base.voice.gpt_config()
-        how = self.gpt_training(seed)
+        how = self.gpt_training(seed, examples[0].lang)
         return GptObjective(base.gpt, config, None, examples, held_out, how, only=only)
 
-    def gpt_training(self, seed: int) -> GptTraining:
+    def gpt_training(self, seed: int, lang: str) -> GptTraining:
         """The published recipe."""
         return GptTraining(seed=seed)
 
@@ -97,6 +101,11 @@ class GptSovits(_Gpt):
         return 0 if part is not None else SovitsTraining.new_posterior_steps
 
 
+def rehearsed(lang: str) -> tuple[tuple[str, str], ...]:
+    """What a lite voice's GPT goes on saying: mostly in ``lang``, some in the family's other languages."""
+    return tuple((said, own) for own in LANGUAGES for said in sentences(own, REHEARSED[own == lang]))
+
+
 class Lite(_Gpt):
     """The project's own small family: its latent is a fixed analysis, so no training part is wanted."""
 
@@ -115,9 +124,30 @@ class Lite(_Gpt):
         config = base.voice.sovits_config()
         return LiteObjective(base.sovits, config, part, examples, held_out, settings, only=only)
 
-    def gpt_training(self, seed: int) -> GptTraining:
-        """Always after a prompt, by the logits before they were sharpened, and gently: see specs/lite.md."""
-        return GptTraining(seed=seed, prompted=True, temper=SHARPENED, rate=LITE_GPT_RATE)
+    def gpt_objective(
+        self, base: Bundle, examples: Sequence[Example], held_out: Sequence[Example], only: Only, seed: int
+    ) -> GptObjective:
+        # A decoder that learns pauses within words says them everywhere.
+        heard, aside = (
+            [replace(one, codes=without_blips(one.codes)) for one in some] for some in (examples, held_out)
+        )
+        return super().gpt_objective(base, heard, aside, only, seed)
+
+    def gpt_training(self, seed: int, lang: str) -> GptTraining:
+        """After prompts, by unsharpened logits, sounds without pitch, with a rehearsal: specs/lite.md."""
+        return GptTraining(
+            batch=8,
+            accumulated=1,
+            rate=LITE_GPT_RATE,
+            betas=(0.9, 0.98),
+            optimiser="adamw",
+            temper=SHARPENED,
+            prompted=True,
+            kinds=tuple(KIND_OF.tolist()),
+            rehearsal=Rehearsal(rehearsed(lang)),
+            version=LITE,
+            seed=seed,
+        )
 
     def lead_in(self, part: Mapping[str, Tensor] | None) -> int:
         return 0

@@ -154,9 +154,13 @@ def train(request: TrainRequest, work: Path, bases: Bases, tell: Tell, stop: Sto
         references = bundle.encode(bundle.choose(work, prepared.pieces), extractor.listener())
     _write(work / BUNDLE_NAME, base, weights, references)
     run.stage("judge")
+    told = tune.judge(run, base, weights, examples, extractor) if request.kind == "tune" else {}
+    if told and not told["gained"]:
+        weights["gpt"] = base.gpt
+        _write(work / BUNDLE_NAME, base, weights, references)
     report = _report(run, base, weights, prepared, examples, fits, part is not None)
     if request.kind == "tune":
-        report["tune"] = tune.judge(run, base, weights, examples, extractor)
+        report["tune"] = told
     elif request.kind == "distil":
         report["distil"] = distil.judge(run)
     else:

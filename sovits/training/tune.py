@@ -2,8 +2,9 @@
 
 Only the GPT learns; how codes become sound stays the base's, tensor by tensor. What is reported is an error
 on the sentences and on ordinary ones, before and after: by a recogniser where there is one, else by the
-network's own surprise. Not for another speaker (see run, kind ``train``). Follows specs/training-data.md,
-"Tune".
+network's own surprise. A tuning that takes more from the ordinary sentences than it gives to the others has
+gained nothing: then the voice keeps the base's GPT. Not for another speaker (see run, kind ``train``).
+Follows specs/training-data.md, "Tune".
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,29 @@ def judge(
     examples: Sequence[Example],
     extractor: Extractor,
 ) -> dict[str, Any]:
-    """The error on the sentences and on ordinary ones, before and after, and how it was told."""
+    """The error on the sentences and on ordinary ones, before and after, how it was told, and ``gained``."""
     ordinary = ORDINARY[run.request.lang]
     if run.request.asr is not None:
-        return _by_ear(run, [example.text for example in examples], ordinary)
+        told = _by_ear(run, [example.text for example in examples], ordinary)
+    else:
+        told = _by_surprise(run, base, weights, examples, ordinary, extractor)
+    return {**told, "gained": gained(told)}
+
+
+def gained(told: Mapping[str, Any]) -> bool:
+    """Whether the sentences gained, and more than the ordinary ones lost."""
+    gain = told["sentences"]["before"] - told["sentences"]["after"]
+    return bool(gain > max(0.0, told["ordinary"]["after"] - told["ordinary"]["before"]))
+
+
+def _by_surprise(
+    run: "Run",
+    base: Bundle,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    examples: Sequence[Example],
+    ordinary: Sequence[str],
+    extractor: Extractor,
+) -> dict[str, Any]:
     # The base's own speech is what it could say before: a network that forgets is surprised by it.
     own = evaluate.speak(
         run.request.base, run.bases, ordinary, run.request.lang, lambda i, n: run.stage("judge", i, n)
@@ -72,4 +92,4 @@ def _by_ear(run: "Run", sentences: Sequence[str], ordinary: Sequence[str]) -> di
 
 def _surprise(run: "Run", base: Bundle, gpt: Mapping[str, Tensor], examples: Sequence[Example]) -> float:
     told = Bundle(base.voice, base.sovits, dict(gpt), base.spectrograms)
-    return round(run.family.gpt_objective(told, examples, examples, "all", 0).held_out(), 4)
+    return round(run.family.gpt_objective(told, examples, examples, "all", 0).entropy(), 4)

@@ -172,6 +172,9 @@ def test_reports_of_tuning_and_distilling() -> None:
         ("these sentences", "0.400 -> 0.100  (CER)"),
         ("ordinary ones", "0.100 -> 0.120  (CER)"),
     ]
+    (_, _, (kept, why)) = report.comparison({"tune": {**tuned, "gained": False}})
+    assert kept == "kept"
+    assert "the base's weights" in why
     distilled = {
         "teacher": {"bytes": 90_000_000, "cpu_seconds_per_second": 1.5},
         "pupil": {"bytes": 20_000_000, "cpu_seconds_per_second": 0.2},

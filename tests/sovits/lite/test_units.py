@@ -85,3 +85,12 @@ def test_levels_count_semitones_from_the_median_and_bridge_gaps() -> None:
     assert [units.entry_of(int(code)) for code in codes] == [
         ("a", 5, True), ("a", 9, False), ("s", None, True),
     ]  # fmt: skip
+
+
+def test_silences_too_short_for_a_pause_are_taken_out_of_speech() -> None:
+    silence, start = units.silence_code(), units.silence_code(True)
+    a, b = units.code_of("m", 4, True), units.code_of("n", 6, True)
+    codes = np.array([start, silence, a, start, silence, b, start, silence, silence, a, start, silence])
+    wanted = [start, silence, a, b, start, silence, silence, a, start, silence]
+    assert units.without_blips(codes).tolist() == wanted
+    assert units.without_blips(np.array([start, silence])).tolist() == [start, silence]

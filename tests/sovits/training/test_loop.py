@@ -103,7 +103,8 @@ def killed_at(kind: str, folder: Path, save_seconds: float, step: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kind", "save_seconds", "kills"), [("sovits", 0.0, 2), ("sovits-without-part", 0.5, 1), ("gpt", 0.0, 1)]
+    ("kind", "save_seconds", "kills"),
+    [("sovits", 0.0, 2), ("sovits-without-part", 0.5, 1), ("gpt", 0.0, 1), ("gpt-rehearsed", 0.0, 1)],
 )
 def test_killed_and_resumed_the_curve_is_that_of_an_uninterrupted_run(
     kind: str, save_seconds: float, kills: int, tmp_path: Path

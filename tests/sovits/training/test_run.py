@@ -14,7 +14,7 @@ from p2pvoice.protocol.errors import ConflictError, NotFoundError, TrainingStopp
 from p2pvoice.sovits import voicefile
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.synthesize import SpeakText, Voice
-from p2pvoice.sovits.training import bundle, distil, evaluate, prepare, tune
+from p2pvoice.sovits.training import bundle, distil, evaluate, families, prepare, tune
 from p2pvoice.sovits.training.loop import Progress
 from p2pvoice.sovits.training.prepare import Piece
 from p2pvoice.sovits.training.run import Trained, TrainRequest, train
@@ -26,9 +26,10 @@ Told = list[tuple[str, int]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_sentences() -> Iterator[None]:
-    """Voices are judged by two sentences here: what is said of them is not tested, only that it is."""
+    """Voices rehearse few sentences here and are judged by two: what is told is not tested here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "SENTENCES", 2)
+        patch.setattr(families, "REHEARSED", {True: 3, False: 1})
         yield
 
 
@@ -163,6 +164,33 @@ def test_tuning_leaves_the_sound_and_tells_gain_and_forgetting(
     assert told["sentences"]["after"] < told["sentences"]["before"]
     assert told["ordinary"]["count"] == 3
     assert made.report["stages"].keys() == {"gpt"}
+    assert told["gained"]
+    assert any(not torch.equal(after.gpt[name], before.gpt[name]) for name in before.gpt)
+
+
+def test_a_tuning_that_gains_nothing_keeps_the_weights_of_the_base(
+    request_: TrainRequest, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = {"sentences": {"before": 0.3, "after": 0.2}, "ordinary": {"before": 0.1, "after": 0.25}}
+    monkeypatch.setattr(tune, "_by_surprise", lambda *_: judged)
+    made = run(replace(request_, kind="tune", steps=2), tmp_path / "work")
+    before, after = voicefile.load_bundle(starter), voicefile.load_bundle(made.bundle)
+    assert made.report["tune"] == {**judged, "gained": False}
+    assert all(torch.equal(after.gpt[name], before.gpt[name]) for name in before.gpt)
+    assert made.report["identical"]["share"] == 1.0
+    assert made.layers == []
+
+
+@pytest.mark.parametrize(
+    ("sentences", "ordinary", "gain"),
+    [((0.3, 0.2), (0.1, 0.1), True), ((0.3, 0.2), (0.1, 0.15), True), ((0.3, 0.2), (0.1, 0.21), False),
+     ((0.3, 0.3), (0.1, 0.0), False), ((0.3, 0.35), (0.1, 0.0), False)],
+)  # fmt: skip
+def test_a_gain_is_more_than_what_is_lost(
+    sentences: tuple[float, float], ordinary: tuple[float, float], gain: bool
+) -> None:
+    told = {"sentences": sentences, "ordinary": ordinary}
+    assert tune.gained({k: dict(zip(("before", "after"), v, strict=True)) for k, v in told.items()}) is gain
 
 
 def test_distilling_learns_from_the_voice_itself(

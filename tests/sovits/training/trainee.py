@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ def course(kind: str, folder: Path, save_seconds: float) -> None:
 
 def objective(kind: str):  # type: ignore[no-untyped-def]
     """The same one in every process."""
+    from p2pvoice.sovits.symbols import SYMBOLS
     from p2pvoice.sovits.training.objective_gpt import GptObjective, GptTraining
     from p2pvoice.sovits.training.objective_sovits import SovitsObjective, SovitsTraining
 
@@ -30,6 +32,13 @@ def objective(kind: str):  # type: ignore[no-untyped-def]
     if kind == "gpt":
         how = GptTraining(batch=2, accumulated=2, dropout=0.1)
         return GptObjective(tiny.gpt_tensors(), tiny.GPT.to_config(), None, learned, aside, how, "cpu")
+    if kind == "gpt-rehearsed":
+        from p2pvoice.sovits.training.gpt_rehearsal import Rehearsal
+
+        said = Rehearsal((("The cat is here.", "en"), ("The dog is there.", "en"), ("It is late.", "en")))
+        how = GptTraining(batch=2, accumulated=1, optimiser="adamw", prompted=True, rehearsal=said)
+        sizes = replace(tiny.GPT, phone_vocab=len(SYMBOLS["v2"]))
+        return GptObjective(tiny.gpt_tensors(sizes), sizes.to_config(), None, learned, aside, how, "cpu")
     how = SovitsTraining(batch=2, new_posterior_steps=6)
     tensors, part = tiny.sovits_tensors()
     given = None if kind == "sovits-without-part" else part
