@@ -2,9 +2,7 @@
 
 A few recordings pull at every weight, and what a decoder could say goes first. So the base reads ordinary
 sentences beforehand, and while the decoder learns it is held to what the base foretold of each of their
-codes, and to the size of the base's logits: softmax does not see that size, but the repetition penalty does,
-and a decoder whose logits drift speaks otherwise than it foretells. Not for how codes become sound (see
-lite.rehearsal). Follows specs/lite.md, "Fine-tuning".
+codes. Not for how codes become sound (see lite.rehearsal). Follows specs/lite.md, "Fine-tuning".
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,8 +34,6 @@ class Rehearsal:
     """Each text with its language."""
     weight: float = 1.0
     """Of a nat that the decoder's foretelling of a code is away from the base's."""
-    size_weight: float = 0.2
-    """Of the squared nats that the softmax's sum is away from the base's."""
 
 
 def said_by(
@@ -76,11 +72,12 @@ def parted(said: Sequence["Example"]) -> tuple[list["Example"], list["Example"]]
 
 
 def drift(now: Tensor, base: Tensor, rehearsal: Rehearsal) -> Tensor:
-    """How far a decoder has gone from its base, from the logits [places, V] of both: a number, 0 at first."""
+    """How far a decoder has gone from its base, from the logits [places, V] of both: a number, 0 at first.
+
+    The Kullback-Leibler divergence of a code in nats, weighted.
+    """
     mine, wanted = now.float().log_softmax(-1), base.float().log_softmax(-1)
-    away = (wanted.exp() * (wanted - mine)).sum(-1).mean()
-    grown = now.float().logsumexp(-1) - base.float().logsumexp(-1)
-    return rehearsal.weight * away + rehearsal.size_weight * grown.square().mean()
+    return rehearsal.weight * (wanted.exp() * (wanted - mine)).sum(-1).mean()
 
 
 def in_turn(said: Sequence["Example"], count: int) -> Iterator[list["Example"]]:
