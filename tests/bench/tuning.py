@@ -1,6 +1,6 @@
 """What twenty sentences teach the packaged voice: `p2pvoice tune` by the command line, then a closer look.
 
-    python tests/bench/tuning.py --asr DIR [--minutes N] [--seeds N] [--keep DIR]
+    python -m tests.bench.tuning --asr DIR [--minutes N] [--seeds N]
 
 The voice's own speaker (hibari-010) records twenty sentences with rare words; a daemon of its own tunes the
 voice with them. Then the packaged voice and the tuned one say these sentences and twenty ordinary ones, with
@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import soundfile
-from one_minute import command
 
 from p2pvoice.sovits import voicefile
 from p2pvoice.sovits.bases import Bases
@@ -29,6 +28,8 @@ from p2pvoice.sovits.synthesize import SpeakText, Voice
 from p2pvoice.sovits.text import phonemize
 from p2pvoice.sovits.training import evaluate, transcripts
 from p2pvoice.sovits.training.texts import ORDINARY
+
+from .one_minute import command
 
 SENTENCES = (
     "The veterinarian vaccinated a rhinoceros in Nairobi.",

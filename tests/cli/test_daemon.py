@@ -62,7 +62,6 @@ def test_what_a_person_reads(p2pvoice: Command) -> None:
         (["list"], "no voices yet"),
         (["peers"], "no peers yet"),
         (["find", "--tag", "yue", "--timeout", "0.5"], "no peer is connected"),
-        (["base", "list"], "no base models"),
     ]:
         ran = p2pvoice(*words)
         assert (ran.code, ran.out) == (0, ""), words

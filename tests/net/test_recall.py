@@ -78,7 +78,8 @@ async def test_a_record_stands_in_the_dht_under_its_signers_key(network: Network
             for whole in (False, True):
                 revocation = made(voice, key, whole=whole)
                 data = sign_revocation(revocation, key)
-                assert await announcer.done([announcer.revocation(key_of(revocation), data)], 20)
+                placed = announcer.record(key_of(revocation), "a revocation", lambda data=data: data)
+                assert await announcer.done([placed], 20)
                 c.kad.forget(key_of(revocation))  # what was put with c itself, as one of the nearest
                 assert await find_revocation(c, key_of(revocation)) == data
             assert await find_revocation(c, key_of(made(voice, STRANGER))) is None

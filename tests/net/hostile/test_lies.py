@@ -17,8 +17,8 @@ from libp2p.kad_dht.pb.kademlia_pb2 import Message as DhtMessage
 from libp2p.kad_dht.pb.kademlia_pb2 import Record
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
+from libp2p.utils.varint import encode_uvarint as varint
 from multiaddr import Multiaddr
-from varint import encode as varint
 
 from p2pvoice.node import ask, dht_store, eviction, kad
 from p2pvoice.node.ask import get_head, get_release, query
