@@ -33,13 +33,13 @@ from .one_minute import command
 
 SENTENCES = (
     "The veterinarian vaccinated a rhinoceros in Nairobi.",
-    "Archaic hieroglyphics covered the obelisk.",
+    "Archaeologists unearthed a sarcophagus near the ziggurat.",
     "The saxophonist improvised a melancholy rhapsody.",
-    "Her dermatologist recommended a hypoallergenic ointment.",
+    "Her dermatologist prescribed an ointment.",
     "The meteorologist forecast a catastrophic hurricane.",
     "Our itinerary included Guadalajara and Montevideo.",
-    "The sommelier decanted a burgundy for the ambassador.",
-    "A porcupine burrowed under the wisteria.",
+    "The ambassador toasted the chancellor with burgundy.",
+    "The hippopotamus wallowed in the estuary.",
     "The pharmacist dispensed penicillin and ibuprofen.",
     "Geologists measured the subterranean aquifer.",
     "The calligrapher engraved an epitaph in alabaster.",
@@ -49,8 +49,8 @@ SENTENCES = (
     "The magistrate adjourned the arbitration hearing.",
     "Cinnamon and cardamom flavored the porridge.",
     "The aristocrat inherited a dilapidated chateau.",
-    "A centrifuge separates plasma from erythrocytes.",
-    "The gymnast somersaulted over the trampoline.",
+    "Plasma is separated by a centrifuge.",
+    "The gymnast fell from the trampoline.",
     "Pessimistic economists predicted hyperinflation.",
 )
 SPEAKER = 10
@@ -62,9 +62,8 @@ def record(folder: Path) -> Path:
     folder.mkdir()
     for number, said in enumerate(SENTENCES):
         phones = english_phones(said)
-        if phones is None:
-            print(f"left out: {said}")
-            continue
+        # A sentence that the dictionary and the front end read alike: the recording says what the text says.
+        assert phones is not None, said
         item = recite(speaker, phones, said, "en", random)
         name = f"{number:02d}.wav"
         soundfile.write(folder / name, item.audio, 24_000, subtype="PCM_16")

@@ -158,12 +158,15 @@ def test_uploads_end_with_the_daemon_and_are_named_by_the_daemon(daemons: Make, 
     upload = daemon.client.upload(source, progress=sent.append)
     assert sent[-1] == 3_000_000
     assert (daemon.home / "uploads" / upload).stat().st_size == 3_000_000
-    for forged in ("../keys/author.key", "/etc/passwd", "0" * 32):
+    outside = tmp_path / "outside"
+    outside.write_text("not an upload")
+    for forged in ("../keys/author.key", str(outside), "0" * 32):
         body = {"name": "x", "sovits": forged, "gpt": upload, "clip": upload, "text": "t", "lang": "en"}
         assert isinstance(
             refusal(lambda body=body: list(daemon.client.stream("POST", "/v1/drafts", body))), UsageError
         )
     assert (daemon.home / "keys" / "author.key").exists()
+    assert outside.read_text() == "not an upload"
     daemon.client.upload(source)
     daemon.end()
     daemon.start()

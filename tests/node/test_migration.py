@@ -21,17 +21,20 @@ from p2pvoice.node.database import Database
 from p2pvoice.node.schema import open_database
 from p2pvoice.protocol.errors import StorageError
 
+GOLDEN = Path(__file__).parent.parent / "golden"
+"""Of this project's own making, so it is always the one in the tree."""
+
 
 @pytest.fixture
-def old(golden: Path, tmp_path: Path) -> Path:
+def old(tmp_path: Path) -> Path:
     """A copy of the database that version 1 wrote."""
-    return Path(shutil.copy(golden / "catalog_v1.sqlite", tmp_path / "catalog.sqlite"))
+    return Path(shutil.copy(GOLDEN / "catalog_v1.sqlite", tmp_path / "catalog.sqlite"))
 
 
 @pytest.fixture
-def expected(golden: Path) -> Any:
+def expected() -> Any:
     """What version 1 put into it."""
-    return json.loads((golden / "catalog_v1.json").read_text())
+    return json.loads((GOLDEN / "catalog_v1.json").read_text())
 
 
 def version(path: Path) -> int:
@@ -161,8 +164,8 @@ def test_a_full_disk_in_the_middle_is_said_and_undone(old: Path, expected: Any) 
     check(old, expected)
 
 
-def test_the_golden_file_is_what_old_code_wrote(golden: Path) -> None:
+def test_the_golden_file_is_what_old_code_wrote() -> None:
     """Read without SQLite, which would write beside it: offset 60 of the header holds the version."""
-    header = (golden / "catalog_v1.sqlite").read_bytes()[:100]
+    header = (GOLDEN / "catalog_v1.sqlite").read_bytes()[:100]
     assert header.startswith(b"SQLite format 3\0")
     assert int.from_bytes(header[60:64], "big") == 1

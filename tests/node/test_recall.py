@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node import catalog as catalog_module
+from p2pvoice.node import eviction
 from p2pvoice.node import recall as recall_module
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
@@ -230,7 +231,7 @@ def test_a_crash_in_the_middle_leaves_all_or_nothing(catalog: Catalog, stones: T
 def test_eviction_of_the_release_does_not_lift_its_tombstone(
     catalog: Catalog, stones: Tombstones, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_module, "RELEASES_LIMIT", 1)
+    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 1)
     release = make_release(AUTHOR)
     catalog.add_release(data_of(release))
     stones.add(make_revocation(release, AUTHOR), Kind.SEEN, [seen(release)])
