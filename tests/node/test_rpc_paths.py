@@ -28,8 +28,8 @@ from p2pvoice.protocol.errors import P2PVoiceError
 
 from .faces import daemon_here
 
-#: What stands for a file of the caller's choice; OUTSIDE and LINK are made by the test. None of the system's is
-#: named: where the check fails, an upload of that name is removed.
+#: What stands for a file of the caller's choice; OUTSIDE and LINK are made by the test. None is the system's:
+#: where the check fails, an upload of that name is removed.
 NAMES = (
     "../../OUTSIDE",
     "/OUTSIDE",
