@@ -55,7 +55,8 @@ def tried(disk: Path, call: Callable[[], object]) -> int:
         with filled(disk, left):
             error = _failure(call)
         if error is not None:
-            assert error.code == "disk_full", error
+            log = (disk / "home" / "daemon.log").read_text()
+            assert error.code == "disk_full", f"{error}\n{log[-5000:]}"
             assert error.hint
             refused += 1
     return refused
