@@ -19,10 +19,10 @@ import trio
 
 from p2pvoice.node import consents, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
+from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
-from p2pvoice.node.store import plan_file
 from p2pvoice.node.written import take
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
@@ -272,7 +272,7 @@ def _store_release(
         digest, chunks = plan_file(path, chunk_sizes(path, name))
         files.append(FileEntry(name, path.stat().st_size, digest, chunks))
         hold(digest)
-        if not (parts.store.has(digest) and parts.store.ensure_indexed(digest, chunks)):
+        if not (parts.store.has(digest) and parts.store.inspection.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.slug)
     facts, notes = outgoing.facts, draft.notes

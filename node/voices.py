@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import garbage
 from p2pvoice.node.admit import admit, voice_folder
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.moves import look_up, look_up_followed
@@ -432,7 +433,7 @@ async def _remove_revoked(parts: Parts, ref: str) -> dict[str, Any]:
         wanted, freed = parts.catalog.wanted_files(), 0
         for release in parts.catalog.tombstones.releases(stone):
             digests = [file.digest for file in release.manifest.files]
-            freed += parts.store.remove(digest for digest in digests if digest not in wanted)
+            freed += garbage.remove(parts.store, [digest for digest in digests if digest not in wanted])
             identifier = identifier or release.id
         return {"release": identifier, "slug": stone.revocation.slug, "freed": freed}
 
@@ -456,7 +457,7 @@ async def _collect(parts: Parts, identifier: str) -> int:
         wanted = needed_files(parts.store, parts.catalog)
         release = parts.catalog.release(identifier)
         files = [file.digest for file in release.manifest.files] if release is not None else []
-        return parts.store.remove(digest for digest in files if digest not in wanted)
+        return garbage.remove(parts.store, [digest for digest in files if digest not in wanted])
 
     freed: int = await disk(parts, work)
     return freed
@@ -467,7 +468,7 @@ def _small_first(file: FileEntry) -> tuple[bool, int]:
 
 
 def _is_here(parts: Parts, file: FileEntry) -> bool:
-    return parts.store.has(file.digest) and parts.store.ensure_indexed(file.digest, file.chunks)
+    return parts.store.has(file.digest) and parts.store.inspection.ensure_indexed(file.digest, file.chunks)
 
 
 def _is(check: Callable[[str], object], text: str) -> bool:
