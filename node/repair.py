@@ -13,8 +13,9 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node.fetching import fetch_missing
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.voices import Tell, fetch_missing, resolve
+from p2pvoice.node.voices import Tell, resolve
 from p2pvoice.protocol.errors import DiskFullError, IntegrityError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.manifest import FileEntry, Release
 
