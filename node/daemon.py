@@ -6,7 +6,7 @@
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
-ask, to exchange.py and offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how it
+ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
 """
 

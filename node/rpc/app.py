@@ -108,7 +108,7 @@ def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:
 
 async def status(parts: Parts, request: Request) -> Response:
     """What the node is and does."""
-    disk = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    disk = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
     known, installed = await trio.to_thread.run_sync(parts.catalog.counts, limiter=parts.disk)
     voices_here = await trio.to_thread.run_sync(parts.catalog.installed, limiter=parts.disk)
     key = await trio.to_thread.run_sync(key_facts, parts, limiter=parts.disk)

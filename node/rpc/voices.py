@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import speech
-from p2pvoice.node import voices as verbs
+from p2pvoice.node import fetching, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.errors import error_response, to_error
@@ -41,7 +40,7 @@ async def find(parts: Parts, request: Request) -> EventStream:
     words = query.get("text", "")[:1_000]
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return {"count": await verbs.find(parts, tags, words, limit, seconds, report)}
+        return {"count": await voices.find(parts, tags, words, limit, seconds, report)}
 
     return EventStream(work)
 
@@ -55,7 +54,7 @@ async def installed(parts: Parts, request: Request) -> Response:
             release = parts.catalog.release(held.release)
             if release is not None:
                 source = "own" if held.author == parts.author else "local"
-                row = verbs.summary(parts, release, source=source)
+                row = voices.summary(parts, release, source=source)
                 rows.append(row | {"seed": held.seed, "installed_at": held.at})
         return rows
 
@@ -66,9 +65,9 @@ async def read_voice(parts: Parts, request: Request) -> Response:
     """Show a voice, or give its preview."""
     ref, action = voice_path(request)
     if action == "":
-        return JSONResponse(await verbs.show(parts, ref))
+        return JSONResponse(await voices.show(parts, ref))
     if action == "preview":
-        release, data = await verbs.preview(parts, ref)
+        release, data = await fetching.preview(parts, ref)
         label = read_label(data)
         headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
         return Response(data, media_type="audio/wav", headers=headers)
@@ -83,13 +82,13 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
         seed = flag(body, "seed", default=True)
 
         async def fetch(report: Report) -> Mapping[str, Any]:
-            return await verbs.fetch(parts, ref, seed=seed, tell=report)
+            return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:
-            return await verbs.update(parts, ref, report)
+            return await updating.update(parts, ref, report)
 
         return EventStream(update)
     if action == "revoke":
@@ -97,7 +96,7 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
         reason = text(body, "reason", default="", limit=REASON_LENGTH).strip()
 
         async def revoke(report: Report) -> Mapping[str, Any]:
-            return await verbs.revoke(parts, ref, whole=whole, reason=reason, tell=report)
+            return await removing.revoke(parts, ref, whole=whole, reason=reason, tell=report)
 
         return EventStream(revoke)
     raise NotFoundError(f"a voice has no {action!r}")
@@ -113,7 +112,7 @@ async def update_all(parts: Parts, request: Request) -> EventStream:
     """Update every installed voice."""
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return await verbs.update_all(parts, report)
+        return await updating.update_all(parts, report)
 
     return EventStream(work)
 
@@ -123,7 +122,7 @@ async def remove_voice(parts: Parts, request: Request) -> Response:
     ref, action = voice_path(request)
     if action:
         raise NotFoundError(f"a voice has no {action!r}")
-    return JSONResponse(await verbs.remove(parts, ref))
+    return JSONResponse(await removing.remove(parts, ref))
 
 
 async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
@@ -133,7 +132,7 @@ async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
     words = text(body, "text", limit=TEXT_LIMIT)
     if not words.strip():
         raise UsageError("there is nothing to speak")
-    release = await verbs.resolve_installed(parts, ref)
+    release = await voices.resolve_installed(parts, ref)
     default = release.manifest.languages[0] if release.manifest.languages else "auto"
     arguments = {
         "text": words,
