@@ -78,6 +78,11 @@ class P2PHost:
         """Peers with an open connection."""
         return [str(p) for p in self.host.get_connected_peers()]
 
+    def neighbours(self) -> list[PeerInfo]:
+        """Connected peers that may be asked, best score first."""
+        names = self.peers.best_first(self.connected())
+        return [PeerInfo(ID.from_string(name), []) for name in names]
+
     def coming(self) -> trio.Event:
         """The event that is set when the next peer connects."""
         return self._arrival

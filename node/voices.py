@@ -141,7 +141,7 @@ async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> 
         try:
             return await parts.network.find_release(head.release)
         except (NotFoundError, NetworkError):
-            await parts.recall.seek(head.release, author, slug)
+            await parts.hearsay.seek(head.release, author, slug)
             raise
     revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
     if revoked is not None:
@@ -247,7 +247,7 @@ async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
         raise NotFoundError(f"{release.manifest.name} has no preview")
     with parts.store.holding([file.digest]):
         if not await disk(parts, lambda: parts.store.has(file.digest)):
-            await parts.recall.inquire(release)
+            await parts.hearsay.inquire(release)
             landing = Landing(parts.store, parts.disk, _silent)
             try:
                 await parts.network.fetch(release.id, [file], landing)
@@ -274,7 +274,7 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
         await tell({"event": "progress", "step": "asking whether it was revoked"})
-        await parts.recall.inquire(release)
+        await parts.hearsay.inquire(release)
         with parts.recall.fetching(release):
             return await _fetch_and_admit(parts, release, seed=seed, tell=tell)
 
@@ -338,7 +338,7 @@ async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
     if held is None:
         raise NotFoundError(f"{manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     await tell({"event": "progress", "step": "looking for a newer release"})
-    await parts.recall.inquire(release)
+    await parts.hearsay.inquire(release)
     now = await look_up(parts, author, held.release, tell)
     try:
         head = await parts.network.newest_head(now, manifest.slug, held.release)
