@@ -16,8 +16,8 @@ from p2pvoice.node.ask import Recalled, get_revocations, seek_revocation
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.discovery import find_revocation
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.recall import Kind
 from p2pvoice.node.recalling import Recall
+from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.errors import P2PVoiceError, RevokedError
 from p2pvoice.protocol.ids import parse_author_id
 from p2pvoice.protocol.manifest import Release

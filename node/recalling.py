@@ -24,7 +24,7 @@ from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
-from p2pvoice.node.recall import Hit, Kind, Tombstone, binds_files
+from p2pvoice.node.tombstone import Hit, Kind, Tombstone, binds_files
 from p2pvoice.protocol.errors import ManifestError, P2PVoiceError, PolicyError, RevokedError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release

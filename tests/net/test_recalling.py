@@ -19,10 +19,10 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import generate
 from p2pvoice.node.network import Network
 from p2pvoice.node.offer import Landing, Offer
-from p2pvoice.node.recall import Kind
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.errors import NoPeersError, NotFoundError, PolicyError, RevokedError
 from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.manifest import FileEntry, Release
