@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2pvoice.node.engine import Engine, resident_bytes
+from p2pvoice.node.engine import Engine
 from p2pvoice.node.parts import VERSION, Parts
+from p2pvoice.node.process import resident_bytes
 from p2pvoice.node.store import Usage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
