@@ -75,6 +75,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.trainer.run)
         nursery.start_soon(expiry.run, parts)
         nursery.start_soon(parts.recall.run)
+        nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         for release in expiry.offered_releases(parts, time.time())[0]:
@@ -125,7 +126,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             offer = Offer(store, catalog, successors, disk)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
-            offer.hearer = network.recall.hear
+            offer.hearer = network.hearsay.hear
             server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(

@@ -38,7 +38,7 @@ async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
         raise NotFoundError(f"{release.manifest.name} has no preview")
     with parts.store.holding([file.digest]):
         if not await disk(parts, lambda: parts.store.has(file.digest)):
-            await parts.recall.inquire(release)
+            await parts.hearsay.inquire(release)
             landing = Landing(parts.store, parts.disk, _silent)
             try:
                 await parts.network.fetch(release.id, [file], landing)
@@ -65,7 +65,7 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
         await tell({"event": "progress", "step": "asking whether it was revoked"})
-        await parts.recall.inquire(release)
+        await parts.hearsay.inquire(release)
         with parts.recall.fetching(release):
             return await _fetch_and_admit(parts, release, seed=seed, tell=tell)
 

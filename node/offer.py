@@ -14,9 +14,9 @@ import trio
 
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
-from p2pvoice.node.recall import Kind
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError
 from p2pvoice.protocol.ids import author_id

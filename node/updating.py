@@ -25,7 +25,7 @@ async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
     if held is None:
         raise NotFoundError(f"{manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}")
     await tell({"event": "progress", "step": "looking for a newer release"})
-    await parts.recall.inquire(release)
+    await parts.hearsay.inquire(release)
     now = await look_up(parts, author, held.release, tell)
     try:
         head = await parts.network.newest_head(now, manifest.slug, held.release)

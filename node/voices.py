@@ -122,7 +122,7 @@ async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> 
         try:
             return await parts.network.find_release(head.release)
         except (NotFoundError, NetworkError):
-            await parts.recall.seek(head.release, author, slug)
+            await parts.hearsay.seek(head.release, author, slug)
             raise
     revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
     if revoked is not None:

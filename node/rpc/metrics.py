@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2pvoice.node.engine import Engine, resident_bytes
+from p2pvoice.node.engine import Engine
 from p2pvoice.node.layout import Usage
 from p2pvoice.node.parts import VERSION, Parts
+from p2pvoice.node.process import resident_bytes
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
