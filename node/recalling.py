@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
@@ -27,6 +28,7 @@ from p2pvoice.node.discovery import Announcer, find_revocation
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.recall import Hit, Kind, Tombstone, binds_files
+from p2pvoice.protocol.envelope import public_key_of
 from p2pvoice.protocol.errors import ManifestError, P2PVoiceError, PolicyError, RevokedError, UsageError
 from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Release
@@ -229,12 +231,22 @@ class Recall:
 
     # -- revoking ----------------------------------------------------------------------------------------
 
-    async def revoke(self, release: Release, *, whole: bool, reason: str, step: Step) -> dict[str, Any]:
+    async def revoke(
+        self,
+        release: Release,
+        *,
+        whole: bool,
+        reason: str,
+        step: Step,
+        key: Ed25519PrivateKey | None = None,
+    ) -> dict[str, Any]:
         """Sign a revocation of a release, or of its whole voice, and see to it that the network hears of it.
 
-        Raises PolicyError unless our author key is the release's author or the subject of its signed consent.
+        ``key`` is a former one that signs in the place of the author key. Raises PolicyError unless the key
+        that signs is the release's author or the subject of its signed consent.
         """
-        manifest, mine = release.manifest, self._identity.author_public
+        mine = self._identity.author_public if key is None else public_key_of(key)
+        manifest = release.manifest
         subject = subject_key(manifest) == mine
         if mine != manifest.author and not subject:
             raise PolicyError(
@@ -254,7 +266,7 @@ class Recall:
         except ManifestError as error:
             raise UsageError(error.message) from error
         await step({"step": "signing"})
-        data = sign_revocation(revocation, self._identity.author)
+        data = sign_revocation(revocation, self._identity.author if key is None else key)
         stone = await self.take(data, kind=Kind.OWN, proof=release)
         assert stone is not None
         await step({"step": "telling peers"})

@@ -16,6 +16,7 @@ import trio
 
 from p2pvoice.node.admit import admit, voice_folder
 from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.former import former_key
 from p2pvoice.node.moves import look_up, look_up_followed
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
@@ -163,9 +164,13 @@ async def _known(parts: Parts, ref: str, *, prefer_installed: bool) -> Release:
                 raise revoked[0].error() from None
             raise
         # A bare name that stood for a voice which was revoked does not become another author's voice.
-        other = revoked is not None and revoked[0].revocation.author != found.manifest.author
-        if revoked is not None and other and ref == found.manifest.slug:
-            raise revoked[0].error()
+        if revoked is not None and ref == found.manifest.slug:
+            said = revoked[0].revocation
+            author, now = author_id(said.author), author_id(found.manifest.author)
+            # Who gave a key up and called its releases back is the same author under the next key.
+            same = said.signer == said.author and parts.successors.current(author) == now
+            if author != now and not same:
+                raise revoked[0].error()
         return found
 
     release: Release = await disk(parts, look)
@@ -403,8 +408,13 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
 
 
-async def revoke(parts: Parts, ref: str, *, whole: bool, reason: str, tell: Tell) -> dict[str, Any]:
-    """Call a release back, or its whole voice, as its author or as the person whose voice it is."""
+async def revoke(
+    parts: Parts, ref: str, *, whole: bool, reason: str, passphrase: str, tell: Tell
+) -> dict[str, Any]:
+    """Call a release back, or its whole voice, as its author or as the person whose voice it is.
+
+    ``passphrase`` opens the former key that signs when the release is of one and it lies sealed.
+    """
 
     async def step(facts: Mapping[str, Any]) -> None:
         await tell({"event": "progress", **facts})
@@ -418,7 +428,8 @@ async def revoke(parts: Parts, ref: str, *, whole: bool, reason: str, tell: Tell
         if not kept:
             raise
         release = next((one for one in kept if one.id == found[1]), kept[0])
-    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step)
+    key = await disk(parts, lambda: former_key(parts, release, passphrase))
+    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step, key=key)
 
 
 async def _remove_revoked(parts: Parts, ref: str) -> dict[str, Any]:
