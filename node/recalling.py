@@ -238,14 +238,14 @@ class Recall:
         whole: bool,
         reason: str,
         step: Step,
-        key: Ed25519PrivateKey | None = None,
+        former: Ed25519PrivateKey | None = None,
     ) -> dict[str, Any]:
         """Sign a revocation of a release, or of its whole voice, and see to it that the network hears of it.
 
-        ``key`` is a former one that signs in the place of the author key. Raises PolicyError unless the key
-        that signs is the release's author or the subject of its signed consent.
+        ``former`` is an earlier key that signs in the place of the author key. Raises PolicyError unless what
+        signs is the key of the release's author or of the subject of its signed consent.
         """
-        mine = self._identity.author_public if key is None else public_key_of(key)
+        mine = self._identity.author_public if former is None else public_key_of(former)
         manifest = release.manifest
         subject = subject_key(manifest) == mine
         if mine != manifest.author and not subject:
@@ -266,7 +266,7 @@ class Recall:
         except ManifestError as error:
             raise UsageError(error.message) from error
         await step({"step": "signing"})
-        data = sign_revocation(revocation, self._identity.author if key is None else key)
+        data = sign_revocation(revocation, former or self._identity.author)
         stone = await self.take(data, kind=Kind.OWN, proof=release)
         assert stone is not None
         await step({"step": "telling peers"})

@@ -428,8 +428,8 @@ async def revoke(
         if not kept:
             raise
         release = next((one for one in kept if one.id == found[1]), kept[0])
-    key = await disk(parts, lambda: former_key(parts, release, passphrase))
-    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step, key=key)
+    former = await disk(parts, lambda: former_key(parts, release, passphrase))
+    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step, former=former)
 
 
 async def _remove_revoked(parts: Parts, ref: str) -> dict[str, Any]:

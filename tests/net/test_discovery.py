@@ -243,7 +243,7 @@ async def test_head_moves_forward_and_a_replayed_old_one_is_refused(
 
 
 async def test_head_of_a_long_slug_is_found(network: Network, publish: Make) -> None:
-    """libp2p answers for no key of more than 128 bytes: a slug of 56 characters just fits, the longest is 63."""
+    """libp2p answers for no key of more than 128 bytes: a slug of 56 characters just fits."""
     key = Ed25519PrivateKey.generate()
     voices = [publish(key=key, slug="s" * length, seed=length) for length in (56, 57, 63)]
     async with network(3) as (_, a, c), trio.open_nursery() as nursery:

@@ -1,7 +1,11 @@
 """Author keys between real daemons: locked and unlocked, exported, imported, rotated, and who follows."""
 
 import base64
+import contextlib
+import os
+import pty
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,7 +171,9 @@ def test_a_former_key_still_revokes(daemons: Make, encoder: Path, clip: Path) ->
     shutil.copy(a.home / "keys" / "peer.key", sealed)
     assert isinstance(refusal(lambda: list(a.client.revoke(second))), CorruptError)
     backup.rename(sealed)
-    *_, revoked = a.client.revoke(second, passphrase=WORDS)
+    said = typed([sys.executable, "-m", "p2pvoice.cli.main", "--home", str(a.home), "revoke", second, "--yes"])
+    assert "revoked storyteller; told 1 peer" in said
+    revoked = a.client.revocations()[0]
     assert (revoked["signer"], revoked["release"]) == (rotated["old"], second)
 
     # The voice as it is now stays as it was, under its name too, and goes on travelling.
@@ -175,6 +181,24 @@ def test_a_former_key_still_revokes(daemons: Make, encoder: Path, clip: Path) ->
     assert a.client.show("storyteller")["release"] == third
     *_, fetched = b.client.fetch(third)
     assert fetched["release"] == third
+
+
+def typed(command: list[str]) -> str:
+    """Run a command on a terminal where the passphrase is typed when it is asked for; what it shows."""
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(command[0], command)
+    shown, answered = b"", False
+    # Reading from a terminal whose program has ended is an error.
+    with os.fdopen(terminal, "r+b", buffering=0) as screen, contextlib.suppress(OSError):
+        while piece := screen.read(4096):
+            shown += piece
+            if not answered and b"Passphrase of your former key" in shown:
+                screen.write(WORDS.encode() + b"\n")
+                answered = True
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown
+    assert WORDS.encode() not in shown
+    return shown.decode()
 
 
 def heard_of(daemon: Daemon, release: str) -> None:
