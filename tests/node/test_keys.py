@@ -171,8 +171,8 @@ def test_a_former_key_still_revokes(daemons: Make, encoder: Path, clip: Path) ->
     shutil.copy(a.home / "keys" / "peer.key", sealed)
     assert isinstance(refusal(lambda: list(a.client.revoke(second))), CorruptError)
     backup.rename(sealed)
-    said = typed([sys.executable, "-m", "p2pvoice.cli.main", "--home", str(a.home), "revoke", second, "--yes"])
-    assert "revoked storyteller; told 1 peer" in said
+    command = [sys.executable, "-m", "p2pvoice.cli.main", "--home", str(a.home), "revoke", second, "--yes"]
+    assert "revoked storyteller; told 1 peer" in typed(command)
     revoked = a.client.revocations()[0]
     assert (revoked["signer"], revoked["release"]) == (rotated["old"], second)
 
