@@ -57,7 +57,7 @@ PAGES_LIMIT = 32
 class Recalled(Exception):
     """A peer answered with a revocation, and with the release that shows who has a say where one is needed.
 
-    Never leaves the network part: what becomes of it is recalling.py's.
+    Never leaves the network part: what becomes of it is hearsay.py's.
     """
 
     def __init__(self, data: bytes, revocation: Revocation, proof: Release | None) -> None:

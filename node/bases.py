@@ -16,8 +16,8 @@ from typing import Any
 import trio
 
 from p2pvoice.node.base_licences import LICENCE_FILE, LICENCE_TEXT_LIMIT, checked, shown
+from p2pvoice.node.importing import Step
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.publish import Step
 from p2pvoice.node.written import take
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import raw_cid, slugify

@@ -127,7 +127,7 @@ async def releases(parts: Parts) -> Finding:
 
 async def quota(parts: Parts) -> Finding:
     """What the store takes of what it may."""
-    used = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    used = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
     limit = parts.config.quota_bytes
     if not limit:
         return Finding("quota", "ok", f"the store takes {used.bytes / 1e6:.1f} MB; no quota is set")
@@ -148,7 +148,7 @@ async def store(parts: Parts) -> Finding:
             size = sum(chunk.size for chunk in chunks)
             if count == SAMPLE_FILES or (count and room + size > SAMPLE_BYTES):
                 continue
-            if not chunks or parts.store.check(digest, chunks, range(len(chunks))):
+            if not chunks or parts.store.inspection.check(digest, chunks, range(len(chunks))):
                 message = f"the file {digest.hex()[:16]}… is damaged"
                 return Finding("store", "fail", message, "p2pvoice verify")
             count, room = count + 1, room + size

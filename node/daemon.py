@@ -6,7 +6,7 @@
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
-ask, to exchange.py and offer.py; how a voice comes in, to voices.py; how it goes out, to publish.py; how it
+ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
 """
 
@@ -75,6 +75,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.trainer.run)
         nursery.start_soon(expiry.run, parts)
         nursery.start_soon(parts.recall.run)
+        nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         for release in expiry.offered_releases(parts, time.time())[0]:
@@ -125,7 +126,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             offer = Offer(store, catalog, successors, disk)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
-            offer.hearer = network.recall.hear
+            offer.hearer = network.hearsay.hear
             server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(

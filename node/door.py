@@ -3,8 +3,8 @@
 Stands in for libp2p's own inbound handler, which gives a place to every socket before it has said anything,
 and takes the place back only when the node ends: 256 connections, whoever made them and however short they
 were, and nobody reaches the node any more. Here a handshake has a time limit, only so many wait at once, and
-an established connection frees its place when it closes. Not for dialing (host.py). Follows specs/network.md,
-"Inbound".
+an established connection frees its place when it closes. Not for dialing (dialing.py). Follows
+specs/network.md, "Inbound".
 """
 
 import logging

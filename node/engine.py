@@ -3,26 +3,20 @@
 Workers are the only processes of a node that load torch: one speaks, one trains. A worker starts on first
 use, ends after some idle time, and when it dies only the request it was working on fails: the next one
 starts a new worker. A cancelled request is cancelled in the worker, and a worker that does not let go in
-time is killed. What it may see and write is settled before it runs. Not for what the requests mean: see
-worker.py. Follows specs/worker.md.
+time is killed. Not for how a process is started and spoken to (process.py), nor for what the requests mean
+(worker.py). Follows specs/worker.md.
 """
 
 import logging
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 
 from p2pvoice.node import jobs, written
 from p2pvoice.node.config import WorkerConfig
-from p2pvoice.node.sandbox.environment import worker_environment
+from p2pvoice.node.process import Launch, WorkerGone, WorkerProcess, resident_bytes
 from p2pvoice.node.sandbox.room import Room
 from p2pvoice.protocol.errors import BugError, DiskFullError, SynthesisError, WorkerDiedError, from_dict
 
@@ -37,20 +31,11 @@ EXIT_GRACE = 5.0
 #: Seconds for either when the daemon stops: whoever stopped it is waiting.
 HURRIED_GRACE = 0.2
 
-#: Bytes read from the worker at a time.
-READ_SIZE = 256 * 1024
-
 #: Requests that may wait for the worker; more are turned away.
 WAITING_LIMIT = 64
 
-PIPE_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
-
 OnProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
 OnPiece = Callable[[bytes], Awaitable[None]]
-
-
-class WorkerGone(Exception):
-    """The worker's end of the pipe closed, or it said something that makes no sense."""
 
 
 class Engine:
@@ -71,12 +56,9 @@ class Engine:
         room: Room | None = None,
         scratch: Path | None = None,
     ) -> None:
-        self._config = config
-        self._log_path = log_path
-        self._nice = nice
+        self._idle_seconds = config.idle_seconds
+        self._launch = Launch(config, log_path, nice, room or Room("off"), scratch)
         self._grace = grace
-        self._room = room or Room("off")
-        self._scratch = scratch
         self._writes: tuple[str, ...] = ()
         self._greeted = False
         self._hurried = False
@@ -84,11 +66,10 @@ class Engine:
         self._excess = ""
         #: What the newest worker said of its sandbox; None before the first one said anything.
         self.sandbox: dict[str, Any] | None = None
-        self._process: trio.Process | None = None
+        self._process: WorkerProcess | None = None
         self._turn = trio.Lock()
         self._waiting = 0
         self._next_id = 1
-        self._buffer = bytearray()
         self._last_used = trio.current_time()
         self._used = trio.Event()
         self.starts = 0
@@ -96,21 +77,21 @@ class Engine:
     @property
     def state(self) -> str:
         """``stopped``, ``idle`` or ``busy``."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or not self._process.running:
             return "stopped"
         return "busy" if self._turn.locked() else "idle"
 
     @property
     def scratch(self) -> Path:
         """The folder that the worker may write: what a request leaves there is moved away afterwards."""
-        if self._scratch is None:
+        if self._launch.scratch is None:
             raise BugError("this worker was given no folder to write in")
-        return self._scratch
+        return self._launch.scratch
 
     @property
     def pid(self) -> int | None:
         """The worker's process id, while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
+        return self._process.pid if self._process is not None and self._process.running else None
 
     def rss(self) -> int:
         """The worker's resident memory in bytes; 0 when it does not run."""
@@ -160,9 +141,9 @@ class Engine:
         self._next_id += 1
         answered = False
         try:
-            await self._send(process, request)
+            await process.send(request)
             while True:
-                answer = await self._receive(process)
+                answer = await process.receive()
                 if isinstance(answer, jobs.Hello) or answer.id != request.id:
                     raise WorkerGone
                 match answer:
@@ -181,12 +162,11 @@ class Engine:
         except WorkerGone:
             answered = True
             await self._kill(process)
-            code = process.returncode
-            log.error("the worker died", extra={"operation": operation, "returncode": code})
+            log.error("the worker died", extra={"operation": operation, "returncode": process.returncode})
             if self._excess:
                 raise DiskFullError(f"the worker was ended: {self._excess}") from None
             raise WorkerDiedError(
-                f"the worker process died while it worked on this ({_how(code)})"
+                f"the worker process died while it worked on this ({process.ending})"
             ) from None
         finally:
             # Cancelled, or a callback failed: the pipe still holds the rest of this request's answers.
@@ -199,16 +179,15 @@ class Engine:
             return
         await self._end()
         self._writes = writes
-        if self._scratch is not None:
-            await trio.to_thread.run_sync(empty, self._scratch)
+        await self._launch.empty_scratch()
 
-    async def _greet(self, process: trio.Process) -> None:
+    async def _greet(self, process: WorkerProcess) -> None:
         """Hear what the worker says of its sandbox; raises its error when it refuses to run without one."""
         try:
-            answer = await self._receive(process)
+            answer = await process.receive()
         except WorkerGone:
             await self._kill(process)
-            raise WorkerDiedError(f"the worker did not start ({_how(process.returncode)})") from None
+            raise WorkerDiedError(f"the worker did not start ({process.ending})") from None
         if isinstance(answer, jobs.Hello):
             self.sandbox, self._greeted = answer.sandbox, True
             log.log(
@@ -222,48 +201,20 @@ class Engine:
             raise from_dict(answer.error)
         raise WorkerDiedError("the worker did not say what it is")
 
-    async def _ready(self) -> trio.Process:
-        process = self._process
-        if process is not None and process.poll() is None:
-            return process
+    async def _ready(self) -> WorkerProcess:
+        if self._process is not None and self._process.running:
+            return self._process
         self.starts += 1
-        self._buffer.clear()
         self._greeted, self._excess = False, ""
-        environment = worker_environment(os.environ)
-        if self._scratch is not None:
-            environment |= dict.fromkeys(("HOME", "TMPDIR"), str(self._scratch))
-        if self._config.threads:
-            environment["OMP_NUM_THREADS"] = str(self._config.threads)
-        # -P: the folder a process starts in is no place to import from, and `/` is nothing to let it see.
-        command = [sys.executable, "-P", "-m", "p2pvoice.node.worker", "--voices", str(self._config.voices)]
-        command += ["--room", self._room_now().to_json()]
-        if self._nice:
-            command += ["--nice", str(self._nice)]
-        with self._log_path.open("ab") as errors:
-            # Its own session: Ctrl-C reaches the daemon alone, which then stops the worker in order.
-            self._process = await trio.lowlevel.open_process(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-                env=environment,
-                cwd="/",
-            )
-        log.info("the worker started", extra={"pid": self._process.pid})
+        self._process = await self._launch.start(self._writes)
         return self._process
 
-    def _room_now(self) -> Room:
-        """The room of a worker that is started now."""
-        scratch = (str(self._scratch),) if self._scratch is not None else ()
-        return msgspec.structs.replace(self._room, writes=(*self._room.writes, *scratch, *self._writes))
-
-    async def _let_go(self, process: trio.Process, request: jobs.Request) -> None:
+    async def _let_go(self, process: WorkerProcess, request: jobs.Request) -> None:
         """End a request that nobody waits for any more, kindly if the worker lets us."""
         with trio.CancelScope(deadline=trio.current_time() + self._patience, shield=True):
             try:
-                await self._send(process, jobs.Cancel(request.id))
-                while not isinstance(await self._receive(process), jobs.Result | jobs.Failure):
+                await process.send(jobs.Cancel(request.id))
+                while not isinstance(await process.receive(), jobs.Result | jobs.Failure):
                     pass
                 return
             except WorkerGone:
@@ -271,8 +222,8 @@ class Engine:
         with trio.CancelScope(shield=True):
             await self._kill(process)
 
-    async def _kill(self, process: trio.Process) -> None:
-        if process.poll() is None:
+    async def _kill(self, process: WorkerProcess) -> None:
+        if process.running:
             process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
@@ -292,9 +243,9 @@ class Engine:
         while True:
             await trio.sleep(written.LOOK_SECONDS)
             process = self._process
-            if process is None or process.poll() is not None or not self._turn.locked():
+            if process is None or not process.running or not self._turn.locked():
                 continue
-            folders = [Path(folder) for folder in self._room_now().writes]
+            folders = [Path(folder) for folder in self._launch.room_with(self._writes).writes]
             self._excess = await trio.to_thread.run_sync(written.too_much, folders)
             if self._excess:
                 log.error("the worker wrote too much", extra={"pid": process.pid, "reason": self._excess})
@@ -304,7 +255,7 @@ class Engine:
         try:
             while True:
                 await self._used.wait()
-                due = self._last_used + self._config.idle_seconds
+                due = self._last_used + self._idle_seconds
                 if trio.current_time() < due:
                     await trio.sleep_until(due)
                     continue
@@ -338,65 +289,7 @@ class Engine:
     async def _end(self) -> None:
         process = self._process
         self._process = None
-        if process is None or process.poll() is not None:
+        if process is None or not process.running:
             return
-        assert process.stdin is not None
-        await process.stdin.aclose()
-        with trio.move_on_after(HURRIED_GRACE if self._hurried else EXIT_GRACE):
-            await process.wait()
-        if process.poll() is None:
-            process.kill()
-            await process.wait()
+        await process.leave(HURRIED_GRACE if self._hurried else EXIT_GRACE)
         log.info("the worker ended", extra={"pid": process.pid})
-
-    async def _send(self, process: trio.Process, message: jobs.ToWorker) -> None:
-        assert process.stdin is not None
-        # Half a frame would put the two sides out of step, so a cancellation waits until it is whole.
-        with trio.CancelScope(shield=True):
-            try:
-                await process.stdin.send_all(jobs.frame(message))
-            except PIPE_ERRORS as error:
-                raise WorkerGone from error
-
-    async def _receive(self, process: trio.Process) -> jobs.FromWorker:
-        try:
-            await self._fill(process, jobs.LENGTH.size)
-            end = jobs.LENGTH.size + jobs.body_length(bytes(self._buffer[: jobs.LENGTH.size]))
-            await self._fill(process, end)
-            answer = jobs.read_answer(bytes(self._buffer[jobs.LENGTH.size : end]))
-        except (ValueError, msgspec.MsgspecError, *PIPE_ERRORS) as error:
-            raise WorkerGone from error
-        del self._buffer[:end]
-        return answer
-
-    async def _fill(self, process: trio.Process, count: int) -> None:
-        """Read until the buffer holds ``count`` bytes. What was read stays there when this is cancelled."""
-        assert process.stdout is not None
-        while len(self._buffer) < count:
-            piece = await process.stdout.receive_some(READ_SIZE)
-            if not piece:
-                raise WorkerGone
-            self._buffer += piece
-
-
-def _how(code: int | None) -> str:
-    if code is None:
-        return "it vanished"
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
-
-
-def empty(folder: Path) -> None:
-    """Make a folder anew; blocking."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process in bytes; 0 when it cannot be told."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0

@@ -2,7 +2,7 @@
 
 A client costs at most one chunk of memory a stream, streams are few per peer, and whoever reads too slowly
 or asks too much is cut off. Requests are answered in order, so a client may send several ahead: that is
-the window of fetch.py. Nothing is served that the library does not offer. Follows specs/exchange.md.
+the window of window.py. Nothing is served that the library does not offer. Follows specs/exchange.md.
 """
 
 import logging

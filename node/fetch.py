@@ -1,15 +1,15 @@
 """Fetching the files of a release from several peers at once, every chunk verified before it is kept.
 
-Each peer has a window of chunks asked for and not yet written. A chunk counts against the window until it
-is on disk, so memory is bounded, the stream is always drained, and a crash loses at most one window a peer.
-A peer that serves wrong bytes or hangs is dropped with the reason noted; its chunks go to the others.
-Not for deciding what to fetch, nor for admitting it. Follows specs/exchange.md.
+Each peer has a window of chunks asked for and not yet written (window.py). A peer that serves wrong bytes or
+hangs is dropped with the reason noted; its chunks go to the others. Not for deciding what to fetch, nor for
+admitting it. Follows specs/exchange.md.
 """
 
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 from libp2p.peer.id import ID
@@ -19,9 +19,8 @@ from p2pvoice.node.exchange import ExchangeClient, PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
 from p2pvoice.node.peers import Fault
+from p2pvoice.node.window import Job, SinkFailed, Window, Work, first_failure
 from p2pvoice.node.wire import STALL_TIMEOUT
-from p2pvoice.protocol.chunks import Chunk
-from p2pvoice.protocol.codec import decode_chunk
 from p2pvoice.protocol.errors import (
     IntegrityError,
     ManifestError,
@@ -35,17 +34,8 @@ from p2pvoice.protocol.errors import (
 )
 from p2pvoice.protocol.manifest import FileEntry
 
-WINDOW_CHUNKS = 8
-"""Chunks asked of one peer and not yet written."""
-
-WINDOW_BYTES = 4 * 1024 * 1024
-"""Raw bytes asked of one peer and not yet written: what a kill costs at most, per peer."""
-
 FETCH_PEERS = 6
 """Peers fetched from at the same time."""
-
-MISSES_LIMIT = 3
-"""Chunks in a row a peer may not have before it is left alone for this fetch."""
 
 SEARCH_PAUSES = (0.0, 1.0, 3.0)
 """Seconds before each search for new providers when none is left; an announcement may be on its way."""
@@ -80,50 +70,6 @@ class FetchReport:
     dropped: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One chunk to fetch."""
-
-    file: FileEntry
-    index: int
-
-    @property
-    def chunk(self) -> Chunk:
-        return self.file.chunks[self.index]
-
-
-@dataclass
-class _Work:
-    """What is left to do, shared by the peers' tasks of one fetch. Single-threaded."""
-
-    pending: deque[Job]
-    left: dict[bytes, int]
-    open_jobs: int
-    changed: trio.Event = field(default_factory=trio.Event)
-
-    def take(self, lacking: set[Job], room: int) -> Job | None:
-        """The first pending job the peer can have and that fits its window."""
-        for position, job in enumerate(self.pending):
-            if job not in lacking and job.chunk.size <= room:
-                del self.pending[position]
-                return job
-        return None
-
-    def stuck(self) -> bool:
-        """Whether every job left is waiting, that is, no peer is working on any."""
-        return len(self.pending) == self.open_jobs
-
-    def give_back(self, jobs: Sequence[Job]) -> None:
-        """Put jobs back to the front: somebody else does them."""
-        if jobs:
-            self.pending.extendleft(reversed(jobs))
-            self.wake()
-
-    def wake(self) -> None:
-        self.changed.set()
-        self.changed = trio.Event()
-
-
 class _Fetch:
     """One fetch under way."""
 
@@ -149,7 +95,7 @@ class _Fetch:
         self.busy: dict[str, PeerInfo] = {}
         self.started = trio.current_time()
         self._progress = progress
-        self.work = _Work(deque(), {}, 0)
+        self.work = Work(deque(), {}, 0)
 
     async def prepare(self) -> None:
         """Ask the sink what is missing; files that are whole already are finished at once."""
@@ -171,32 +117,32 @@ class _Fetch:
     async def from_peer(self, info: PeerInfo) -> None:
         """Fetch from one peer until nothing is left for it; every failure is noted, none escapes but ours."""
         name = str(info.peer_id)
-        worker = _Worker(self, name)
+        window = Window(self.work, partial(self.keep, name))
         self.active.add(name)
         fault: Fault | None = None
         detail = ""
         try:
             async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
-                await worker.run(client)
+                await window.run(client)
         except PeerBusy as error:
             self.busy[name] = info
             detail = str(error)
         except PolicyError as error:
             detail = error.message
         except PeerTimeoutError as error:
-            fault, detail = (Fault.HUNG if worker.connected else Fault.UNREACHABLE), error.message
+            fault, detail = (Fault.HUNG if window.connected else Fault.UNREACHABLE), error.message
         except IntegrityError as error:
             fault, detail = Fault.WRONG_BYTES, error.message
         except (ManifestError, ProtocolMismatchError) as error:
             # A peer without our protocol is no liar; one that breaks it in the middle is.
-            fault, detail = (Fault.BROKE_PROTOCOL if worker.connected else None), error.message
+            fault, detail = (Fault.BROKE_PROTOCOL if window.connected else None), error.message
         except NetworkError as error:
-            fault, detail = (Fault.LEFT if worker.connected else Fault.UNREACHABLE), error.message
+            fault, detail = (Fault.LEFT if window.connected else Fault.UNREACHABLE), error.message
         except NotFoundError as error:
             detail = error.message
         finally:
             self.active.discard(name)
-            self.work.give_back(worker.outstanding())
+            self.work.give_back(window.outstanding())
             self.work.wake()
         if detail:
             self.dropped[name] = f"{fault.value}: {detail}" if fault is not None else detail
@@ -206,14 +152,14 @@ class _Fetch:
             if fault is Fault.WRONG_BYTES or fault is Fault.HUNG:
                 await self.host.disconnect(name)
 
-    async def keep(self, job: Job, data: bytes, peer: str) -> None:
+    async def keep(self, peer: str, job: Job, data: bytes) -> None:
         """Write a verified chunk and account for it."""
         try:
             await self.sink.write(job.file, job.index, data)
             if self.work.left[job.file.digest] == 1:
                 await self.sink.finish(job.file)
         except (P2PVoiceError, OSError) as error:
-            raise _SinkFailed(error) from error
+            raise SinkFailed(error) from error
         size = len(data)
         self.have += size
         self.received += size
@@ -233,96 +179,6 @@ class _Fetch:
                     self.have, self.total, self.received, self.received / seconds, len(self.active), path
                 )
             )
-
-
-class _SinkFailed(Exception):
-    """Our own side failed, say a full disk: the fetch ends and no peer is to blame."""
-
-    def __init__(self, cause: P2PVoiceError | OSError) -> None:
-        self.cause = cause
-
-
-class _Worker:
-    """The window of one peer: a task that asks and reads, a task that verifies and writes."""
-
-    def __init__(self, fetch: _Fetch, peer: str) -> None:
-        self.fetch = fetch
-        self.peer = peer
-        self.connected = False
-        self.lacking: set[Job] = set()
-        self.misses = 0
-        self.failure: P2PVoiceError | PeerBusy | None = None
-        self._asked: deque[Job] = deque()  # asked of the peer, answer not here yet, in order
-        self._arrived: deque[Job] = deque()  # answer here, not on disk yet
-        self._room = trio.Event()
-
-    def outstanding(self) -> list[Job]:
-        """Jobs this peer took and did not finish."""
-        return [*self._arrived, *self._asked]
-
-    async def run(self, client: ExchangeClient) -> None:
-        """Work until nothing is left for this peer. Raises what the peer did wrong."""
-        self.connected = True
-        send, receive = trio.open_memory_channel[tuple[Job, str, bytes]](WINDOW_CHUNKS)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, receive)
-                # A broken stream closes the channel and lets the writer keep what had arrived; a wrong
-                # chunk, found by the writer, stops the reading at once.
-                async with send:
-                    try:
-                        await self._read(client, send)
-                    except (P2PVoiceError, PeerBusy) as error:
-                        self.failure = error
-        except* (P2PVoiceError, PeerBusy) as group:
-            raise _first(group) from None
-        except* _SinkFailed as failed:
-            raise _first_sink(failed) from None
-        if self.failure is not None:
-            raise self.failure
-
-    async def _read(
-        self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, str, bytes]]"
-    ) -> None:
-        work = self.fetch.work
-        while work.open_jobs:
-            while len(self._asked) + len(self._arrived) < WINDOW_CHUNKS:
-                used = sum(j.chunk.size for j in (*self._asked, *self._arrived))
-                job = work.take(self.lacking, WINDOW_BYTES - used)
-                if job is None:
-                    break
-                self._asked.append(job)
-                await client.want(job.file.digest, job.index)
-            if self._asked:
-                job = self._asked[0]
-                answer = await client.chunk(job.index, job.chunk.size)
-                self._asked.popleft()
-                if answer is None:
-                    self._miss(job)
-                    continue
-                self.misses = 0
-                self._arrived.append(job)
-                await send.send((job, *answer))
-                continue
-            if not self._arrived and (self.misses >= MISSES_LIMIT or work.stuck()):
-                raise NotFoundError("does not have these files")
-            # Nothing to ask now: wait until a chunk is written or another peer gives work back.
-            await _either(work.changed, self._room)
-
-    def _miss(self, job: Job) -> None:
-        self.lacking.add(job)
-        self.misses += 1
-        self.fetch.work.give_back([job])
-
-    async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, str, bytes]]") -> None:
-        async with receive:
-            async for job, codec, blob in receive:
-                chunk = job.chunk
-                data = await trio.to_thread.run_sync(decode_chunk, codec, blob, chunk.size, chunk.digest)
-                await self.fetch.keep(job, data, self.peer)
-                self._arrived.remove(job)
-                self._room.set()
-                self._room = trio.Event()
 
 
 async def fetch_files(
@@ -370,8 +226,8 @@ async def fetch_files(
             async with trio.open_nursery() as nursery:
                 for _ in range(min(FETCH_PEERS, len(queue))):
                     nursery.start_soon(_lane, fetch, queue)
-        except* _SinkFailed as failed:
-            raise _first_sink(failed).cause from None
+        except* SinkFailed as failed:
+            raise first_failure(failed).cause from None
     return FetchReport(
         fetch.total,
         fetch.received,
@@ -386,36 +242,6 @@ async def _lane(fetch: _Fetch, queue: deque[PeerInfo]) -> None:
     """One lane: the next provider takes the place of one that failed."""
     while queue and fetch.work.open_jobs:
         await fetch.from_peer(queue.popleft())
-
-
-async def _either(first: trio.Event, second: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(wait, first)
-        nursery.start_soon(wait, second)
-
-
-def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _first(group: BaseExceptionGroup[P2PVoiceError | PeerBusy]) -> P2PVoiceError | PeerBusy:
-    error = _leaf(group)
-    assert isinstance(error, P2PVoiceError | PeerBusy)
-    return error
-
-
-def _first_sink(group: BaseExceptionGroup[_SinkFailed]) -> _SinkFailed:
-    error = _leaf(group)
-    assert isinstance(error, _SinkFailed)
-    return error
 
 
 def _explain(fetch: _Fetch, tried: set[str]) -> str:

@@ -2,7 +2,7 @@
 
 Following is private: the list never leaves the node. A followed key that names a successor is followed there
 by itself, and the user is told once. Not for judging names (names.py) nor for finding successors
-(successors.py, voices.py). All methods block. Follows specs/trust.md.
+(successors.py, updating.py). All methods block. Follows specs/trust.md.
 """
 
 import sqlite3

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pvoice.node.blocks import offsets_of
 from p2pvoice.node.database import Database
-from p2pvoice.node.partial import offsets_of
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.errors import CorruptError
 

@@ -26,6 +26,7 @@ from p2pvoice.node.discovery import (
 )
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
+from p2pvoice.node.hearsay import Hearsay
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
@@ -74,7 +75,7 @@ class Network:
         self._disk = disk
         #: Release -> its keys. The announcer counts users of a tag, so each release is told to it once.
         self._announced: dict[str, list[bytes]] = {}
-        #: Revocations: taking them in, and learning of them.
+        #: Revocations: taking them in, and passing them on.
         self.recall = Recall(
             host,
             announcer,
@@ -84,6 +85,8 @@ class Network:
             disk,
             lambda release, with_head: self.withdraw(release, with_head=with_head),
         )
+        #: Revocations: learning of them.
+        self.hearsay = Hearsay(host, catalog, self.recall, disk)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
 
@@ -197,10 +200,10 @@ class Network:
             except RevokedError as error:
                 log.info("peer %s offers what was revoked: %s", found.peer, error.message)
                 return
-            if await self.recall.judge(found.release):
+            if await self.hearsay.judge(found.release):
                 await deliver(found.release)
 
-        return await find_releases(self._host, tags, take, timeout=seconds, hear=self.recall.hear)
+        return await find_releases(self._host, tags, take, timeout=seconds, hear=self.hearsay.hear)
 
     async def remember(self, release: Release, head: SignedHead | None) -> None:
         """Put a verified release and its head into the catalog. RevokedError for one that was revoked."""
@@ -228,16 +231,16 @@ class Network:
             raise stone.error()
         providers = await find_providers(self._host, identifier)
         if not providers:
-            await self.recall.seek(identifier)
+            await self.hearsay.seek(identifier)
             raise NotFoundError(
                 f"nobody in the network has the release {identifier}", hint="p2pvoice find --tag …"
             )
         try:
             release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
         except Recalled as recalled:
-            raise await self.recall.believe(recalled) from None
+            raise await self.hearsay.believe(recalled) from None
         except (NotFoundError, NetworkError):
-            await self.recall.seek(identifier)
+            await self.hearsay.seek(identifier)
             raise
         await self.remember(release, None)
         return release
@@ -292,13 +295,13 @@ class Network:
                 try:
                     await consider(await get_head(self._host, info, author, slug, best))
                 except Recalled as recalled:
-                    raise await self.recall.believe(recalled) from None
+                    raise await self.hearsay.believe(recalled) from None
                 except P2PVoiceError as error:
                     log.info("peer %s has no newer head: %s", info.peer_id, error.message)
         if isinstance(problem, StaleError) and best is known:
             raise problem
         if best is None:
-            await self.recall.seek(author=author, slug=slug)
+            await self.hearsay.seek(author=author, slug=slug)
             raise problem or NotFoundError(f"nobody knows a head of {author}/{slug}")
         return best
 

@@ -14,9 +14,9 @@ import trio
 
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.library import Page
-from p2pvoice.node.recall import Kind
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError
 from p2pvoice.protocol.ids import author_id
@@ -171,7 +171,8 @@ class Landing:
         """The chunks of ``file`` to fetch, after copying what other files share with it."""
 
         def prepare() -> tuple[list[int], int, int]:
-            if self._store.has(file.digest) and self._store.ensure_indexed(file.digest, file.chunks):
+            inspection = self._store.inspection
+            if self._store.has(file.digest) and inspection.ensure_indexed(file.digest, file.chunks):
                 return [], file.size, file.size
             partial = self._store.open_partial(file.digest, file.chunks)
             self._open.add(file.digest)

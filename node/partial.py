@@ -3,8 +3,8 @@
 A chunk is written at its final offset and synced to disk before its bit is set, so a bit never promises
 bytes that a crash could take back; whatever was written without its bit is simply fetched again. The
 bitmap is bound to the chunk list, because bits of another list would mean other bytes. What an earlier run
-left is read again before it is believed. Not for the
-network, nor for whole files: see fetch.py and store.py. Follows specs/store.md.
+left is read again before it is believed. Not for the network, nor for whole files: see fetch.py and store.py.
+Follows specs/store.md.
 """
 
 import errno
@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from p2pvoice.node.blocks import fits, offsets_of, pread, write_all
 from p2pvoice.node.durable import sync_folder
 from p2pvoice.protocol.chunks import Bitmap, Chunk
 from p2pvoice.protocol.errors import ChunkMismatchError, DiskFullError, ManifestError, StorageError
@@ -93,7 +94,7 @@ class Partial:
             with self._lock:
                 if index not in self._bitmap:
                     continue
-                if not _fits(self._pread(index), chunk):
+                if not fits(self._pread(index), chunk):
                     self._bitmap.clear(index)
                     wrong += 1
         return wrong
@@ -107,7 +108,7 @@ class Partial:
         with self._lock:
             try:
                 for index, data in chunks:
-                    if index not in self._bitmap and _fits(data, self.chunks[index]):
+                    if index not in self._bitmap and fits(data, self.chunks[index]):
                         write_all(self._file, data, self.offsets[index])
                         kept.append(index)
                 if kept:
@@ -128,11 +129,7 @@ class Partial:
             raise
 
     def _pread(self, index: int) -> bytes:
-        try:
-            return os.pread(self._file, self.chunks[index].size, self.offsets[index])
-        except OSError:
-            # A sector that cannot be read any more is a damaged one.
-            return b""
+        return pread(self._file, self.offsets[index], self.chunks[index].size)
 
     def write(self, index: int, data: bytes) -> bool:
         """Check, write and sync one chunk, then set its bit; False when it was here already.
@@ -141,7 +138,7 @@ class Partial:
         when there is no room; in both cases what was here stays.
         """
         chunk = self.chunks[index]
-        if not _fits(data, chunk):
+        if not fits(data, chunk):
             raise ChunkMismatchError(f"chunk {index} does not have the hash its manifest names")
         with self._lock:
             if index in self._bitmap:
@@ -160,7 +157,7 @@ class Partial:
             if not 0 <= index < len(self.chunks) or index not in self._bitmap:
                 return None
             data = self._pread(index)
-            if not _fits(data, self.chunks[index]):
+            if not fits(data, self.chunks[index]):
                 self._bitmap.clear(index)
                 return None
             return data
@@ -170,24 +167,3 @@ class Partial:
         with self._lock:
             os.close(self._file)
             os.close(self._bits_file)
-
-
-def offsets_of(chunks: Sequence[Chunk]) -> tuple[int, ...]:
-    """Where each chunk starts in its file."""
-    offsets, position = [], 0
-    for chunk in chunks:
-        offsets.append(position)
-        position += chunk.size
-    return tuple(offsets)
-
-
-def _fits(data: bytes, chunk: Chunk) -> bool:
-    return len(data) == chunk.size and hashlib.sha256(data).digest() == chunk.digest
-
-
-def write_all(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of ``data`` at ``offset``: the kernel may take only a part when the disk fills up."""
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count

@@ -27,6 +27,7 @@ from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
+    from p2pvoice.node.hearsay import Hearsay
     from p2pvoice.node.network import Network
     from p2pvoice.node.recalling import Recall
 
@@ -70,8 +71,13 @@ class Parts:
 
     @property
     def recall(self) -> "Recall":
-        """Revocations: taking them in, and learning of them."""
+        """Revocations: taking them in, and passing them on."""
         return self.network.recall
+
+    @property
+    def hearsay(self) -> "Hearsay":
+        """Revocations: learning of them."""
+        return self.network.hearsay
 
     @property
     def author(self) -> str:

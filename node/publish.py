@@ -1,15 +1,14 @@
-"""From files of the user's own to a signed release that others can find.
+"""From a draft to a signed release that others can find.
 
-Import turns uploads into a draft (in the worker, which opens the files without running anything in them);
-publish checks licence and consent first, has the voice speak its preview, plans the chunks, signs the
-manifest, stores it, moves the head one further and announces. Publishing a draft again makes a second
-release of the same voice. Follows specs/store.md, "Drafts", and specs/manifest.md.
+Licence and consent are checked first; then the voice speaks its preview, the chunks are planned, the manifest
+is signed and stored, the head moves one further, and the release is announced. Publishing a draft again makes
+a second release of the same voice. Not for how a draft comes about: see importing.py and enrol.py. Follows
+specs/store.md, "Drafts", and specs/manifest.md.
 """
 
-import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,11 @@ import trio
 
 from p2pvoice.node import consents, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
+from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
+from p2pvoice.node.importing import Step
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
-from p2pvoice.node.store import plan_file
-from p2pvoice.node.written import take
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
 from p2pvoice.protocol.errors import ConsentError, RevokedError
@@ -41,9 +40,6 @@ from p2pvoice.protocol.manifest import (
 from p2pvoice.protocol.provenance import Measured, read_training
 from p2pvoice.protocol.tags import canonical_tag
 
-#: Told of each step of a long operation.
-Step = Callable[[Mapping[str, Any]], Awaitable[None]]
-
 #: What a voice says in its preview, by the language of its first reference.
 PREVIEW_TEXTS = {
     "yue": "你好，呢個係我把聲，希望你鍾意聽。",
@@ -53,23 +49,6 @@ PREVIEW_TEXTS = {
 
 #: How the method of a figure ends that is a guess for the author to confirm.
 TO_CONFIRM = ", to be confirmed"
-
-#: Endings of a reference clip's name that the audio reader is told about.
-CLIP_NAME = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Import:
-    """What a caller sent to make a draft of."""
-
-    name: str
-    slug: str | None
-    sovits: str
-    gpt: str
-    clip: str
-    clip_name: str
-    text: str
-    lang: str
 
 
 @dataclass(frozen=True)
@@ -85,56 +64,6 @@ class Publication:
     ai_voice_permission: bool
     consent_upload: str = ""
     clips_may_travel: bool = False
-
-
-async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
-    """Make a draft of three uploads. The uploads are gone afterwards, whatever happened."""
-    names = (wanted.sovits, wanted.gpt, wanted.clip)
-    try:
-        sovits, gpt, clip = (parts.uploads.path(name) for name in names)
-        ending = CLIP_NAME.search(wanted.clip_name)
-        arguments = {
-            "sovits": str(sovits),
-            "gpt": str(gpt),
-            "clip": str(clip),
-            "clip_ending": ending.group(1).lower() if ending else "wav",
-            "text": wanted.text,
-            "lang": wanted.lang,
-        }
-        return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step)
-    finally:
-        parts.uploads.discard(*names)
-
-
-async def import_bundled(parts: Parts, name: str, step: Step) -> Draft:
-    """Make a draft of the voice that comes with the package."""
-    return await _grow(parts, "import_bundled", name, None, {}, step)
-
-
-async def _grow(
-    parts: Parts, operation: str, name: str, slug: str | None, arguments: dict[str, Any], step: Step
-) -> Draft:
-    async with parts.drafting:
-        chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
-        # The worker cannot reach the drafts: what it makes is moved there.
-        made = parts.engine.scratch / "bundle"
-        try:
-            await trio.to_thread.run_sync(remove, made, limiter=parts.disk)
-            facts = await parts.engine.call(
-                operation, {**arguments, "out": str(made), "bases": parts.bases()}, on_progress=step
-            )
-            await trio.to_thread.run_sync(take, made, bundle, limiter=parts.disk)
-            return await trio.to_thread.run_sync(
-                parts.drafts.finish, name, chosen, facts, limiter=parts.disk
-            )
-        finally:
-            parts.drafts.abandon(chosen)
-            remove(made)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder, if it is there; blocking."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
@@ -272,7 +201,7 @@ def _store_release(
         digest, chunks = plan_file(path, chunk_sizes(path, name))
         files.append(FileEntry(name, path.stat().st_size, digest, chunks))
         hold(digest)
-        if not (parts.store.has(digest) and parts.store.ensure_indexed(digest, chunks)):
+        if not (parts.store.has(digest) and parts.store.inspection.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.slug)
     facts, notes = outgoing.facts, draft.notes

@@ -2,35 +2,21 @@
 
 A tombstone outlives the release: it stays through restarts, `rm`, garbage collection and the eviction of the
 release from the catalog, and is asked before a release gets in again. Not for what happens when one comes
-in (withdrawing, telling peers): see recalling.py. All methods block. Follows specs/recall.md.
+in (withdrawing, telling peers; recalling.py), nor for how many there may be (recall_tables.py). All methods
+block. Follows specs/recall.md.
 """
 
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
 
 from p2pvoice.node.database import Database
-from p2pvoice.protocol.errors import RevokedError
+from p2pvoice.node.recall_tables import HERE, JOIN, KEY, OF, make_room, remember, row_key
+from p2pvoice.node.tombstone import Hit, Kind, Tombstone, binds_files
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release, verify_release
 from p2pvoice.protocol.messages import PAGE_REVOCATIONS, PROOFS_BYTES, PROOFS_LIMIT, REVOCATIONS_ASKED
-from p2pvoice.protocol.revocation import (
-    Revocation,
-    has_say,
-    is_subject,
-    revokes,
-    subject_key,
-    verify_revocation,
-)
-
-#: Tombstones kept in all.
-TOMBSTONES_LIMIT = 4096
-
-#: Tombstones of one signer for releases that were only remembered here.
-SIGNER_LIMIT = 256
+from p2pvoice.protocol.revocation import has_say, is_subject, revokes, subject_key, verify_revocation
 
 #: Releases remembered of one tombstone.
 RECALLED_LIMIT = 64
@@ -42,69 +28,6 @@ MATCH_LIMIT = 512
 BEGINNING_MINIMUM = 4
 
 _DID = "did:key:"
-
-
-class Kind(IntEnum):
-    """Why a tombstone is here; a higher one is kept longer and believed to matter more."""
-
-    SEEN = 0
-    """The release was remembered from a search."""
-    ASKED = 1
-    """This node's user asked for the release."""
-    HELD = 2
-    """The release was installed here."""
-    OWN = 3
-    """Signed with this node's author key."""
-
-
-@dataclass(frozen=True)
-class Tombstone:
-    """A revocation that is in force here, with the name its release had."""
-
-    revocation: Revocation
-    data: bytes
-    kind: Kind
-    name: str
-    learned: int
-
-    def error(self) -> RevokedError:
-        """What whoever asks for the voice is told: who revoked it, when, and why."""
-        revocation = self.revocation
-        who = "its author" if revocation.signer == revocation.author else "the person whose voice it is"
-        date = time.strftime("%Y-%m-%d", time.gmtime(revocation.created))
-        what = "the whole voice " if revocation.release is None else ""
-        reason = f": {revocation.reason}" if revocation.reason else ""
-        return RevokedError(
-            f"{what}{self.name or revocation.slug} was revoked by {who} on {date}{reason}",
-            hint="p2pvoice revocations",
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """The tombstone as the RPC gives it."""
-        revocation = self.revocation
-        return {
-            "release": revocation.release,
-            "author": author_id(revocation.author),
-            "slug": revocation.slug,
-            "name": self.name,
-            "all": revocation.release is None,
-            "by": "author" if revocation.signer == revocation.author else "subject",
-            "signer": author_id(revocation.signer),
-            "created": revocation.created,
-            "reason": revocation.reason,
-            "bundle": revocation.bundle,
-            "learned": self.learned,
-            "own": self.kind is Kind.OWN,
-        }
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A release known here that a revocation takes out of use."""
-
-    release: Release
-    installed: bool
-    offered: bool
 
 
 class Tombstones:
@@ -149,11 +72,11 @@ class Tombstones:
         here += [hit.release for hit in hits if hit.installed]
         binds = any(binds_files(revocation, release) for release in here)
         name = next((release.manifest.name for release in (*shown, *known)), "")
-        place = _place(revocation)
+        place = row_key(revocation)
         with self._database.write() as connection:
-            row = connection.execute(f"SELECT * FROM tombstones WHERE {_HERE}", place).fetchone()
+            row = connection.execute(f"SELECT * FROM tombstones WHERE {HERE}", place).fetchone()
             if row is None:
-                if not _room(connection, place[0], kind):
+                if not make_room(connection, place[0], kind):
                     return None, False
                 connection.execute(
                     "INSERT INTO tombstones(signer, author, slug, release, bundle, say, subject, binds, kind,"
@@ -164,16 +87,16 @@ class Tombstones:
             else:
                 connection.execute(
                     "UPDATE tombstones SET kind=max(kind, ?), say=max(say, ?), subject=max(subject, ?),"
-                    f" binds=max(binds, ?), name=CASE name WHEN '' THEN ? ELSE name END WHERE {_HERE}",
+                    f" binds=max(binds, ?), name=CASE name WHEN '' THEN ? ELSE name END WHERE {HERE}",
                     (kind, say, subject, binds, name, *place),
                 )
             offered = {hit.release.id for hit in hits if hit.offered}
             for release in known[:RECALLED_LIMIT]:
-                _remember(connection, release, place, release.id in offered, keep=kind > Kind.SEEN)
+                remember(connection, release, place, release.id in offered, keep=kind > Kind.SEEN)
             within(connection)
-            kept = connection.execute(f"SELECT * FROM tombstones WHERE {_HERE}", place).fetchone()
+            kept = connection.execute(f"SELECT * FROM tombstones WHERE {HERE}", place).fetchone()
         # One that turns out to concern this node more than before is news, too.
-        return _tombstone(kept), row is None or int(kept["kind"]) > int(row["kind"])
+        return Tombstone.from_row(kept), row is None or int(kept["kind"]) > int(row["kind"])
 
     # -- refusing ----------------------------------------------------------------------------------------
 
@@ -191,7 +114,7 @@ class Tombstones:
         )
         subject = subject_key(manifest)
         for row in rows:
-            stone = _tombstone(row)
+            stone = Tombstone.from_row(row)
             ours = stone.revocation.of_voice(manifest.author, manifest.slug)
             if ours and row["say"] and row["release"] in ("", release.id):
                 return stone
@@ -216,8 +139,8 @@ class Tombstones:
 
         That a record names an id is not enough: anyone can write somebody else's release into a revocation.
         """
-        row = self._database.row(f"SELECT {_KEY} FROM recalled WHERE release=?", (identifier,))
-        return self._first(_HERE, tuple(row)) if row is not None else None
+        row = self._database.row(f"SELECT {KEY} FROM recalled WHERE release=?", (identifier,))
+        return self._first(HERE, tuple(row)) if row is not None else None
 
     def named(self, ref: str) -> tuple[Tombstone, str] | None:
         """The tombstone of what VOICE names, and the id of the release meant, "" for a voice's name."""
@@ -239,15 +162,15 @@ class Tombstones:
             condition, values = "author >= ? AND author < ? AND slug=?", [author, author + "\x7f", slug]
         found = self._first(f"{condition} AND say=1", values)
         if found is None:
-            row = self._database.row(f"SELECT {_KEY} FROM recalled WHERE {condition} LIMIT 1", values)
-            found = self._first(_HERE, tuple(row)) if row is not None else None
+            row = self._database.row(f"SELECT {KEY} FROM recalled WHERE {condition} LIMIT 1", values)
+            found = self._first(HERE, tuple(row)) if row is not None else None
         return (found, "") if found is not None else None
 
     def releases(self, stone: Tombstone) -> list[Release]:
         """The releases kept as proofs of a tombstone."""
         rows = self._database.rows(
-            f"SELECT data FROM recalled WHERE {_OF} AND data IS NOT NULL ORDER BY release",
-            _place(stone.revocation),
+            f"SELECT data FROM recalled WHERE {OF} AND data IS NOT NULL ORDER BY release",
+            row_key(stone.revocation),
         )
         return [verify_release(bytes(row["data"])) for row in rows]
 
@@ -256,21 +179,21 @@ class Tombstones:
     def all(self) -> list[Tombstone]:
         """Every tombstone, the latest learned first."""
         rows = self._database.rows("SELECT * FROM tombstones ORDER BY learned DESC, author, slug, release")
-        return [_tombstone(row) for row in rows]
+        return [Tombstone.from_row(row) for row in rows]
 
     def passed_on(self, limit: int = REVOCATIONS_ASKED) -> list[Tombstone]:
         """The newest tombstones that peers are told of: own ones and those of releases offered here."""
         rows = self._database.rows(
             "SELECT * FROM tombstones t WHERE kind=? OR EXISTS"
-            f" (SELECT 1 FROM recalled r WHERE {_JOIN} AND r.offered=1) ORDER BY learned DESC LIMIT ?",
+            f" (SELECT 1 FROM recalled r WHERE {JOIN} AND r.offered=1) ORDER BY learned DESC LIMIT ?",
             (Kind.OWN, limit),
         )
-        return [_tombstone(row) for row in rows]
+        return [Tombstone.from_row(row) for row in rows]
 
     def matching(self, tags: Sequence[str]) -> list[bytes]:
         """Revocations of releases that were offered here and carry all of ``tags``."""
         rows = self._database.rows(
-            f"SELECT r.tags, t.data FROM recalled r JOIN tombstones t ON {_JOIN} WHERE r.offered=1"
+            f"SELECT r.tags, t.data FROM recalled r JOIN tombstones t ON {JOIN} WHERE r.offered=1"
             " ORDER BY t.learned DESC LIMIT ?",
             (MATCH_LIMIT,),
         )
@@ -307,107 +230,12 @@ class Tombstones:
 
     def _proofs(self, stone: Tombstone) -> list[sqlite3.Row]:
         return self._database.rows(
-            f"SELECT * FROM recalled WHERE {_OF} AND data IS NOT NULL LIMIT 1",
-            _place(stone.revocation),
+            f"SELECT * FROM recalled WHERE {OF} AND data IS NOT NULL LIMIT 1",
+            row_key(stone.revocation),
         )
 
     def _first(self, condition: str, values: Sequence[object]) -> Tombstone | None:
         row = self._database.row(
             f"SELECT * FROM tombstones WHERE {condition} ORDER BY release, kind DESC LIMIT 1", values
         )
-        return _tombstone(row) if row is not None else None
-
-
-# A tombstone by its key, the releases of one, and both together.
-_HERE = "signer=? AND author=? AND slug=? AND release=?"
-_KEY = "signer, of_author, of_slug, whole"
-_OF = "signer=? AND of_author=? AND of_slug=? AND whole=?"
-_JOIN = "r.signer=t.signer AND r.of_author=t.author AND r.of_slug=t.slug AND r.whole=t.release"
-
-
-def first_schema(connection: sqlite3.Connection) -> None:
-    """The tables of tombstones, and of the releases they took out of use here.
-
-    ``release`` of a tombstone, and ``whole``, which names it, are "" where the whole voice is revoked.
-    ``say``: the signer was shown to have a say in the voice; ``subject``: to be its subject; ``binds``: the
-    files are refused under other names, too.
-    """
-    for statement in (
-        "CREATE TABLE tombstones(signer TEXT NOT NULL, author TEXT NOT NULL, slug TEXT NOT NULL,"
-        " release TEXT NOT NULL, bundle TEXT NOT NULL, say INTEGER NOT NULL, subject INTEGER NOT NULL,"
-        " binds INTEGER NOT NULL, kind INTEGER NOT NULL, created INTEGER NOT NULL,"
-        " learned INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,"
-        " PRIMARY KEY(signer, author, slug, release))",
-        "CREATE INDEX tombstones_by_voice ON tombstones(author, slug)",
-        "CREATE INDEX tombstones_by_slug ON tombstones(slug)",
-        "CREATE INDEX tombstones_by_release ON tombstones(release)",
-        "CREATE INDEX tombstones_by_bundle ON tombstones(bundle)",
-        "CREATE TABLE recalled(release TEXT PRIMARY KEY, author TEXT NOT NULL, slug TEXT NOT NULL,"
-        " signer TEXT NOT NULL, of_author TEXT NOT NULL, of_slug TEXT NOT NULL, whole TEXT NOT NULL,"
-        " tags TEXT NOT NULL, offered INTEGER NOT NULL, data BLOB)",
-        "CREATE INDEX recalled_by_tombstone ON recalled(signer, of_author, of_slug, whole)",
-        "CREATE INDEX recalled_by_slug ON recalled(slug)",
-    ):
-        connection.execute(statement)
-
-
-def binds_files(revocation: Revocation, release: Release) -> bool:
-    """Whether a release that is here lets its subject's revocation refuse the same files everywhere.
-
-    Only a subject may, and only for the very files that this release has.
-    """
-    same = revocation.bundle is not None and revocation.bundle == release.manifest.bundle_id
-    return same and is_subject(revocation, release) and revokes(revocation, release)
-
-
-def _place(revocation: Revocation) -> tuple[str, str, str, str]:
-    return (
-        author_id(revocation.signer),
-        author_id(revocation.author),
-        revocation.slug,
-        revocation.release or "",
-    )
-
-
-def _remember(
-    connection: sqlite3.Connection, release: Release, place: Sequence[str], offered: bool, *, keep: bool
-) -> None:
-    manifest, data = release.manifest, release.envelope.to_bytes() if keep else None
-    tags = "\n".join(manifest.tags)
-    connection.execute(
-        f"INSERT INTO recalled(release, author, slug, {_KEY}, tags, offered, data)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(release) DO UPDATE SET"
-        " offered=max(offered, excluded.offered), data=coalesce(data, excluded.data)",
-        (release.id, author_id(manifest.author), manifest.slug, *place, tags, offered, data),
-    )
-
-
-def _room(connection: sqlite3.Connection, signer: str, kind: Kind) -> bool:
-    """Make room for one more tombstone; False when everything here matters more than the new one."""
-    if kind is Kind.SEEN:
-        query = "SELECT count(*) FROM tombstones WHERE signer=? AND kind=?"
-        if connection.execute(query, (signer, Kind.SEEN)).fetchone()[0] >= SIGNER_LIMIT:
-            return False
-    if connection.execute("SELECT count(*) FROM tombstones").fetchone()[0] < TOMBSTONES_LIMIT:
-        return True
-    row = connection.execute(
-        "SELECT * FROM tombstones WHERE kind <= ? ORDER BY kind, learned LIMIT 1",
-        (min(kind, Kind.ASKED),),
-    ).fetchone()
-    if row is None:
-        return kind >= Kind.HELD
-    place = (row["signer"], row["author"], row["slug"], row["release"])
-    connection.execute(f"DELETE FROM tombstones WHERE {_HERE}", place)
-    connection.execute(f"DELETE FROM recalled WHERE {_OF}", place)
-    return True
-
-
-def _tombstone(row: sqlite3.Row) -> Tombstone:
-    data = bytes(row["data"])
-    return Tombstone(
-        revocation=verify_revocation(data),
-        data=data,
-        kind=Kind(row["kind"]),
-        name=str(row["name"]),
-        learned=int(row["learned"]),
-    )
+        return Tombstone.from_row(row) if row is not None else None

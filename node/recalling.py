@@ -1,17 +1,16 @@
-"""Recall in the network: what happens when a revocation comes in, and how this node learns of one.
+"""Recall in the network: what happens when a revocation comes in, and revoking.
 
 A revocation that concerns a release here takes it out of use in one transaction; then announcements are
 withdrawn, fetches under way are stopped, and, if the release was installed here, the connected peers are
 told and the DHT keeps the record alive. A peer's word alone does nothing: each record is judged against the
-releases it names. Not for the tombstones themselves: see recall.py. Follows specs/recall.md.
+releases it names. Not for the tombstones themselves (recall.py) nor for how this node learns of revocations
+(hearsay.py). Follows specs/recall.md.
 """
 
 import logging
-import random
 import shutil
 import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,49 +18,33 @@ from typing import Any
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.ask import Recalled, get_revocations, seek_revocation, tell_revocation
+from p2pvoice.node.ask import tell_revocation
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer, find_revocation
+from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
-from p2pvoice.node.recall import Hit, Kind, Tombstone, binds_files
+from p2pvoice.node.tombstone import Hit, Kind, Tombstone, binds_files
 from p2pvoice.protocol.envelope import public_key_of
 from p2pvoice.protocol.errors import ManifestError, P2PVoiceError, PolicyError, RevokedError, UsageError
-from p2pvoice.protocol.ids import author_id, parse_author_id
+from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
-from p2pvoice.protocol.messages import REVOCATIONS_ASKED, GetRevocations
 from p2pvoice.protocol.revocation import (
     Revocation,
     has_say,
     key_of,
-    keys_to_ask,
-    revocation_key,
     revokes,
     sign_revocation,
     subject_key,
     verify_revocation,
 )
 
-#: Seconds between two times the same connected peer is asked, jittered by 20 %.
-ASK_EVERY = 600.0
-
-#: Seconds between looks whether a peer is to be asked; a new connection is noticed at once.
-ASK_CHECK = 60.0
-
-#: Releases asked about in one round, at most.
-ASK_RELEASES = 512
+#: Records of our own or passed on that are kept in the DHT from the start, at most.
+KEPT_RECORDS = 512
 
 #: Peers asked or told at the same time.
-ASK_WIDTH = 6
-
-#: Connected peers asked before something is fetched.
-INQUIRE_PEERS = 8
-
-#: Seconds all asking before a fetch may take; what was not answered by then does not stop it.
-INQUIRE_TIMEOUT = 8.0
+WIDTH = 6
 
 #: Connected peers told of a revocation, at most.
 TELL_PEERS = 64
@@ -69,17 +52,11 @@ TELL_PEERS = 64
 #: Seconds one peer may take to be told.
 TELL_TIMEOUT = 10.0
 
-#: Seconds of that a node waits that does not know a single peer yet.
-JOIN_WAIT = 3.0
-
 #: Seconds a revocation waits for the DHT to have taken it before it is answered.
 ANNOUNCE_WAIT = 20.0
 
 #: Revocations waiting to be told; more are found out by asking.
 TELL_QUEUE = 64
-
-#: Revocations that fitted nothing here when they were heard, kept in memory.
-RUMOURS_LIMIT = 256
 
 #: Told of each step of a revocation.
 Step = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -88,7 +65,7 @@ log = logging.getLogger("p2pvoice.recall")
 
 
 class Recall:
-    """Takes revocations in and acts on them. Start :meth:`run` in the daemon's nursery."""
+    """Takes revocations in, acts on them and passes them on. Start :meth:`run` in the daemon's nursery."""
 
     def __init__(
         self,
@@ -108,9 +85,9 @@ class Recall:
         self._voices = voices
         self._disk = disk
         self._withdraw = withdraw
-        self._rumours: OrderedDict[bytes, Revocation] = OrderedDict()
         self._fetching: dict[str, list[trio.CancelScope]] = {}
-        self._width = trio.CapacityLimiter(ASK_WIDTH)
+        #: Taken for as long as a peer is told, or asked, of revocations.
+        self.width = trio.CapacityLimiter(WIDTH)
         self._to_tell, self._telling = trio.open_memory_channel[bytes](TELL_QUEUE)
 
     # -- taking one in -----------------------------------------------------------------------------------
@@ -191,43 +168,25 @@ class Recall:
     def _hit(self, release: Release) -> Hit:
         return Hit(release, self._catalog.is_installed(release.id), self._catalog.is_offered(release.id))
 
-    def _keep(self, stone: Tombstone) -> bytes:
-        """Keep a record in the DHT; it is never withdrawn. Its key."""
-        key = key_of(stone.revocation)
-        return self._announcer.record(key, f"revocation {key.decode()}", lambda: stone.data)
-
-    def _pass_on(self, stone: Tombstone) -> None:
-        self._keep(stone)
-        try:
-            self._to_tell.send_nowait(stone.data)
-        except trio.WouldBlock:
-            log.info("not telling peers of a revocation: too many at once")
-
-    async def hear(self, record: bytes) -> None:
-        """Somebody tells of a revocation: taken when it concerns a release here, else kept in mind a while.
-
-        Raises ManifestError or SignatureError for what is no revocation.
-        """
-        revocation = await trio.to_thread.run_sync(verify_revocation, record, limiter=self._disk)
-        if await self._concerns(revocation):
-            await self.take(record)
-            return
-        self._rumours[record] = revocation
-        self._rumours.move_to_end(record)
-        while len(self._rumours) > RUMOURS_LIMIT:
-            self._rumours.popitem(last=False)
-
-    async def _concerns(self, revocation: Revocation) -> bool:
+    async def concerns(self, revocation: Revocation) -> bool:
+        """Whether a revocation takes a release here out of use."""
         return bool(await trio.to_thread.run_sync(self._hits, revocation, limiter=self._disk))
 
-    async def judge(self, release: Release) -> bool:
-        """Whether a release that just came in may stay, by what was heard before it came."""
-        for record, revocation in list(self._rumours.items()):
-            if revokes(revocation, release):
-                del self._rumours[record]
-                await self.take(record)
-                return False
-        return True
+    @contextmanager
+    def fetching(self, release: Release) -> Iterator[None]:
+        """Stop what happens inside the block when the release is revoked meanwhile: RevokedError then."""
+        scopes = self._fetching.setdefault(release.id, [])
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            try:
+                yield
+            finally:
+                scopes.remove(scope)
+                if not scopes:
+                    self._fetching.pop(release.id, None)
+        if scope.cancelled_caught:
+            stone = self._stones.against(release)
+            raise stone.error() if stone is not None else RevokedError()
 
     # -- revoking ----------------------------------------------------------------------------------------
 
@@ -276,125 +235,36 @@ class Recall:
         announced = bool(self._host.connected()) and await self._announcer.done([key], ANNOUNCE_WAIT)
         return stone.facts() | {"revoked": release.id, "told": told, "announced": announced}
 
-    def announce_all(self) -> None:
-        """Keep the records in the DHT that this node answers for; once, at the start. Blocking."""
-        for stone in self._stones.passed_on(ASK_RELEASES):
-            self._keep(stone)
-
-    # -- learning ----------------------------------------------------------------------------------------
-
-    @contextmanager
-    def fetching(self, release: Release) -> Iterator[None]:
-        """Stop what happens inside the block when the release is revoked meanwhile: RevokedError then."""
-        scopes = self._fetching.setdefault(release.id, [])
-        with trio.CancelScope() as scope:
-            scopes.append(scope)
-            try:
-                yield
-            finally:
-                scopes.remove(scope)
-                if not scopes:
-                    self._fetching.pop(release.id, None)
-        if scope.cancelled_caught:
-            stone = self._stones.against(release)
-            raise stone.error() if stone is not None else RevokedError()
-
-    async def inquire(self, release: Release) -> None:
-        """Ask connected peers and the DHT whether a release was revoked; RevokedError when it was."""
-        wanted = GetRevocations((release.id,))
-
-        async def judge(records: list[bytes]) -> None:
-            for record in records:
-                if revokes(verify_revocation(record), release):
-                    await self.take(record, kind=Kind.ASKED, proof=release)
-                    everybody.cancel_scope.cancel()
-
-        async def ask(peer: PeerInfo) -> None:
-            try:
-                await judge(await get_revocations(self._host, peer, wanted))
-            except P2PVoiceError as error:
-                log.info("peer %s was not asked for revocations: %s", peer.peer_id, error.message)
-
-        async def look_up(key: bytes) -> None:
-            try:
-                record = await find_revocation(self._host, key)
-                await judge([record] if record is not None else [])
-            except Exception as error:  # libp2p raises many things; none of them may stop a fetch.
-                log.info("a look-up of revocations failed: %s", error)
-
-        with trio.move_on_after(INQUIRE_TIMEOUT):
-            await self._joined()
-            async with trio.open_nursery() as everybody:
-                for peer in self._neighbours()[:INQUIRE_PEERS]:
-                    everybody.start_soon(ask, peer)
-                for key in keys_to_ask(release):
-                    everybody.start_soon(look_up, key)
-
-        def check() -> None:
-            self._stones.check(release, installed=self._catalog.is_installed(release.id))
-
-        await trio.to_thread.run_sync(check, limiter=self._disk)
-
-    async def seek(self, release: str = "", author: str = "", slug: str = "") -> None:
-        """Ask whether what nobody provides was revoked; RevokedError when somebody shows that it was.
-
-        A release is asked of connected peers, a voice of the DHT, too.
-        """
-        wanted = GetRevocations((release,) if release else (), author, slug, proofs=True)
-        found: list[Recalled] = []
-
-        async def ask(peer: PeerInfo) -> None:
-            try:
-                await seek_revocation(self._host, peer, wanted)
-            except Recalled as recalled:
-                found.append(recalled)
-                everybody.cancel_scope.cancel()
-            except P2PVoiceError as error:
-                log.info("peer %s was not asked for revocations: %s", peer.peer_id, error.message)
-
-        async def look_up(key: bytes) -> None:
-            try:
-                record = await find_revocation(self._host, key)
-            except Exception as error:  # As above: then nobody knows, and the first error stands.
-                log.info("a look-up of revocations failed: %s", error)
-                return
-            if record is not None:
-                found.append(Recalled(record, verify_revocation(record), None))
-                everybody.cancel_scope.cancel()
-
-        with trio.move_on_after(INQUIRE_TIMEOUT):
-            await self._joined()
-            async with trio.open_nursery() as everybody:
-                for peer in self._neighbours()[:INQUIRE_PEERS]:
-                    everybody.start_soon(ask, peer)
-                if author:
-                    key = parse_author_id(author)
-                    for name in (None, release or None):
-                        everybody.start_soon(look_up, revocation_key(key, key, slug, name))
-        for recalled in found:
-            raise await self.believe(recalled)
-
-    async def believe(self, recalled: Recalled) -> RevokedError:
-        """Keep what a peer showed when it was asked for a release; the error to raise for it."""
-        stone = await self.take(recalled.data, kind=Kind.ASKED, proof=recalled.proof)
-        return stone.error() if stone is not None else RevokedError()
+    # -- passing on --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tell peers of what is new, and ask them for what is; for ever."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell_all)
-            await self._ask_all(nursery)
-
-    async def _tell_all(self) -> None:
+        """Tell peers of what is new; for ever."""
         async for record in self._telling:
             await self._tell(record)
+
+    def announce_all(self) -> None:
+        """Keep the records in the DHT that this node answers for; once, at the start. Blocking."""
+        for stone in self._stones.passed_on(KEPT_RECORDS):
+            self._keep(stone)
+
+    def _keep(self, stone: Tombstone) -> bytes:
+        """Keep a record in the DHT; it is never withdrawn. Its key."""
+        key = key_of(stone.revocation)
+        return self._announcer.record(key, f"revocation {key.decode()}", lambda: stone.data)
+
+    def _pass_on(self, stone: Tombstone) -> None:
+        self._keep(stone)
+        try:
+            self._to_tell.send_nowait(stone.data)
+        except trio.WouldBlock:
+            log.info("not telling peers of a revocation: too many at once")
 
     async def _tell(self, record: bytes) -> int:
         told = 0
 
         async def tell(peer: PeerInfo) -> None:
             nonlocal told
-            async with self._width:
+            async with self.width:
                 try:
                     with trio.fail_after(TELL_TIMEOUT):
                         await tell_revocation(self._host, peer, record)
@@ -403,48 +273,6 @@ class Recall:
                     log.info("peer %s was not told of a revocation: %s", peer.peer_id, error)
 
         async with trio.open_nursery() as nursery:
-            for peer in self._neighbours()[:TELL_PEERS]:
+            for peer in self._host.neighbours()[:TELL_PEERS]:
                 nursery.start_soon(tell, peer)
         return told
-
-    async def _ask_all(self, nursery: trio.Nursery) -> None:
-        due: dict[str, float] = {}
-        while True:
-            coming, now = self._host.coming(), trio.current_time()
-            connected = self._host.connected()
-            due = {name: at for name, at in due.items() if name in connected}
-            for name in connected:
-                if due.get(name, now) <= now and not self._host.peers.is_shunned(name):
-                    due[name] = now + ASK_EVERY * random.uniform(0.8, 1.2)
-                    nursery.start_soon(self._ask, PeerInfo(ID.from_string(name), []))
-            with trio.move_on_after(ASK_CHECK):
-                await coming.wait()
-
-    async def _ask(self, peer: PeerInfo) -> None:
-        """Ask one peer about what we offer, and for the newest it passes on.
-
-        The latter also covers what is kept and not offered, without telling the peer that it is here.
-        """
-
-        def offered() -> list[str]:
-            return [held.release for held in self._catalog.installed() if held.seed][-ASK_RELEASES:]
-
-        ids = await trio.to_thread.run_sync(offered, limiter=self._disk)
-        batches = [tuple(ids[at : at + REVOCATIONS_ASKED]) for at in range(0, len(ids), REVOCATIONS_ASKED)]
-        async with self._width:
-            try:
-                for batch in ((), *batches):
-                    for record in await get_revocations(self._host, peer, GetRevocations(batch)):
-                        await self.hear(record)
-            except P2PVoiceError as error:
-                log.info("peer %s was not asked for revocations: %s", peer.peer_id, error.message)
-
-    async def _joined(self) -> None:
-        """A node that has only just started finds its way into the DHT first."""
-        if not self._host.kad.table_size():
-            with trio.move_on_after(JOIN_WAIT):
-                await self._host.joined.wait()
-
-    def _neighbours(self) -> list[PeerInfo]:
-        names = self._host.peers.best_first(self._host.connected())
-        return [PeerInfo(ID.from_string(name), []) for name in names]

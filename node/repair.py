@@ -1,9 +1,9 @@
 """`verify`: read stored files again, take damaged ones out of service, and make them anew from peers.
 
-Disks lose bits. A file in which that happened is set aside (store.py), so that nobody is served or spoken to
-with it; a new one is made of the chunks that are still right and of those that peers have, and takes its
-place when the hash of all of it is right. The damaged one is never written to: a program that has it mapped
-would see the bytes change. Follows specs/store.md, "Damage and repair".
+Disks lose bits. A file in which that happened is set aside (inspection.py), so that nobody is served or
+spoken to with it; a new one is made of the chunks that are still right and of those that peers have, and
+takes its place when the hash of all of it is right. The damaged one is never written to: a program that has
+it mapped would see the bytes change. Follows specs/store.md, "Damage and repair".
 """
 
 import logging
@@ -13,8 +13,9 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node.fetching import fetch_missing
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.voices import Tell, fetch_missing, resolve
+from p2pvoice.node.voices import Tell, resolve
 from p2pvoice.protocol.errors import DiskFullError, IntegrityError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.manifest import FileEntry, Release
 
@@ -67,9 +68,9 @@ async def verify(parts: Parts, ref: str, tell: Tell, *, repair: bool = True) -> 
             wrong += await _check(parts, file, numbers)
             have += sum(file.chunks[number].size for number in numbers)
             await tell({"event": "progress", "step": "checking", "have": have, "total": total})
-        if not wrong and parts.store.has_size(file.digest, file.size):
+        if not wrong and parts.store.layout.has_size(file.digest, file.size):
             continue
-        await trio.to_thread.run_sync(parts.store.set_aside, file.digest, limiter=parts.disk)
+        await trio.to_thread.run_sync(parts.store.inspection.set_aside, file.digest, limiter=parts.disk)
         damaged.append(Damage(release, file, tuple(wrong)))
         await tell({"event": "damage", **damaged[-1].to_dict()})
     result = {
@@ -120,7 +121,7 @@ def _slices(file: FileEntry) -> list[list[int]]:
 
 async def _check(parts: Parts, file: FileEntry, numbers: Sequence[int]) -> list[int]:
     return await trio.to_thread.run_sync(
-        parts.store.check, file.digest, file.chunks, numbers, limiter=parts.disk
+        parts.store.inspection.check, file.digest, file.chunks, numbers, limiter=parts.disk
     )
 
 

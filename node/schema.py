@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from p2pvoice.node import catalog, following, recall, successors
+from p2pvoice.node import catalog, following, recall_tables, successors
 from p2pvoice.node.database import Database, Step
 
 STEPS: Final[Sequence[Step]] = (
     catalog.first_schema,
-    recall.first_schema,
+    recall_tables.first_schema,
     successors.first_schema,
     following.first_schema,
 )

@@ -2,8 +2,8 @@
 
 The first record that is seen for a key is believed for ever; another one for the same key is kept as the
 proof of a fork and changes nothing. Records get in only because this node asked for them, or made them. Not
-for asking the network (network.py) nor for what a move changes (following.py, voices.py). All methods block.
-Follows specs/keys.md.
+for asking the network (network.py) nor for what a move changes (following.py, updating.py). All methods
+block. Follows specs/keys.md.
 """
 
 import sqlite3

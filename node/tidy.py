@@ -13,11 +13,12 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import garbage
 from p2pvoice.node.admit import restore_folders
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.paths import Home
-from p2pvoice.node.store import Removed, Store
+from p2pvoice.node.store import Store
 from p2pvoice.protocol.errors import IntegrityError
 from p2pvoice.protocol.manifest import Release
 
@@ -52,10 +53,10 @@ def at_start(home: Home, store: Store, catalog: Catalog, *, new_catalog: bool) -
     installed = [catalog.release(held.release) for held in catalog.installed()]
     releases = [release for release in installed if release is not None]
     if not new_catalog:
-        for gone in store.collect(needed_files(store, catalog)):
+        for gone in garbage.collect(store, needed_files(store, catalog)):
             log.info("removed what nobody needs", extra={"kind": gone.kind, "bytes": gone.bytes})
-    store.forget_missing()
-    for digest in store.unindexed():
+    store.inspection.forget_missing()
+    for digest in store.inspection.unindexed():
         _index(store, digest, [*releases, *catalog.releases_with(digest)])
     restore_folders(home.voices, store, releases)
     for release in releases:
@@ -71,7 +72,7 @@ def _index(store: Store, digest: bytes, releases: Iterable[Release]) -> None:
             if file.digest != digest:
                 continue
             try:
-                store.ensure_indexed(digest, file.chunks)
+                store.inspection.ensure_indexed(digest, file.chunks)
                 return
             except IntegrityError as error:
                 log.warning("a manifest does not fit its file", extra={"why": error.message})
@@ -80,8 +81,8 @@ def _index(store: Store, digest: bytes, releases: Iterable[Release]) -> None:
 async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[str, Any]:
     """Remove files that no installed release and no begun fetch needs; tell of each."""
 
-    def work() -> list[tuple[Removed, str]]:
-        found = parts.store.collect(needed_files(parts.store, parts.catalog), dry_run=dry_run)
+    def work() -> list[tuple[garbage.Removed, str]]:
+        found = garbage.collect(parts.store, needed_files(parts.store, parts.catalog), dry_run=dry_run)
         return [(one, _name(parts.catalog, one)) for one in found]
 
     removed = await trio.to_thread.run_sync(work, limiter=parts.disk)
@@ -90,7 +91,7 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
         await tell(
             {"event": "removed", "kind": one.kind, "file": digest, "bytes": one.bytes, "name": name}
         )
-    usage = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    usage = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
     return {
         "dry_run": dry_run,
         "removed": len(removed),
@@ -99,7 +100,7 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
     }
 
 
-def _name(catalog: Catalog, removed: Removed) -> str:
+def _name(catalog: Catalog, removed: garbage.Removed) -> str:
     """What a file is called in a release that is still remembered: ``slug/path``, or nothing."""
     for release in catalog.releases_with(removed.digest) if removed.digest is not None else ():
         for file in release.manifest.files:

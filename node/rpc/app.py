@@ -19,9 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from p2pvoice.node.engine import resident_bytes
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
+from p2pvoice.node.process import resident_bytes
 from p2pvoice.node.rpc import consents, keys, making, measuring, training, upkeep, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
@@ -108,7 +108,7 @@ def _guarded(parts: Parts, endpoint: Unbound) -> Endpoint:
 
 async def status(parts: Parts, request: Request) -> Response:
     """What the node is and does."""
-    disk = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    disk = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
     known, installed = await trio.to_thread.run_sync(parts.catalog.counts, limiter=parts.disk)
     voices_here = await trio.to_thread.run_sync(parts.catalog.installed, limiter=parts.disk)
     key = await trio.to_thread.run_sync(key_facts, parts, limiter=parts.disk)

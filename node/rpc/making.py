@@ -10,7 +10,7 @@ import trio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from p2pvoice.node import publish
+from p2pvoice.node import importing, publish
 from p2pvoice.node.base_licences import bundled
 from p2pvoice.node.bases import add as add_installed_base
 from p2pvoice.node.bases import installed_bases
@@ -26,7 +26,7 @@ TRANSCRIPT_LIMIT = 1_000
 DESCRIPTION_LIMIT = 20_000
 
 
-def steps(report: Report) -> publish.Step:
+def steps(report: Report) -> importing.Step:
     """A worker's progress as events."""
 
     async def on_progress(data: Mapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ async def drafts(parts: Parts, request: Request) -> Response:
 async def import_voice(parts: Parts, request: Request) -> EventStream:
     """Make a draft of three uploads."""
     body = await json_body(request)
-    wanted = publish.Import(
+    wanted = importing.Import(
         name=text(body, "name", limit=200),
         slug=text(body, "slug", default="", limit=200) or None,
         sovits=text(body, "sovits", limit=64),
@@ -62,7 +62,7 @@ async def import_voice(parts: Parts, request: Request) -> EventStream:
     )
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return (await publish.import_voice(parts, wanted, steps(report))).to_dict()
+        return (await importing.import_voice(parts, wanted, steps(report))).to_dict()
 
     return EventStream(work)
 
@@ -73,7 +73,7 @@ async def import_bundled(parts: Parts, request: Request) -> EventStream:
     name = text(body, "name", limit=200)
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return (await publish.import_bundled(parts, name, steps(report))).to_dict()
+        return (await importing.import_bundled(parts, name, steps(report))).to_dict()
 
     return EventStream(work)
 

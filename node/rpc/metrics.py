@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2pvoice.node.engine import Engine, resident_bytes
+from p2pvoice.node.engine import Engine
+from p2pvoice.node.layout import Usage
 from p2pvoice.node.parts import VERSION, Parts
-from p2pvoice.node.store import Usage
+from p2pvoice.node.process import resident_bytes
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -54,7 +55,7 @@ class CountedApp:
 
 async def metrics(parts: Parts, request: Request) -> Response:
     """The figures, as they are now."""
-    disk = await trio.to_thread.run_sync(parts.store.usage, limiter=parts.disk)
+    disk = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
     known, installed = await trio.to_thread.run_sync(parts.catalog.counts, limiter=parts.disk)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(parts, disk, known, installed))

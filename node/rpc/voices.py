@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import speech
-from p2pvoice.node import voices as verbs
+from p2pvoice.node import fetching, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.errors import error_response, to_error
@@ -42,7 +41,7 @@ async def find(parts: Parts, request: Request) -> EventStream:
     words = query.get("text", "")[:1_000]
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return {"count": await verbs.find(parts, tags, words, limit, seconds, report)}
+        return {"count": await voices.find(parts, tags, words, limit, seconds, report)}
 
     return EventStream(work)
 
@@ -56,7 +55,7 @@ async def installed(parts: Parts, request: Request) -> Response:
             release = parts.catalog.release(held.release)
             if release is not None:
                 source = "own" if held.author == parts.author else "local"
-                row = verbs.summary(parts, release, source=source)
+                row = voices.summary(parts, release, source=source)
                 rows.append(row | {"seed": held.seed, "installed_at": held.at})
         return rows
 
@@ -67,9 +66,9 @@ async def read_voice(parts: Parts, request: Request) -> Response:
     """Show a voice, or give its preview."""
     ref, action = voice_path(request)
     if action == "":
-        return JSONResponse(await verbs.show(parts, ref))
+        return JSONResponse(await voices.show(parts, ref))
     if action == "preview":
-        release, data = await verbs.preview(parts, ref)
+        release, data = await fetching.preview(parts, ref)
         label = read_label(data)
         headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
         return Response(data, media_type="audio/wav", headers=headers)
@@ -84,13 +83,13 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
         seed = flag(body, "seed", default=True)
 
         async def fetch(report: Report) -> Mapping[str, Any]:
-            return await verbs.fetch(parts, ref, seed=seed, tell=report)
+            return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:
-            return await verbs.update(parts, ref, report)
+            return await updating.update(parts, ref, report)
 
         return EventStream(update)
     if action == "revoke":
@@ -99,7 +98,9 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
         words = passphrase(body)
 
         async def revoke(report: Report) -> Mapping[str, Any]:
-            return await verbs.revoke(parts, ref, whole=whole, reason=reason, passphrase=words, tell=report)
+            return await removing.revoke(
+                parts, ref, whole=whole, reason=reason, passphrase=words, tell=report
+            )
 
         return EventStream(revoke)
     raise NotFoundError(f"a voice has no {action!r}")
@@ -115,7 +116,7 @@ async def update_all(parts: Parts, request: Request) -> EventStream:
     """Update every installed voice."""
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return await verbs.update_all(parts, report)
+        return await updating.update_all(parts, report)
 
     return EventStream(work)
 
@@ -125,7 +126,7 @@ async def remove_voice(parts: Parts, request: Request) -> Response:
     ref, action = voice_path(request)
     if action:
         raise NotFoundError(f"a voice has no {action!r}")
-    return JSONResponse(await verbs.remove(parts, ref))
+    return JSONResponse(await removing.remove(parts, ref))
 
 
 async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
@@ -135,7 +136,7 @@ async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
     words = text(body, "text", limit=TEXT_LIMIT)
     if not words.strip():
         raise UsageError("there is nothing to speak")
-    release = await verbs.resolve_installed(parts, ref)
+    release = await voices.resolve_installed(parts, ref)
     default = release.manifest.languages[0] if release.manifest.languages else "auto"
     arguments = {
         "text": words,

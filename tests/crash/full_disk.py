@@ -159,7 +159,7 @@ def add_file(root: Path) -> Callable[[], None]:
 
     def work() -> None:
         with contextlib.closing(Store(root / "store")) as store:
-            if not (store.has(thing.digest) and store.ensure_indexed(thing.digest, thing.chunks)):
+            if not (store.has(thing.digest) and store.inspection.ensure_indexed(thing.digest, thing.chunks)):
                 store.add_file(source, thing.chunks)
             _holds(store, thing)
 
@@ -180,7 +180,7 @@ def fetch(root: Path) -> Callable[[], None]:
     def work() -> None:
         with contextlib.closing(Store(root / "store")) as store:
             _holds(store, old)
-            if store.has(thing.digest) and store.ensure_indexed(thing.digest, thing.chunks):
+            if store.has(thing.digest) and store.inspection.ensure_indexed(thing.digest, thing.chunks):
                 _holds(store, thing)
                 return
             partial = store.open_partial(thing.digest, thing.chunks)
@@ -207,9 +207,9 @@ def repair(root: Path) -> Callable[[], None]:
 
     def work() -> None:
         with contextlib.closing(Store(root / "store")) as store:
-            if store.has(thing.digest) and not store.check(thing.digest, thing.chunks, [0]):
+            if store.has(thing.digest) and not store.inspection.check(thing.digest, thing.chunks, [0]):
                 return
-            store.set_aside(thing.digest)
+            store.inspection.set_aside(thing.digest)
             partial = store.open_partial(thing.digest, thing.chunks)
             store.copy_known(thing.digest)
             assert not set(partial.missing()) - {0}

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from p2pvoice.node.partial import offsets_of
+from p2pvoice.node.blocks import offsets_of
 from p2pvoice.protocol.head import verify_head
 from p2pvoice.protocol.manifest import FileEntry, Release, verify_release
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from p2pvoice.node import garbage
 from p2pvoice.node.store import Store
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.errors import CorruptError
@@ -299,12 +300,12 @@ def work(recording: Recording, chance: random.Random, scratch: Path) -> list[Thi
                 _fetch(store, thing, chance)
             recording.acknowledge(thing.digest, True)
             if chance.random() < 0.4:
-                store.set_aside(thing.digest)
+                store.inspection.set_aside(thing.digest)
                 _fetch(store, thing, chance)
                 recording.acknowledge(thing.digest, True)
             if chance.random() < 0.25:
                 recording.acknowledge(thing.digest, False)
-                store.remove([thing.digest])
+                garbage.remove(store, [thing.digest])
         last = make_thing(chance, things[0])
         things.append(last)
         _fetch(store, last, chance, leave=True)
@@ -331,10 +332,11 @@ def check(place: Path, things: list[Thing], must: set[bytes]) -> None:
     """Open what a cut left as a daemon does, and hold it against the rules."""
     store = Store(place)
     try:
-        store.forget_missing()
+        store.inspection.forget_missing()
         by_digest = {thing.digest: thing for thing in things}
-        for digest in store.unindexed():
-            assert store.ensure_indexed(digest, by_digest[digest].chunks), "a whole file has wrong bytes"
+        for digest in store.inspection.unindexed():
+            right = store.inspection.ensure_indexed(digest, by_digest[digest].chunks)
+            assert right, "a whole file has wrong bytes"
         for digest in must:
             assert store.has(digest), "an acknowledged file was lost"
         for thing in things:
@@ -353,7 +355,7 @@ def check(place: Path, things: list[Thing], must: set[bytes]) -> None:
                 for number in partial.missing():
                     partial.write(number, thing.piece(number))
                 assert store.finish(thing.digest).read_bytes() == thing.data
-        store.collect({thing.digest for thing in things})
+        garbage.collect(store, {thing.digest for thing in things})
         assert os.listdir(place / "partial") == [], "something was left in partial/"
     finally:
         store.close()

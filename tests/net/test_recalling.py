@@ -19,10 +19,10 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import generate
 from p2pvoice.node.network import Network
 from p2pvoice.node.offer import Landing, Offer
-from p2pvoice.node.recall import Kind
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.errors import NoPeersError, NotFoundError, PolicyError, RevokedError
 from p2pvoice.protocol.head import head_key
 from p2pvoice.protocol.manifest import FileEntry, Release
@@ -76,11 +76,12 @@ async def running(host: P2PHost, folder: Path, key: Ed25519PrivateKey | None = N
     offer, announcer = Offer(store, catalog, Successors(database), disk), Announcer(host)
     server = ExchangeServer(host, offer)
     network = Network(host, announcer, server, catalog, identity, disk, folder / "voices")
-    offer.hearer = network.recall.hear
+    offer.hearer = network.hearsay.hear
     server.attach()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(announcer.run)
         nursery.start_soon(network.recall.run)
+        nursery.start_soon(network.hearsay.run)
         yield Node(host, store, catalog, network, disk)
         nursery.cancel_scope.cancel()
     database.close()
@@ -134,7 +135,7 @@ async def test_what_was_kept_for_oneself_is_not_passed_on(
         release = b.hold(voice, tmp_path)
         b.catalog.install(release, seed=False)
         b.network.withdraw(release)
-        await b.network.recall.hear(record)
+        await b.network.hearsay.hear(record)
         (stone,) = b.catalog.tombstones.all()
         assert stone.kind is Kind.HELD
         assert b.network.dht_facts()["keys"] == 0
@@ -221,15 +222,15 @@ async def test_what_was_heard_before_the_release_came_counts(
         STRANGER,
     )
     async with network(1) as hosts, running(hosts[0], tmp_path / "c") as c:
-        recall = c.network.recall
-        await recall.hear(foreign)
+        hearsay = c.network.hearsay
+        await hearsay.hear(foreign)
         c.catalog.add_release(voice.release.envelope.to_bytes())
-        assert await recall.judge(voice.release)
+        assert await hearsay.judge(voice.release)
         c.catalog.forget(voice.release.id)
-        await recall.hear(record)
+        await hearsay.hear(record)
         assert c.catalog.tombstones.all() == []
         c.catalog.add_release(voice.release.envelope.to_bytes())
-        assert not await recall.judge(voice.release)
+        assert not await hearsay.judge(voice.release)
         assert c.catalog.release(voice.release.id) is None
         assert len(c.catalog.tombstones.all()) == 1
 
@@ -237,16 +238,16 @@ async def test_what_was_heard_before_the_release_came_counts(
 async def test_rumours_are_bounded(
     network: Make, publish: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from p2pvoice.node import recalling
+    from p2pvoice.node import hearsay
 
-    monkeypatch.setattr(recalling, "RUMOURS_LIMIT", 3)
+    monkeypatch.setattr(hearsay, "RUMOURS_LIMIT", 3)
     signer = STRANGER.public_key().public_bytes_raw()
     async with network(1) as hosts, running(hosts[0], tmp_path / "c") as c:
         for number in range(5):
-            await c.network.recall.hear(
+            await c.network.hearsay.hear(
                 sign_revocation(Revocation(signer, signer, f"v{number}", 1_790_000_000), STRANGER)
             )
-        assert len(c.network.recall._rumours) == 3
+        assert len(c.network.hearsay._rumours) == 3
         assert c.catalog.tombstones.all() == []
 
 
@@ -264,7 +265,7 @@ async def test_the_dht_tells_before_a_fetch(network: Make, publish: Make, tmp_pa
             c.catalog.add_release(voice.release.envelope.to_bytes())
             with trio.fail_after(30):
                 with pytest.raises(RevokedError, match="the whole voice"):
-                    await c.network.recall.inquire(release)
+                    await c.network.hearsay.inquire(release)
             assert c.catalog.release(release.id) is None
 
 
@@ -339,7 +340,7 @@ async def test_a_stranger_cannot_revoke(network: Make, publish: Make, tmp_path: 
                     record = sign_revocation(
                         Revocation(signer, manifest.author, manifest.slug, 1_790_000_000, name), STRANGER
                     )
-                    await a.network.recall.hear(record)
+                    await a.network.hearsay.hear(record)
                     assert await a.network.recall.take(record, kind=Kind.ASKED, proof=release) is None
         assert a.catalog.is_offered(release.id)
         assert a.catalog.tombstones.all() == []

@@ -15,6 +15,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node import expiry
+from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.config import load_config
 from p2pvoice.node.daemon import _parts
@@ -22,7 +23,7 @@ from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.paths import Home
 from p2pvoice.node.schema import open_database
-from p2pvoice.node.store import Store, plan_file
+from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.consent import SIGNED_LIMIT, ConsentDeclaration
 from p2pvoice.protocol.consent_statement import ConsentStatement, sign_statement

@@ -7,12 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node import catalog as catalog_module
-from p2pvoice.node import eviction
-from p2pvoice.node import recall as recall_module
+from p2pvoice.node import eviction, recall_tables
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
-from p2pvoice.node.recall import Hit, Kind, Tombstones
+from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.tombstone import Hit, Kind
 from p2pvoice.protocol.errors import RefusedError, RevokedError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
@@ -255,7 +255,7 @@ def test_an_older_database_is_lifted(path: Path) -> None:
 
 
 def test_one_signer_cannot_fill_the_table(stones: Tombstones, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall_module, "SIGNER_LIMIT", 3)
+    monkeypatch.setattr(recall_tables, "SIGNER_LIMIT", 3)
     releases = [make_release(STRANGER, f"v{number}") for number in range(5)]
     for number, release in enumerate(releases):
         stone, _ = stones.add(make_revocation(release, STRANGER), Kind.SEEN, [seen(release)])
@@ -268,7 +268,7 @@ def test_one_signer_cannot_fill_the_table(stones: Tombstones, monkeypatch: pytes
 def test_the_table_is_bounded_and_what_matters_stays(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recall_module, "TOMBSTONES_LIMIT", 4)
+    monkeypatch.setattr(recall_tables, "TOMBSTONES_LIMIT", 4)
     time = [float(NOW)]
     database = open_database(path)
     stones = Tombstones(database, clock=lambda: time[0])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pvoice.node.store import Store, plan_file
+from p2pvoice.node import garbage
+from p2pvoice.node.blocks import plan_file
+from p2pvoice.node.store import Store
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.errors import (
     ChunkMismatchError,
@@ -168,13 +170,13 @@ def test_damaged_chunk_is_not_served_and_its_file_is_made_anew(store: Store, tmp
     path = store.path(digest)
     damage(path, 2 * PIECE + 5)
     mapped = path.open("rb")
-    assert store.check(digest, chunks, range(6)) == [2]
+    assert store.inspection.check(digest, chunks, range(6)) == [2]
     assert store.read_chunk(digest, 1) == data[PIECE : 2 * PIECE]
     with pytest.raises(CorruptError):
         store.read_chunk(digest, 2)
     assert not store.has(digest)
     assert store.read_chunk(digest, 1) is None
-    assert store.check(digest, chunks, range(6)) == [2]
+    assert store.inspection.check(digest, chunks, range(6)) == [2]
     partial = store.open_partial(digest, chunks)
     assert store.copy_known(digest) == len(data) - PIECE
     assert partial.missing() == [2]
@@ -193,8 +195,8 @@ def test_file_of_another_length_is_damaged(store: Store, tmp_path: Path, more: b
     digest = _add(store, tmp_path, data)
     store.path(digest).chmod(0o600)
     store.path(digest).write_bytes(data + more if more else data[:-1])
-    assert store.check(digest, _chunks(data), range(2)) == ([] if more else [1])
-    assert not store.has_size(digest, len(data))
+    assert store.inspection.check(digest, _chunks(data), range(2)) == ([] if more else [1])
+    assert not store.layout.has_size(digest, len(data))
 
 
 def test_whole_file_without_an_index_is_indexed_when_it_is_right(tmp_path: Path) -> None:
@@ -202,15 +204,15 @@ def test_whole_file_without_an_index_is_indexed_when_it_is_right(tmp_path: Path)
     store = Store(tmp_path / "store")
     digest = _add(store, tmp_path, data)
     store.index.drop(digest)
-    assert store.unindexed() == [digest]
+    assert store.inspection.unindexed() == [digest]
     wrong = _chunks(_random(3 * PIECE, 9))
     with pytest.raises(IntegrityError):
-        store.ensure_indexed(digest, wrong)
-    assert store.ensure_indexed(digest, _chunks(data))
+        store.inspection.ensure_indexed(digest, wrong)
+    assert store.inspection.ensure_indexed(digest, _chunks(data))
     assert store.read_chunk(digest, 2) == data[2 * PIECE :]
     store.index.drop(digest)
     damage(store.path(digest), 0)
-    assert not store.ensure_indexed(digest, _chunks(data))
+    assert not store.inspection.ensure_indexed(digest, _chunks(data))
     assert not store.has(digest)
     store.close()
 
@@ -222,14 +224,14 @@ def test_damaged_index_is_built_anew(tmp_path: Path) -> None:
     (tmp_path / "store" / "index.sqlite").write_bytes(b"rotten" * 1000)
     store = Store(tmp_path / "store")
     assert store.has(digest)
-    assert store.unindexed() == [digest]
+    assert store.inspection.unindexed() == [digest]
     store.close()
 
 
 def test_index_forgets_what_is_not_on_disk(store: Store, tmp_path: Path) -> None:
     digest = _add(store, tmp_path, _random(PIECE))
     store.path(digest).unlink()
-    assert store.forget_missing() == 1
+    assert store.inspection.forget_missing() == 1
     assert store.index.files() == set()
 
 
@@ -277,14 +279,14 @@ def test_collection_keeps_what_is_wanted_and_what_is_being_fetched(store: Store,
     wanted, unwanted = _add(store, tmp_path, _random(PIECE, 1)), _add(store, tmp_path, _random(PIECE, 2))
     growing = _random(PIECE, 3)
     store.open_partial(hashlib.sha256(growing).digest(), _chunks(growing)).write(0, growing)
-    would = store.collect({wanted}, dry_run=True)
+    would = garbage.collect(store, {wanted}, dry_run=True)
     assert [(one.kind, one.digest) for one in would] == [("file", unwanted)]
     assert store.has(unwanted)
     with store.holding([unwanted]) as hold:
         hold(unwanted)
-        assert store.collect({wanted}) == []
-        assert store.remove([unwanted]) == 0
-    assert store.collect({wanted}) == would
+        assert garbage.collect(store, {wanted}) == []
+        assert garbage.remove(store, [unwanted]) == 0
+    assert garbage.collect(store, {wanted}) == would
     assert sum(one.bytes for one in would) >= PIECE
     assert store.has(wanted)
     assert not store.has(unwanted)
@@ -295,14 +297,14 @@ def test_collection_keeps_what_is_wanted_and_what_is_being_fetched(store: Store,
 def test_quota_counts_allocated_blocks(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", quota=10 * PIECE)
     _add(store, tmp_path, _random(6 * PIECE))
-    assert store.usage().files == 1
-    room = 10 * PIECE - store.usage().bytes
+    assert store.layout.usage().files == 1
+    room = 10 * PIECE - store.layout.usage().bytes
     fits, over = _random(room, 5), _random(room + 1, 6)
     with pytest.raises(QuotaError):
         store.open_partial(hashlib.sha256(over).digest(), _chunks(over))
     store.open_partial(hashlib.sha256(fits).digest(), _chunks(fits))
     # Nothing of it was written yet, so it occupies nothing.
-    assert store.usage().bytes <= 7 * PIECE
+    assert store.layout.usage().bytes <= 7 * PIECE
     store.close()
 
 

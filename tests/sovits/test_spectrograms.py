@@ -15,7 +15,8 @@ def g():  # type: ignore[no-untyped-def]
 
 def test_linear_spectrogram(g) -> None:  # type: ignore[no-untyped-def]
     ours = audio.linear_spectrogram(g["in_wav"][None], 2048, 640)
-    assert numbers.relative_error(ours, g["out_linear_2048_640_32k"]) < 1e-6
+    # The Fourier transforms of different processors sum float32 in different orders: 4e-6 has been seen.
+    assert numbers.relative_error(ours, g["out_linear_2048_640_32k"]) < 2e-5
 
 
 @pytest.mark.parametrize(

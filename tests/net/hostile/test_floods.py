@@ -287,7 +287,7 @@ async def test_places_of_connections_that_closed_are_free_again(
     shelf: Make, tally: Tally, network: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libp2p gives a place of an inbound connection back when the node ends."""
-    monkeypatch.setattr("p2pvoice.node.host.MAX_CONNECTIONS", 4)
+    monkeypatch.setattr("p2pvoice.node.swarm.MAX_CONNECTIONS", 4)
     async with network(1) as (node,):
         for _ in range(8):
             async with open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as guest:
