@@ -168,9 +168,14 @@ def replace_file(path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
+def aside_file(keys: Path, public: bytes) -> Path:
+    """Where a former author key is kept in the folder ``keys``."""
+    return keys / f"author-{hashlib.sha256(public).hexdigest()[:16]}.key"
+
+
 def keep_aside(path: Path, public: bytes) -> Path:
     """Keep a key file under a name that tells whose it is; returns that name. The file itself stays."""
-    aside = path.with_name(f"author-{hashlib.sha256(public).hexdigest()[:16]}.key")
+    aside = aside_file(path.parent, public)
     if aside.exists():
         # The key was here before: the form in which it lies now counts, its passphrase may be another.
         replace_file(aside, path.read_bytes())

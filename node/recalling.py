@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.ask import tell_revocation
@@ -25,6 +26,7 @@ from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.tombstone import Hit, Kind, Tombstone, binds_files
+from p2pvoice.protocol.envelope import public_key_of
 from p2pvoice.protocol.errors import ManifestError, P2PVoiceError, PolicyError, RevokedError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
@@ -188,12 +190,22 @@ class Recall:
 
     # -- revoking ----------------------------------------------------------------------------------------
 
-    async def revoke(self, release: Release, *, whole: bool, reason: str, step: Step) -> dict[str, Any]:
+    async def revoke(
+        self,
+        release: Release,
+        *,
+        whole: bool,
+        reason: str,
+        step: Step,
+        former: Ed25519PrivateKey | None = None,
+    ) -> dict[str, Any]:
         """Sign a revocation of a release, or of its whole voice, and see to it that the network hears of it.
 
-        Raises PolicyError unless our author key is the release's author or the subject of its signed consent.
+        ``former`` is an earlier key that signs in the place of the author key. Raises PolicyError unless what
+        signs is the key of the release's author or of the subject of its signed consent.
         """
-        manifest, mine = release.manifest, self._identity.author_public
+        mine = self._identity.author_public if former is None else public_key_of(former)
+        manifest = release.manifest
         subject = subject_key(manifest) == mine
         if mine != manifest.author and not subject:
             raise PolicyError(
@@ -213,7 +225,7 @@ class Recall:
         except ManifestError as error:
             raise UsageError(error.message) from error
         await step({"step": "signing"})
-        data = sign_revocation(revocation, self._identity.author)
+        data = sign_revocation(revocation, former or self._identity.author)
         stone = await self.take(data, kind=Kind.OWN, proof=release)
         assert stone is not None
         await step({"step": "telling peers"})

@@ -11,6 +11,7 @@ from typing import Any
 
 from p2pvoice.node import garbage
 from p2pvoice.node.admit import voice_folder
+from p2pvoice.node.former import former_key
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.tidy import needed_files
 from p2pvoice.node.voices import Tell, disk, resolve
@@ -40,8 +41,13 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
 
 
-async def revoke(parts: Parts, ref: str, *, whole: bool, reason: str, tell: Tell) -> dict[str, Any]:
-    """Call a release back, or its whole voice, as its author or as the person whose voice it is."""
+async def revoke(
+    parts: Parts, ref: str, *, whole: bool, reason: str, passphrase: str, tell: Tell
+) -> dict[str, Any]:
+    """Call a release back, or its whole voice, as its author or as the person whose voice it is.
+
+    ``passphrase`` opens the former key that signs when the release is of one and it lies sealed.
+    """
 
     async def step(facts: Mapping[str, Any]) -> None:
         await tell({"event": "progress", **facts})
@@ -55,7 +61,8 @@ async def revoke(parts: Parts, ref: str, *, whole: bool, reason: str, tell: Tell
         if not kept:
             raise
         release = next((one for one in kept if one.id == found[1]), kept[0])
-    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step)
+    former = await disk(parts, lambda: former_key(parts, release, passphrase))
+    return await parts.recall.revoke(release, whole=whole, reason=reason, step=step, former=former)
 
 
 async def _remove_revoked(parts: Parts, ref: str) -> dict[str, Any]:

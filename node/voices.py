@@ -144,9 +144,13 @@ async def _known(parts: Parts, ref: str, *, prefer_installed: bool) -> Release:
                 raise revoked[0].error() from None
             raise
         # A bare name that stood for a voice which was revoked does not become another author's voice.
-        other = revoked is not None and revoked[0].revocation.author != found.manifest.author
-        if revoked is not None and other and ref == found.manifest.slug:
-            raise revoked[0].error()
+        if revoked is not None and ref == found.manifest.slug:
+            said = revoked[0].revocation
+            author, now = author_id(said.author), author_id(found.manifest.author)
+            # Who gave a key up and called its releases back is the same author under the next key.
+            same = said.signer == said.author and parts.successors.current(author) == now
+            if author != now and not same:
+                raise revoked[0].error()
         return found
 
     release: Release = await disk(parts, look)

@@ -4,6 +4,7 @@ For moving forward only: a node never accepts a lower sequence, and two releases
 that is shown, not resolved. The clock is the caller's. Not for storing heads. Follows specs/head.md.
 """
 
+import base64
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -47,6 +48,13 @@ KIND = "head"
 HEAD_NAMESPACE = b"/p2pvoice/head/"
 """What the DHT keys of heads begin with."""
 
+SLUG_IN_KEY = 56
+"""Characters of a slug that stands in its head's DHT key as it is; of a longer one a hash stands there.
+
+libp2p answers for no key of more than 128 bytes.
+"""
+
+_SLUG_DOMAIN = b"p2pvoice/key/slug/1\0"
 _RELEASE_DOMAIN = b"p2pvoice/key/release/1\0"
 _TAG_DOMAIN = b"p2pvoice/key/tag/1\0"
 
@@ -158,16 +166,24 @@ def advance(held: Head | None, candidate: Head) -> Head:
 
 
 def head_key(author: bytes | str, slug: str) -> bytes:
-    """The DHT key of a voice's head; ``author`` is a public key or an author id."""
+    """The DHT key of a voice's head; ``author`` is a public key or an author id. At most 128 bytes."""
     name = author_id(author) if isinstance(author, bytes) else author_id(parse_author_id(author))
-    return HEAD_NAMESPACE + name.encode("ascii") + b"/" + check_slug(slug).encode("ascii")
+    last = check_slug(slug)
+    if len(last) > SLUG_IN_KEY:
+        # No slug begins with a tilde, so this is never the key of another voice.
+        hashed = base64.b32encode(digest_of(_SLUG_DOMAIN + slug.encode("ascii")))
+        last = "~" + hashed.decode("ascii").lower().rstrip("=")
+    return HEAD_NAMESPACE + f"{name}/{last}".encode("ascii")
 
 
 def parse_head_key(key: bytes) -> tuple[bytes, str]:
-    """The author's public key and the slug inside a head's DHT key. UsageError for any other key."""
+    """The author's public key and the slug inside a head's DHT key.
+
+    UsageError for any other key, and for that of a slug so long that only its hash stands there.
+    """
     name, slash, slug = key.removeprefix(HEAD_NAMESPACE).partition(b"/")
-    if not key.startswith(HEAD_NAMESPACE) or not slash or not key.isascii():
-        raise UsageError("not the key of a head")
+    if not key.startswith(HEAD_NAMESPACE) or not slash or not key.isascii() or len(slug) > SLUG_IN_KEY:
+        raise UsageError("not the key of a head that names its slug")
     return parse_author_id(name.decode("ascii")), check_slug(slug.decode("ascii"))
 
 

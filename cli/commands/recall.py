@@ -4,20 +4,25 @@ Follows specs/cli.md and specs/recall.md.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from p2pvoice.cli.commands.keys import ask, passphrase_file
 from p2pvoice.cli.commands.voices import follow
 from p2pvoice.cli.output import Output, date, json_option, short_author, short_id
 from p2pvoice.node.rpc.client import Client
-from p2pvoice.protocol.errors import RevokedError, UsageError, from_dict
+from p2pvoice.protocol.errors import PassphraseError, RevokedError, UsageError, from_dict
 
 WARNING = (
     "A revocation cannot be taken back. Nodes that hear of it stop finding, fetching, speaking and serving "
     "the voice; copies whose nodes never hear of it stay."
 )
 """What is said before a person confirms."""
+
+PASSPHRASE = "Passphrase of your former key"
+"""What is asked for when the key that signs was given up and lies sealed."""
 
 BY = {"author": "its author", "subject": "the person whose voice it is"}
 """Who may revoke, in words."""
@@ -28,17 +33,30 @@ BY = {"author": "its author", "subject": "the person whose voice it is"}
 @click.option("--all", "whole", is_flag=True, help="Every release of the voice, also those to come.")
 @click.option("--reason", default="", help="What others are told, in one line.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@passphrase_file
 @json_option
 @click.pass_obj
-def revoke(output: Output, voice: str, whole: bool, reason: str, yes: bool) -> None:
+def revoke(
+    output: Output, voice: str, whole: bool, reason: str, yes: bool, passphrase_file: Path | None
+) -> None:
     """Call a release back, or with --all the whole voice.
 
     The author can, and so can the person whose key signed the consent. It cannot be taken back, and what
-    others hold cannot be reached: nodes that hear of it stop, the rest go on.
+    others hold cannot be reached: nodes that hear of it stop, the rest go on. What was published under a
+    former key is revoked with that one, which asks for its passphrase when it has one.
     """
     if not yes:
         confirm(output, voice, whole)
-    result = follow(output, Client().revoke(voice, whole=whole, reason=reason))
+    client = Client()
+    words = ask(passphrase_file, PASSPHRASE) if passphrase_file is not None else ""
+    try:
+        result = follow(output, client.revoke(voice, whole=whole, reason=reason, passphrase=words))
+    except PassphraseError:
+        # Which key signs only the daemon knows, so nobody is asked before it says that one is sealed.
+        if words or not sys.stdin.isatty():
+            raise
+        words = ask(None, PASSPHRASE)
+        result = follow(output, client.revoke(voice, whole=whole, reason=reason, passphrase=words))
     if output.as_json:
         return
     output.line(str(result.get("revoked", "")))

@@ -132,9 +132,12 @@ class Client(Transport):
         """Bring one installed voice, or all of them, to its newest release."""
         return self.stream("POST", _voice(ref) + "/update" if ref else "/v1/update")
 
-    def revoke(self, ref: str, *, whole: bool = False, reason: str = "") -> Iterator[Event]:
+    def revoke(
+        self, ref: str, *, whole: bool = False, reason: str = "", passphrase: str = ""
+    ) -> Iterator[Event]:
         """Call a release back, or its whole voice; for its author and for the person whose voice it is."""
-        return self.stream("POST", _voice(ref) + "/revoke", {"all": whole, "reason": reason})
+        body = {"all": whole, "reason": reason, "passphrase": passphrase}
+        return self.stream("POST", _voice(ref) + "/revoke", body)
 
     def revocations(self) -> list[dict[str, Any]]:
         """The revocations known here."""

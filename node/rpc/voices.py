@@ -16,6 +16,7 @@ from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
+from p2pvoice.node.rpc.keys import passphrase
 from p2pvoice.node.rpc.requests import flag, json_body, number, text, voice_path
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import author_id
@@ -94,9 +95,12 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
     if action == "revoke":
         whole = flag(body, "all", default=False)
         reason = text(body, "reason", default="", limit=REASON_LENGTH).strip()
+        words = passphrase(body)
 
         async def revoke(report: Report) -> Mapping[str, Any]:
-            return await removing.revoke(parts, ref, whole=whole, reason=reason, tell=report)
+            return await removing.revoke(
+                parts, ref, whole=whole, reason=reason, passphrase=words, tell=report
+            )
 
         return EventStream(revoke)
     raise NotFoundError(f"a voice has no {action!r}")

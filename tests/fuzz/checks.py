@@ -6,24 +6,40 @@ value where unknown fields are dropped. Anything else is a finding. Follows spec
 """
 
 import contextlib
+import unicodedata
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import safetensors
 
-from p2pvoice.protocol import canonical, chunks, codec, framing, head, ids, label, messages, tags, tensors
+from p2pvoice.protocol import (
+    canonical,
+    chunks,
+    codec,
+    confusable,
+    framing,
+    head,
+    ids,
+    keyfile,
+    label,
+    messages,
+    successor,
+    tags,
+    tensors,
+)
 from p2pvoice.protocol.canonical import decode
-from p2pvoice.protocol.envelope import public_key_of, seal
+from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import (
     BadCheckpointError,
     ChunkMismatchError,
+    CorruptError,
     ManifestError,
     ProtocolMismatchError,
     RefusedError,
     UsageError,
 )
 
-from .mutate import KEY
+from .mutate import KEYS
 
 #: What a target is: it returns for whatever is accepted or refused rightly, and raises for a finding.
 Check = Callable[[bytes], None]
@@ -65,8 +81,9 @@ def signed(
             value = read(data)
         except RefusedError:
             return
-        if author(value) == public_key_of(KEY):
-            assert read(seal(kind, payload(value), KEY).to_bytes()) == value
+        key = KEYS.get(author(value))
+        if key is not None:
+            assert read(seal(kind, payload(value), key).to_bytes()) == value
 
     return check
 
@@ -95,7 +112,10 @@ def check_heads(data: bytes) -> None:
     assert head.advance(one, one) == one
     assert not head.newer(one, one)
     assert not head.is_fork(one, one)
-    assert head.parse_head_key(head.head_key(one.author, one.slug)) == (one.author, one.slug)
+    key = head.head_key(one.author, one.slug)
+    assert len(key) <= 128
+    if len(one.slug) <= head.SLUG_IN_KEY:
+        assert head.parse_head_key(key) == (one.author, one.slug)
 
 
 def check_head_key(data: bytes) -> None:
@@ -105,6 +125,61 @@ def check_head_key(data: bytes) -> None:
     except UsageError:
         return
     assert head.head_key(author, slug) == data
+
+
+def check_successor(data: bytes) -> None:
+    """A successor record: it has a key of its own, is no fork of itself, and signed again it is the same."""
+    try:
+        one = successor.verify_successor(data)
+    except RefusedError:
+        return
+    assert not successor.is_fork(one, one)
+    assert successor.parse_successor_key(successor.successor_key(one.old)) == one.old
+    if one.old in KEYS and one.new in KEYS:
+        again = successor.sign_successor(one, KEYS[one.old], KEYS[one.new])
+        assert successor.verify_successor(again) == one
+
+
+def check_successor_key(data: bytes) -> None:
+    """The DHT key of a successor record."""
+    try:
+        author = successor.parse_successor_key(data)
+    except UsageError:
+        return
+    assert successor.successor_key(author) == data
+
+
+def check_keyfile(data: bytes) -> None:
+    """A key file: what it asks of memory is bounded. It is not opened, which would take seconds a case."""
+    try:
+        read = keyfile.parse_key(data)
+    except CorruptError:
+        return
+    if isinstance(read, bytes):
+        assert read == data
+        assert len(read) == keyfile.SEED_SIZE
+        return
+    assert read.data == data
+    assert len(data) == keyfile.SEALED_SIZE
+    assert 128 * (1 << read.cost) * read.block <= 256 << 20
+    assert 1 <= read.parallel <= keyfile.PARALLEL_LIMIT
+    header = (read.cost, read.block, read.parallel, *read.salt, *read.nonce, *read.public)
+    assert keyfile.MAGIC + bytes((keyfile.VERSION, *header)) == data[: 12 + 16 + 12 + 32]
+
+
+def check_confusable(data: bytes) -> None:
+    """A stranger's name: its skeletons do not change for what cannot be seen, nor with how it is composed."""
+    name = data.decode("utf-8", "replace")
+    try:
+        forms = confusable.skeletons(name)
+    except UsageError:
+        assert len(name) > confusable.TEXT_LIMIT
+        return
+    assert all(forms)
+    assert confusable.alike(name, name) == bool(forms)
+    for other in (name + "\u200b", unicodedata.normalize("NFD", name), unicodedata.normalize("NFC", name)):
+        if len(other) <= confusable.TEXT_LIMIT:
+            assert confusable.skeletons(other) == forms
 
 
 def check_framing(data: bytes) -> None:
@@ -132,19 +207,8 @@ def _frames(pieces: list[bytes], limit: int) -> tuple[list[bytes], int | None]:
     return frames, reader.pending
 
 
-KINDS = (
-    messages.Query,
-    messages.QueryPage,
-    messages.GetRelease,
-    messages.ReleaseReply,
-    messages.GetHead,
-    messages.HeadReply,
-    messages.GetHave,
-    messages.Have,
-    messages.Want,
-    messages.ChunkFrame,
-    messages.Fail,
-)
+#: Every message there is.
+KINDS = get_args(messages.Message)
 
 
 def check_messages(data: bytes) -> None:

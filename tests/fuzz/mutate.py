@@ -5,6 +5,7 @@ never be tried: the structured edits take the form apart, change what is inside 
 again. Every mutator is a pure function of its bytes and of the random generator. Follows specs/fuzzing.md.
 """
 
+import hashlib
 import io
 import json
 import random
@@ -17,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.protocol.canonical import decode, encode
-from p2pvoice.protocol.envelope import seal
+from p2pvoice.protocol.envelope import public_key_of, seal
 from p2pvoice.protocol.errors import RefusedError
 
 #: Makes a case of an earlier one, and of others that may lend it pieces.
@@ -25,6 +26,16 @@ Mutator = Callable[[bytes, Sequence[bytes], random.Random], bytes]
 
 #: The key of the test vectors: what is changed under a signature is signed again with it.
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+#: Every key the vectors sign with, by its public key: an author, a consent's subject, an author's next key.
+KEYS = {
+    public_key_of(key): key
+    for key in (
+        KEY,
+        Ed25519PrivateKey.from_private_bytes(bytes(32)),
+        Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))),
+    )
+}
 
 #: Bytes of a structured case that is taken apart at all.
 TREE_LIMIT = 1 << 20
@@ -159,10 +170,39 @@ def edit_signed(data: bytes, others: Sequence[bytes], rng: random.Random) -> byt
         try:
             envelope = decode(data, limit=TREE_LIMIT)
             if isinstance(envelope["payload"], bytes):
-                return seal(envelope["kind"], edit_map(envelope["payload"], (), rng), KEY).to_bytes()
+                return _signed_again(envelope, edit_map(envelope["payload"], (), rng))
         except (RefusedError, KeyError, TypeError, AttributeError):
             pass
     return edit_map(data, others, rng)
+
+
+def _signed_again(envelope: Any, payload: bytes) -> bytes:
+    """An envelope over another payload, by the same signer where that is one of the vectors'."""
+    return seal(envelope["kind"], payload, KEYS.get(envelope["author"], KEY)).to_bytes()
+
+
+def edit_consent(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    """An edit of the signed consent inside a release, both signed again; now and then of the release."""
+    if rng.random() < 0.7:
+        try:
+            envelope = decode(data, limit=TREE_LIMIT)
+            manifest = decode(envelope["payload"], limit=TREE_LIMIT)
+            manifest["consent"]["signed"] = edit_signed(manifest["consent"]["signed"], (), rng)
+            return _signed_again(envelope, encode(manifest))
+        except (RefusedError, KeyError, TypeError, AttributeError):
+            pass
+    return edit_signed(data, others, rng)
+
+
+def edit_keyfile(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    """An edit of a key file whose check sum is made right again."""
+    if rng.random() < 0.85 and len(data) > hashlib.sha256().digest_size:
+        body = bytearray(data[: -hashlib.sha256().digest_size])
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            # The parameters stand in the first bytes, so they are changed most.
+            body[rng.randrange(min(len(body), rng.choice((16, 16, len(body)))))] = rng.randrange(256)
+        return bytes(body) + hashlib.sha256(body).digest()
+    return edit_bytes(data, others, rng)
 
 
 def edit_json(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:

@@ -15,10 +15,12 @@ from p2pvoice.protocol import ids, tags
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.codec import encode_chunk
 from p2pvoice.protocol.consent import ConsentDeclaration as Consent
+from p2pvoice.protocol.consent_statement import ConsentStatement, verify_statement
 from p2pvoice.protocol.envelope import Envelope, open_envelope
 from p2pvoice.protocol.head import Head, verify_head
 from p2pvoice.protocol.manifest import Manifest, Release, decode_manifest, verify_release
 from p2pvoice.protocol.provenance import Measured, TrainingRecord, read_measured
+from p2pvoice.protocol.revocation import Revocation, verify_revocation
 
 from . import checks, mutate, weights
 from .checks import CHUNK, LIMIT, NOW, Check, mapped, signed, text, wire
@@ -52,6 +54,11 @@ def vectors(*names: str) -> Callable[[], Iterator[bytes]]:
 def words(*texts: str) -> Callable[[], Iterator[bytes]]:
     """These texts."""
     return lambda: (word.encode() for word in texts)
+
+
+def entry(name: str, key: str) -> Callable[[], Iterator[bytes]]:
+    """One entry of one file of the vectors."""
+    return lambda: _bytes_in(json.loads((VECTORS / f"{name}.json").read_text("utf-8"))[key])
 
 
 def part(key: str) -> Callable[[], Iterator[bytes]]:
@@ -98,6 +105,14 @@ def _head_author(one: Head) -> bytes:
     return one.author
 
 
+def _subject(one: ConsentStatement) -> bytes:
+    return one.subject
+
+
+def _signer(one: Revocation) -> bytes:
+    return one.signer
+
+
 def _release_author(one: Release) -> bytes:
     return one.manifest.author
 
@@ -113,11 +128,18 @@ TARGETS: dict[str, Target] = {
     "canonical": Target(wire(_decoded, encode), vectors("canonical", "head"), mutate.edit_map),
     "chunk": Target(checks.check_chunk, lambda: (encode_chunk(CHUNK)[1], CHUNK, *vectors("chunks")())),
     "consent": Target(mapped(Consent.from_map, Consent.to_map), part("consent"), mutate.edit_map),
+    "confusable": Target(checks.check_confusable, words("Mei", "М\u0435\u0456 2", "說書人 ＡＩ", "M\u200dé")),
+    "consent-statement": Target(
+        signed("consent", verify_statement, _subject, ConsentStatement.payload),
+        vectors("consent"),
+        mutate.edit_signed,
+    ),
     "envelope": Target(wire(_opened, Envelope.to_bytes), vectors("envelope"), mutate.edit_signed),
     "framing": Target(checks.check_framing, vectors("framing", "messages")),
     "head": Target(signed("head", _head, _head_author, Head.payload), vectors("head"), mutate.edit_signed),
     "head-key": Target(checks.check_head_key, vectors("head")),
     "heads": Target(checks.check_heads, vectors("head"), mutate.edit_signed),
+    "keyfile": Target(checks.check_keyfile, vectors("keyfile"), mutate.edit_keyfile),
     "label": Target(checks.check_label, vectors("label")),
     "manifest": Target(
         wire(decode_manifest, Manifest.payload), vectors("manifest"), mutate.edit_map, quick=500
@@ -130,9 +152,22 @@ TARGETS: dict[str, Target] = {
         mutate.edit_signed,
         quick=500,
     ),
+    "release-consent": Target(
+        signed("manifest", verify_release, _release_author, _release_payload),
+        entry("revocation", "release"),
+        mutate.edit_consent,
+        quick=500,
+    ),
+    "revocation": Target(
+        signed("revocation", verify_revocation, _signer, Revocation.payload),
+        vectors("revocation"),
+        mutate.edit_signed,
+    ),
     "safetensors": Target(checks.check_safetensors, vectors("safetensors"), mutate.edit_safetensors),
     "slug": Target(text(ids.check_slug, str), words("storyteller", "a-1", "-")),
     "slugify": Target(checks.check_slugify, words("说书人", "The Storyteller", "é")),
+    "successor": Target(checks.check_successor, vectors("successor"), mutate.edit_signed),
+    "successor-key": Target(checks.check_successor_key, words(f"/p2pvoice/successor/{AUTHOR}")),
     "tag": Target(
         checks.check_tag, words("cantonese", "粤语", "language/粵語", "tag/wuxia", "age/child", "STYLE/x")
     ),

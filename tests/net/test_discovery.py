@@ -242,6 +242,28 @@ async def test_head_moves_forward_and_a_replayed_old_one_is_refused(
                 await find_head(c, author, "storyteller", verify_head(new, time.time()))
 
 
+async def test_head_of_a_long_slug_is_found(network: Network, publish: Make) -> None:
+    """libp2p answers for no key of more than 128 bytes: a slug of 56 characters just fits."""
+    key = Ed25519PrivateKey.generate()
+    voices = [publish(key=key, slug="s" * length, seed=length) for length in (56, 57, 63)]
+    async with network(3) as (_, a, c), trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            await announced(a, nursery, *voices)
+            for voice in voices:
+                author, slug = author_of(voice), voice.release.manifest.slug
+                c.kad.forget(head_key(author, slug))  # what was put with c itself, as one of the nearest
+                assert (await find_head(c, author, slug)).release == voice.release.id
+            # Another long slug's head does not pass, nor does one under its bare slug.
+            last = head_key(author, slug)
+            for other in (voices[0], voices[1]):
+                with pytest.raises(RefusedError, match="somebody else"):
+                    await a.kad.put(last, other.head)
+            bare = last.rpartition(b"/")[0] + b"/" + slug.encode()
+            with pytest.raises(RefusedError, match="somebody else"):
+                await a.kad.put(bare, voices[2].head)
+        nursery.cancel_scope.cancel()
+
+
 async def test_equal_head_refreshes_the_record(network: Network, publish: Make) -> None:
     """libp2p refuses to republish an equal value unless the last of equals wins."""
     voice = publish()

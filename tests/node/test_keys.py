@@ -1,13 +1,18 @@
 """Author keys between real daemons: locked and unlocked, exported, imported, rotated, and who follows."""
 
 import base64
+import contextlib
+import os
+import pty
 import shutil
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.protocol.errors import ConflictError, KeyLockedError, PassphraseError
+from p2pvoice.protocol.errors import ConflictError, CorruptError, KeyLockedError, PassphraseError, PolicyError
 from p2pvoice.protocol.ids import author_id
 
 from .nodes import Daemon, bring, install_encoder, publish, refusal
@@ -126,6 +131,81 @@ def test_followers_move_to_a_rotated_key(daemons: Make, encoder: Path, clip: Pat
     a.start()
     assert a.client.key()["author"] == new
     assert a.client.key()["former"] == [old]
+
+
+def test_a_former_key_still_revokes(daemons: Make, encoder: Path, clip: Path) -> None:
+    a = daemons().start()
+    b = daemons().start(a)
+    install_encoder(a, encoder)
+    bring(a, clip)
+    first = publish(a, consent="self", clips_may_travel=True)
+    list(b.client.fetch(first["release"]))
+    # The first key lies bare where it is kept, the second one sealed.
+    *_, rotated = a.client.rotate_key()
+    second = rotated["voices"][0]["release"]
+    a.client.change_key("passphrase", new=WORDS)
+    *_, rotated = a.client.rotate_key(passphrase=WORDS)
+    third = rotated["voices"][0]["release"]
+    a.client.change_key("passphrase", passphrase=WORDS, new=WORDS + " staple")
+
+    *_, revoked = a.client.revoke(first["release"], reason="a bad take")
+    assert (revoked["by"], revoked["signer"]) == ("author", first["author"])
+    assert revoked["told"] == 1
+    heard_of(b, first["release"])
+    assert b.client.voices() == []
+    # Another node revokes nothing with what it has, and is told as before that it has no say.
+    error = refusal(lambda: list(b.client.revoke(third)))
+    assert error.message.startswith("only its author can revoke")
+
+    for words in ("", WORDS + " staple"):
+        error = refusal(lambda words=words: list(a.client.revoke(second, passphrase=words)))
+        assert isinstance(error, PassphraseError)
+        assert error.hint.startswith(f"p2pvoice revoke {second} --passphrase-file FILE")
+    sealed = next(path for path in (a.home / "keys").glob("author-*.key") if path.stat().st_size == 152)
+    backup = sealed.rename(a.home / "backup.key")
+    error = refusal(lambda: list(a.client.revoke(second, passphrase=WORDS)))
+    assert isinstance(error, PolicyError)
+    assert rotated["old"] in error.message
+    assert str(sealed) in error.hint
+    # A key under the name of another one signs nothing.
+    shutil.copy(a.home / "keys" / "peer.key", sealed)
+    assert isinstance(refusal(lambda: list(a.client.revoke(second))), CorruptError)
+    backup.rename(sealed)
+    command = [sys.executable, "-m", "p2pvoice.cli.main", "--home", str(a.home), "revoke", second, "--yes"]
+    assert "revoked storyteller; told 1 peer" in typed(command)
+    revoked = a.client.revocations()[0]
+    assert (revoked["signer"], revoked["release"]) == (rotated["old"], second)
+
+    # The voice as it is now stays as it was, under its name too, and goes on travelling.
+    assert [one["release"] for one in a.client.voices()] == [third]
+    assert a.client.show("storyteller")["release"] == third
+    *_, fetched = b.client.fetch(third)
+    assert fetched["release"] == third
+
+
+def typed(command: list[str]) -> str:
+    """Run a command on a terminal where the passphrase is typed when it is asked for; what it shows."""
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(command[0], command)
+    shown, answered = b"", False
+    # Reading from a terminal whose program has ended is an error.
+    with os.fdopen(terminal, "r+b", buffering=0) as screen, contextlib.suppress(OSError):
+        while piece := screen.read(4096):
+            shown += piece
+            if not answered and b"Passphrase of your former key" in shown:
+                screen.write(WORDS.encode() + b"\n")
+                answered = True
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown
+    assert WORDS.encode() not in shown
+    return shown.decode()
+
+
+def heard_of(daemon: Daemon, release: str) -> None:
+    """Wait until the daemon knows that a release was revoked."""
+    end = time.monotonic() + 30
+    while all(row["release"] != release for row in daemon.client.revocations()):
+        assert time.monotonic() < end, daemon.log[-2000:]
 
 
 def test_same_name_under_another_key_is_flagged(daemons: Make, encoder: Path, clip: Path) -> None:

@@ -135,6 +135,23 @@ def test_head_keys(head) -> None:
     assert h.parse_head_key(key) == (head.author, head.slug)
 
 
+def test_no_head_key_is_longer_than_the_dht_answers_for(head) -> None:
+    known = "a" * h.SLUG_IN_KEY
+    plain = h.head_key(head.author, known)
+    assert (len(plain), h.parse_head_key(plain)) == (128, (head.author, known))
+    start = h.HEAD_NAMESPACE + author_id(head.author).encode() + b"/~"
+    longer = [h.head_key(head.author, slug) for slug in (known + "a", known + "b", "a" * 63)]
+    assert len(set(longer)) == 3
+    for key in longer:
+        assert key.startswith(start)
+        assert len(key) <= 128
+        with pytest.raises(UsageError):
+            h.parse_head_key(key)
+    # The slug itself is not a second key of such a head.
+    with pytest.raises(UsageError):
+        h.parse_head_key(start[:-1] + b"a" * 57)
+
+
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda tail: h.HEAD_NAMESPACE + tail))
 def test_foreign_keys_raise_only_usage_errors(raw: bytes) -> None:
     with pytest.raises(UsageError):

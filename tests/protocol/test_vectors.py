@@ -160,6 +160,10 @@ def test_head() -> None:
         head.verify_head(bytes.fromhex(vector["head"]), vector["expired_at"])
     assert head.head_key(public, vector["slug"]) == vector["key"].encode()
     assert head.head_key(vector["author"], vector["slug"]) == vector["key"].encode()
+    for case in vector["long_slugs"]:
+        assert head.head_key(public, case["slug"]) == case["key"].encode()
+    longest = head.verify_head(bytes.fromhex(case["head"]), vector["now"])
+    assert (longest.author, longest.slug, len(longest.slug)) == (public, case["slug"], ids.SLUG_LIMIT)
     assert head.release_key(vector["release"]).hex() == vector["release_key"]
     for tag, expected in vector["tag_keys"].items():
         assert head.tag_key(tag).hex() == expected
