@@ -346,7 +346,13 @@ class Catalog:
     def _voices_named(self, ref: str) -> list[tuple[str, str]]:
         author, slash, slug = ref.rpartition("/")
         if not slash:
-            rows = self._database.rows("SELECT DISTINCT author, slug FROM releases WHERE slug=?", (ref,))
+            # An author's name for a voice goes along to the key that came after, once it is published there.
+            rows = self._database.rows(
+                "SELECT DISTINCT author, slug FROM releases r WHERE slug=? AND NOT EXISTS"
+                " (SELECT 1 FROM successors s JOIN releases n ON n.author=s.new AND n.slug=r.slug"
+                " WHERE s.old=r.author)",
+                (ref,),
+            )
             if rows:
                 return [(row["author"], row["slug"]) for row in rows]
             author, slug = ref, ""

@@ -117,6 +117,9 @@ def test_followers_move_to_a_rotated_key(daemons: Make, encoder: Path, clip: Pat
     assert updated["bytes_fetched"] == 0
     assert any(event["event"] == "warning" and new in event["message"] for event in told)
     assert [(one["release"], one["author_name"]) for one in b.client.voices()] == [(second, "Mei")]
+    # The bare name means the voice under the new key, here and at its author's.
+    for daemon in (a, b):
+        assert daemon.client.show("storyteller")["release"] == second
     found = b.client.following()
     assert [(one["author"], one["name"], one["moved_from"]) for one in found["following"]] == [
         (new, "Mei", old)
