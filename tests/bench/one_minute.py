@@ -96,7 +96,7 @@ def main() -> None:
         lang = (folder / "train" / "list.txt").read_text("utf-8").split("|")[2].lower()
         with tempfile.TemporaryDirectory(prefix="p2pv-") as home:
             work, took = train(folder, Path(home), chosen.minutes)
-            alone = judged(work.parent / "base", lang, own, others, chosen.asr)
+            alone = judged(work / "packaged", lang, own, others, chosen.asr)
             before = judged(work / "untrained", lang, own, others, chosen.asr)
             after = judged(work / "bundle", lang, own, others, chosen.asr)
         row = {"minutes": took, "alone": alone["same"]}
