@@ -71,7 +71,7 @@ def training_report(output: Output, result: Row) -> None:
         if text:
             output.note(f"note: {printable(str(text))}")
     references = int(result.get("references") or 0)
-    if references:
+    if references and report.get("kind", "train") == "train":
         clips = "clip" if references == 1 else "clips"
         output.note(
             f"the draft holds {references} {clips} of the recordings: they stay on this machine too, unless "
