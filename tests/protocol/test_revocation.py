@@ -10,46 +10,20 @@ from hypothesis import strategies as st
 from p2pvoice.protocol import revocation as r
 from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.consent import ConsentDeclaration
-from p2pvoice.protocol.consent_statement import ConsentStatement, sign_statement
 from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import ManifestError, RefusedError, SignatureError, UsageError
 from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.manifest import Release, sign_manifest
 
-NOW = 1_790_000_000
+from ..node.recall_parts import NOW, public, signed_consent
+
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
-
-
-def public(key: Ed25519PrivateKey) -> bytes:
-    return key.public_key().public_bytes_raw()
-
-
-def consent(subject: Ed25519PrivateKey, author: bytes) -> ConsentDeclaration:
-    """A consent that the subject signed for an author."""
-    own = public(subject) == author
-    said = ConsentStatement(
-        author=author,
-        subject=public(subject),
-        subject_name="" if own else "Somebody",
-        scope=("commercial",),
-        references_may_travel=True,
-        statement="I agree.",
-        language="en",
-        created=NOW,
-    )
-    return ConsentDeclaration(
-        "self" if own else "named",
-        True,
-        subject_name=said.subject_name,
-        scope=said.scope,
-        signed=sign_statement(said, subject),
-    )
 
 
 @pytest.fixture(scope="module")
 def release(key, other_key, make_manifest) -> Release:
     """A release of ``key``, of the voice of ``other_key``."""
-    return sign_manifest(make_manifest(consent=consent(other_key, public(key))), key)
+    return sign_manifest(make_manifest(consent=signed_consent(other_key, public(key))), key)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +189,7 @@ def test_the_same_files_under_another_name(make, key, other_key, release, make_m
     again = sign_manifest(make_manifest(consent=release.manifest.consent, slug="again"), key)
     assert again.manifest.bundle_id == mine.bundle
     assert r.revokes(mine, again)
-    elsewhere = consent(other_key, public(STRANGER))
+    elsewhere = signed_consent(other_key, public(STRANGER))
     passed_on = sign_manifest(make_manifest(author=public(STRANGER), consent=elsewhere), STRANGER)
     assert r.revokes(mine, passed_on)
     assert not r.revokes(make(other_key, bundle=None), again)
@@ -227,7 +201,7 @@ def test_the_same_files_under_another_name(make, key, other_key, release, make_m
 
 
 def test_who_publishes_anew_is_not_hit_by_the_files(make, key, make_manifest) -> None:
-    own = make_manifest(consent=consent(key, public(key)))
+    own = make_manifest(consent=signed_consent(key, public(key)))
     first, second = sign_manifest(own, key), sign_manifest(dataclasses.replace(own, created=NOW + 1), key)
     revoked = make(key, release=first.id, bundle=own.bundle_id)
     assert r.revokes(revoked, first)
