@@ -11,8 +11,8 @@ import torch
 FACTOR = 4.0
 """Ours may be off by this many times what float32 itself was measured to be off."""
 LEAST = 5e-6
-"""Relative error always allowed: another order of float32 sums. Processors differ by it, and so do runs on one:
-2.3e-6 has been seen where most runs are within 2e-6."""
+"""Relative error always allowed: another order of float32 sums. Processors differ by it, and so do runs on
+one: 2.3e-6 has been seen where most runs are within 2e-6."""
 UNMEASURED = 1e-5
 """Relative error allowed where nobody measured float32's own."""
 
