@@ -226,11 +226,13 @@ async def resume(parts: Parts) -> None:
 
 async def republish(parts: Parts, tell: Tell) -> list[dict[str, Any]]:
     """Publish each voice of a former own key again under the present one, sharing every file."""
-    former = {
-        record.old_author
-        for record in await _disk(parts, parts.successors.made_here)
-        if parts.successors.current(record.old_author) == parts.author
-    }
+
+    def led_here() -> set[str]:
+        """Former keys of our own that the present one came after."""
+        records = parts.successors.made_here()
+        return {r.old_author for r in records if parts.successors.current(r.old_author) == parts.author}
+
+    former: set[str] = await _disk(parts, led_here)
     done = []
     for held in await _disk(parts, parts.catalog.installed):
         old = await _disk(parts, partial(parts.catalog.release, held.release))
