@@ -23,9 +23,10 @@ from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.importing import Step
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
+from p2pvoice.node.reuse import as_before
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
-from p2pvoice.protocol.errors import ConsentError, RevokedError
+from p2pvoice.protocol.errors import ConsentError, NotFoundError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
     Engine,
@@ -64,6 +65,8 @@ class Publication:
     ai_voice_permission: bool
     consent_upload: str = ""
     clips_may_travel: bool = False
+    #: A person's signed consent that an earlier release carried.
+    consent_signed: bytes = b""
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
@@ -79,6 +82,7 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
 
 
 async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
+    wanted = await trio.to_thread.run_sync(_completed, parts, wanted, limiter=parts.disk)
     if not wanted.license:
         raise ConsentError("a voice is published under a licence", hint="--license CC-BY-4.0")
     license = Licence.parse(wanted.license)
@@ -88,13 +92,13 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
-        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
-        consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
+        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.voice, limiter=parts.disk)
+        consent = consents.declare(parts.identity, claim, license, draft.voice, time.time())
         work = draft.folder / PUBLISHING
         await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
         with parts.store.holding() as hold:
             try:
-                if consent.references_may_travel:
+                if consent.references_may_travel or draft.notes.get("own_clips"):
                     outgoing = references.as_it_is(draft)
                 else:
                     outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
@@ -127,9 +131,21 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
     }
 
 
+def _completed(parts: Parts, wanted: Publication) -> Publication:
+    """With what the author declared before, where the draft is a merge and nothing is said anew; blocking."""
+    try:
+        draft = parts.drafts.get(wanted.draft)
+    except NotFoundError:
+        # What is missing of the request itself is said first; the draft is looked for again.
+        return wanted
+    return as_before(parts, draft, wanted)
+
+
 async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
     """What the author says, with the statement that was sent; what can be refused already is."""
-    signed = await consents.received(parts, wanted.consent_upload) if wanted.consent_upload else b""
+    signed = wanted.consent_signed
+    if wanted.consent_upload:
+        signed = await consents.received(parts, wanted.consent_upload)
     claim = consents.Claim(
         subject=wanted.consent,
         subject_name=wanted.subject,
@@ -203,11 +219,11 @@ def _store_release(
         hold(digest)
         if not (parts.store.has(digest) and parts.store.inspection.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
-    head = parts.catalog.head(parts.author, draft.slug)
+    head = parts.catalog.head(parts.author, draft.voice)
     facts, notes = outgoing.facts, draft.notes
     manifest = Manifest(
         author=parts.identity.author_public,
-        slug=draft.slug,
+        slug=draft.voice,
         name=draft.name,
         created=int(time.time()),
         description=wanted.description,

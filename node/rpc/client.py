@@ -159,6 +159,18 @@ class Client(Transport):
         """Speak a text; the body is that of specs/rpc.md."""
         return self.audio("POST", "/v1/speak", dict(body))
 
+    def diff(self, a: str, b: str, **body: object) -> Iterator[Event]:
+        """What differs between two voices or drafts; ``samples``, ``text``, ``lang``, ``tensors``."""
+        return self.stream("POST", "/v1/diff", {"a": a, "b": b, **body})
+
+    def sample(self, name: str) -> Audio:
+        """A sentence that was spoken for a comparison."""
+        return self.audio("GET", "/v1/samples/" + quote(name, safe=""))
+
+    def merge(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge another release into an own voice; the body is that of specs/rpc.md. Makes a draft."""
+        return self.stream("POST", _voice(ref) + "/merge", dict(body))
+
     def bases(self) -> list[dict[str, Any]]:
         """The installed helper networks."""
         return list(self.json("GET", "/v1/bases")["bases"])

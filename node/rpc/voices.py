@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from p2pvoice.node import fetching, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.rpc import merging
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
@@ -76,7 +77,7 @@ async def read_voice(parts: Parts, request: Request) -> Response:
 
 
 async def change_voice(parts: Parts, request: Request) -> EventStream:
-    """Fetch a voice, update it, or revoke it."""
+    """Fetch a voice, update it, merge another into it, or revoke it."""
     ref, action = voice_path(request)
     body = await json_body(request)
     if action == "fetch":
@@ -86,6 +87,8 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
             return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "merge":
+        return merging.merge(parts, ref, body)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:
