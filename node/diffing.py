@@ -78,7 +78,7 @@ class Side:
 
 
 async def side(parts: Parts, role: str, ref: str) -> Side:
-    """What a reference names: a voice known here or in the network, else a draft. Raises as resolving does."""
+    """What a reference names: a voice known here or in the network, else a draft. Raises as resolve does."""
     try:
         return Side(role, ref, release=await resolve(parts, ref))
     except NotFoundError as error:
