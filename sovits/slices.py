@@ -19,7 +19,7 @@ from p2pvoice.protocol.tensors import ITEM_SIZE, LENGTH_SIZE, TensorInfo, header
 
 from .mapped import FILE_LIMIT
 
-SLICE: Final = 1 << 20
+SLICE: Final = 1 << 18
 """Elements that are held of one tensor at a time."""
 
 DTYPES: Final = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}

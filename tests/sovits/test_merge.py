@@ -268,7 +268,7 @@ def test_slices_make_no_difference(
 
 
 def test_it_takes_the_memory_of_slices_not_of_voices(tmp_path: Path) -> None:
-    """50 MB of weights each; what is taken beyond the libraries stays below a third of both."""
+    """100 MB of weights; what is taken beside the program itself stays below half of them."""
     generator = np.random.default_rng(1)
     block = torch.from_numpy(generator.standard_normal(6_250_000, np.float32)).half()
     for name in ("a", "b"):
@@ -278,23 +278,28 @@ def test_it_takes_the_memory_of_slices_not_of_voices(tmp_path: Path) -> None:
         write_half(tmp_path / name / SOVITS_NAME, {"dec.w": torch.zeros(1)}, {})
     program = "\n".join(
         [
-            "import resource, sys, torch",
+            "import sys, torch",
             "from pathlib import Path",
             "from p2pvoice.sovits.compare import compare",
             "from p2pvoice.sovits.merge import Recipe, _merge_file",
+            "def memory(kind):",
+            "    lines = Path('/proc/self/status').read_text().splitlines()",
+            "    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))",
             "a, b = map(Path, sys.argv[1:])",
-            "torch.ones(10).half().float().sum()",
-            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss",
+            "torch.ones(10).half().float().double().sum()",
+            "before = memory('VmRSS')",
+            # The kernel counts the peak anew: importing torch took more than it kept.
+            "Path('/proc/self/clear_refs').write_text('5')",
             "compare(a, b)",
             "_merge_file(a / 'gpt.safetensors', b / 'gpt.safetensors', a / 'out', Recipe('average'), print)",
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)",
+            "print(memory('VmHWM') - before)",
         ]
     )
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "a", tmp_path / "b"],
         check=True, timeout=120, capture_output=True,
     )  # fmt: skip
-    assert int(done.stdout.split()[-1]) * 1024 < 33e6
+    assert 0 < int(done.stdout.split()[-1]) < 40e6
 
 
 # Compare ------------------------------------------------------------------------------------------
