@@ -186,7 +186,8 @@ def reread_operation(data: bytes) -> Signed:
 
 
 def _read(payload: bytes) -> Operation:
-    fields = Fields(decode(payload, limit=OPERATION_PAYLOAD_LIMIT, max_items=OPERATION_ITEMS), "the operation")
+    read = decode(payload, limit=OPERATION_PAYLOAD_LIMIT, max_items=OPERATION_ITEMS)
+    fields = Fields(read, "the operation")
     fields.number("v")
     min_reader = fields.number("min_reader")
     if min_reader > FORMAT:

@@ -120,11 +120,7 @@ class Acting:
         return signed
 
     def _is_said(self, voice: VoiceName, lost: Signed, act: Act) -> bool:
-        said = [
-            one
-            for one in self._logs.operations(voice)
-            if one.operation.signer == lost.operation.signer
-        ]
+        said = [one for one in self._logs.operations(voice) if one.operation.signer == lost.operation.signer]
         if isinstance(act, Star | Unstar):
             return any(
                 isinstance(one.operation.act, Star | Unstar) and one.operation.time > lost.operation.time

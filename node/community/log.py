@@ -2,8 +2,8 @@
 
 What becomes of an operation is protocol/chain.py's to say, asked with the two links of the chain that it
 needs; a transaction holds the question and what follows from it. Operations get in verified, and none that
-lies too far in the future. Not for what a log adds up to (states.py), nor for which voices have one (lines.py).
-All methods block. Follows specs/community.md and specs/operations.md.
+lies too far in the future. Not for what a log adds up to (states.py), nor for which voices have one
+(lines.py). All methods block. Follows specs/community.md and specs/operations.md.
 """
 
 import sqlite3
@@ -138,9 +138,7 @@ class Logs:
             self._settle(connection, log, voice, self._trusted_of(voice))
         return signed
 
-    def _join(
-        self, connection: sqlite3.Connection, log: int, new: Signed
-    ) -> tuple[Verdict, list[Signed]]:
+    def _join(self, connection: sqlite3.Connection, log: int, new: Signed) -> tuple[Verdict, list[Signed]]:
         operation = new.operation
         if operation.time > self._clock() * 1000 + AHEAD:
             return Verdict.REFUSED, []
@@ -202,7 +200,11 @@ class Logs:
         ).fetchone()
         if row is not None:
             return int(row["id"])
-        made = connection.execute("INSERT INTO logs(author, slug) VALUES (?,?)", (voice.author, voice.slug))
+        # A log that is dropped and comes again must not have a version that somebody still remembers.
+        made = connection.execute(
+            "INSERT INTO logs(author, slug, version) VALUES (?,?,?)",
+            (voice.author, voice.slug, int(self._clock() * 1000)),
+        )
         return int(made.lastrowid or 0)
 
     def _latest(self, connection: sqlite3.Connection, voice: VoiceName) -> int:
@@ -233,7 +235,8 @@ class Logs:
         if row is None:
             return []
         rows = self._database.rows(
-            "SELECT o.data FROM operations o JOIN chains c ON c.id=o.chain WHERE c.log=? ORDER BY c.id, o.seq",
+            "SELECT o.data FROM operations o JOIN chains c ON c.id=o.chain WHERE c.log=?"
+            " ORDER BY c.id, o.seq",
             (row["id"],),
         )
         return [reread_operation(bytes(one["data"])) for one in rows]
@@ -313,6 +316,12 @@ class Logs:
             found += [(VoiceName(bytes(row["author"]), row["slug"]), key) for row in rows]
         return found
 
+    def behind_told(self, voice: VoiceName, signer: bytes, count: int, size: int) -> list[Signed]:
+        """The operations of a chain that reached nobody yet, from the earliest on."""
+        chain = self._chain(voice, signer)
+        place = int(chain["told"]) if chain is not None else 0
+        return [reread_operation(data) for data in self.behind(voice, signer, place, count, size)]
+
     def told(self, voice: VoiceName, signer: bytes, length: int) -> None:
         """Somebody else holds the first ``length`` operations of a chain of the user's."""
         with self._database.write(lasting=False) as connection:
@@ -349,9 +358,7 @@ class Logs:
             connection.execute("DELETE FROM logs WHERE id=?", (row["id"],))
 
     def _row(self, voice: VoiceName) -> sqlite3.Row | None:
-        return self._database.row(
-            "SELECT * FROM logs WHERE author=? AND slug=?", (voice.author, voice.slug)
-        )
+        return self._database.row("SELECT * FROM logs WHERE author=? AND slug=?", (voice.author, voice.slug))
 
     def _chain(self, voice: VoiceName, signer: bytes) -> sqlite3.Row | None:
         return self._database.row(
@@ -368,9 +375,9 @@ def first_schema(connection: sqlite3.Connection) -> None:
         " stranger_bytes INTEGER NOT NULL DEFAULT 0, stranger_operations INTEGER NOT NULL DEFAULT 0,"
         " UNIQUE(author, slug))",
         # The ids of chains are never used again, so that their order is that of arrival.
-        "CREATE TABLE chains(id INTEGER PRIMARY KEY AUTOINCREMENT, log INTEGER NOT NULL, signer BLOB NOT NULL,"
-        " length INTEGER NOT NULL, bytes INTEGER NOT NULL, head BLOB NOT NULL, time INTEGER NOT NULL,"
-        " told INTEGER NOT NULL DEFAULT 0, UNIQUE(log, signer))",
+        "CREATE TABLE chains(id INTEGER PRIMARY KEY AUTOINCREMENT, log INTEGER NOT NULL,"
+        " signer BLOB NOT NULL, length INTEGER NOT NULL, bytes INTEGER NOT NULL, head BLOB NOT NULL,"
+        " time INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0, UNIQUE(log, signer))",
         "CREATE INDEX chains_by_signer ON chains(signer)",
         "CREATE TABLE operations(chain INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,"
         " time INTEGER NOT NULL, total INTEGER NOT NULL, target BLOB, data BLOB NOT NULL,"

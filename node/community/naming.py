@@ -12,7 +12,7 @@ from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.operations import ID_LENGTH, ID_PREFIX, VoiceName, operation_id
 
 _LETTERS = ID_LENGTH - len(ID_PREFIX)
-_BEGINNING = re.compile("[a-z2-7]{%d,%d}" % (NAME_LETTERS, _LETTERS))
+_BEGINNING = re.compile(f"[a-z2-7]{{{NAME_LETTERS},{_LETTERS}}}")
 
 SHOWN = ID_LENGTH // 5
 """Characters of an id that are shown to a person: "op" and eight letters."""

@@ -151,7 +151,7 @@ def make_room_among_voices(
 
 
 def _beyond(held: Sequence[_Held], chains: int, size: int) -> list[Evicted]:
-    """The chains that must go so that so many, of so many bytes, are left; ``held`` is in order of arrival."""
+    """The chains that must go so that so many, of so many bytes, are left; ``held`` in order of arrival."""
     split = len(held) - max(2, int(len(held) * NEWCOMERS))
     early, late = list(held[: max(0, split)]), list(held[max(0, split) :])
     # Who goes first stands last.

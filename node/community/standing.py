@@ -1,7 +1,7 @@
 """Whose operations count: those of the voice's author, of authors the user follows, and the user's own.
 
-Signers are raw keys; an author's former keys stand as the author does. What counts decides what is shown first
-and what strangers cannot push out, never what a log says. Not for the names that are shown beside keys
+Signers are raw keys; an author's former keys stand as the author does. What counts decides what is shown
+first and what strangers cannot push out, never what a log says. Not for the names that are shown beside keys
 (node/names.py). All methods block. Follows specs/community.md, "Who counts".
 """
 

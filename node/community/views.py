@@ -165,8 +165,10 @@ class View:
         """One operation of the log; of words that were taken back only that they were there."""
         act, body = one.operation.act, dict(one.operation.act.body())
         target = body.get("target")
-        about = target if isinstance(act, Edit) else one.id
-        thing = self.state.comments.get(about) or self.state.issues.get(about) or self.state.proposals.get(about)
+        about: Digest = act.target if isinstance(act, Edit) else one.id
+        thing = (
+            self.state.comments.get(about) or self.state.issues.get(about) or self.state.proposals.get(about)
+        )
         hidden = thing is not None and thing.retracted
         row: dict[str, Any] = {
             "operation": operation_id(one.id),

@@ -3,11 +3,11 @@
 Follows specs/rpc.md and specs/community.md.
 """
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import trio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,6 +17,7 @@ from p2pvoice.node.community.lines import Line
 from p2pvoice.node.community.naming import find_operation
 from p2pvoice.node.community.views import View
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.rpc.keys import author_named
 from p2pvoice.node.rpc.requests import json_body, operation_path, text, texts
 from p2pvoice.protocol.acts import (
     LABELS_LIMIT,
@@ -36,7 +37,7 @@ from p2pvoice.protocol.acts import (
     Unstar,
 )
 from p2pvoice.protocol.errors import ManifestError, NotFoundError, RevokedError, UsageError
-from p2pvoice.protocol.ids import Digest, author_id, parse_release_digest
+from p2pvoice.protocol.ids import Digest, author_id, parse_release_id
 from p2pvoice.protocol.operations import VoiceName, operation_id
 from p2pvoice.protocol.replay import IssueState, Post
 
@@ -57,7 +58,7 @@ async def read(parts: Parts, ref: str, action: str, request: Request) -> Respons
     """``log``, ``comments``, ``issues`` or ``proposals`` of a voice; ``sync=1`` asks the network first."""
     query = request.query_params
     try:
-        line, voice = await line_of(parts, ref)
+        line, _ = await line_of(parts, ref)
     except RevokedError as error:
         revoked = await voices.disk(parts, lambda: parts.catalog.tombstones.named(ref))
         if revoked is None or action != "log":
@@ -70,7 +71,7 @@ async def read(parts: Parts, ref: str, action: str, request: Request) -> Respons
         raise stone.error()
     asked = 0
     if query.get("sync") == "1":
-        asked = await parts.community.sync.ask_about(line)
+        asked = await parts.community.telling.ask_about(line)
     views = parts.community.views
     found: dict[str, Any]
     if action == "log":
@@ -120,15 +121,28 @@ async def act_on_operation(parts: Parts, request: Request) -> Response:
     name, action = operation_path(request)
     if action != "act":
         raise NotFoundError(f"an operation has no {action!r}")
-    body = await json_body(request)
+    body: Body = await json_body(request)
     voice, digest = await voices.disk(parts, partial(find_operation, parts.community.logs, name))
+    if body.get("act") == "edit" and body.get("text") is None:
+        body = {**body, "text": await voices.disk(parts, partial(_words, parts, voice, digest))}
     return await _act(parts, voice, await _read_act(parts, body, digest))
+
+
+def _words(parts: Parts, voice: VoiceName, digest: Digest) -> str:
+    """What a thing says now: who edits only the title of an issue keeps its text."""
+    thing = find_thing(parts.community.states.of(parts.community.lines.of_voice(voice)), digest)
+    return thing.text if thing is not None else ""
 
 
 async def credits(parts: Parts, request: Request) -> Response:
     """What can be counted of an author from signed things that are here."""
-    name = request.query_params.get("author", "")
-    return JSONResponse(await voices.disk(parts, lambda: parts.community.credits.of(name)))
+    ref = request.query_params.get("author", "")[:256]
+
+    def count() -> dict[str, Any]:
+        author = parts.successors.current(author_named(parts, ref)) if ref else parts.author
+        return parts.community.credits.of(author) | parts.names.whose(author)
+
+    return JSONResponse(await voices.disk(parts, count))
 
 
 async def _act(parts: Parts, voice: VoiceName, act: Act) -> Response:
@@ -143,7 +157,7 @@ async def _act(parts: Parts, voice: VoiceName, act: Act) -> Response:
         "told": 0,
     }
     if acted.signed is not None:
-        told = await community.sync.tell(acted.line, [acted.signed])
+        told = await community.telling.tell(acted.line, [acted.signed])
         answer |= {"operation": operation_id(acted.signed.id), "told": told}
     figures = await voices.disk(parts, lambda: community.views.look(acted.line).facts())
     return JSONResponse(answer | {"totals": figures["totals"], "others": figures["others"]})
@@ -161,7 +175,7 @@ async def _read_act(parts: Parts, body: Body, target: Digest | None) -> Act:
 
 
 def _make(kind: str, body: Body, target: Digest | None) -> Act:
-    words = text(body, "text", default="", limit=2 * TEXT_LENGTH).strip()
+    words = _plain(text(body, "text", default="", limit=2 * TEXT_LENGTH))
     if kind in ("comment", "proposal") and not words:
         raise UsageError("there is no text")
     match kind:
@@ -172,21 +186,24 @@ def _make(kind: str, body: Body, target: Digest | None) -> Act:
         case "comment":
             return Comment(words, target)
         case "issue":
-            title = text(body, "title", limit=2 * TITLE_LENGTH).strip()
+            title = _plain(text(body, "title", limit=2 * TITLE_LENGTH))
             return Issue(title, words)
         case "proposal":
-            release = parse_release_digest(text(body, "release", limit=128))
-            return Proposal(release, parse_release_digest(text(body, "base", limit=128)), words)
+            release = parse_release_id(text(body, "release", limit=128))
+            return Proposal(release, parse_release_id(text(body, "base", limit=128)), words)
     if target is None:
         raise UsageError(f"there is no act {kind!r} on a voice" if kind not in _AIMED else "what at?")
     match kind:
         case "edit":
-            title = text(body, "title", default="", limit=2 * TITLE_LENGTH).strip() or None
-            return Edit(target, words, title)
+            title = _plain(text(body, "title", default="", limit=2 * TITLE_LENGTH))
+            return Edit(target, words, title or None)
         case "retract":
             return Retract(target)
         case "label":
-            add, remove = (tuple(texts(body, key, limit=LABELS_LIMIT)) for key in ("add", "remove"))
+            add, remove = (
+                tuple(dict.fromkeys(map(_plain, texts(body, key, limit=LABELS_LIMIT))))
+                for key in ("add", "remove")
+            )
             if not add and not remove:
                 raise UsageError("no label is given", hint="p2pvoice issue label OP +ADDED -- -REMOVED")
             return Label(target, add, remove)
@@ -197,6 +214,11 @@ def _make(kind: str, body: Body, target: Digest | None) -> Act:
         case "review":
             return Review(target, text(body, "verdict", limit=16), words)
     raise UsageError(f"there is no act {kind!r}")
+
+
+def _plain(words: str) -> str:
+    """The words in the form in which they are signed, whatever keyboard they came from."""
+    return unicodedata.normalize("NFC", words.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 _AIMED = ("edit", "retract", "label", "close", "reopen", "review")
