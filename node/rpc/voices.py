@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, removing, speech, updating, voices
+from p2pvoice.node import fetching, forking, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.errors import error_response, to_error
@@ -76,7 +76,7 @@ async def read_voice(parts: Parts, request: Request) -> Response:
 
 
 async def change_voice(parts: Parts, request: Request) -> EventStream:
-    """Fetch a voice, update it, or revoke it."""
+    """Fetch a voice, fork it, update it, or revoke it."""
     ref, action = voice_path(request)
     body = await json_body(request)
     if action == "fetch":
@@ -86,6 +86,14 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
             return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "fork":
+        name = text(body, "name", limit=200)
+        slug = text(body, "slug", default="", limit=200) or None
+
+        async def fork(report: Report) -> Mapping[str, Any]:
+            return await forking.fork(parts, ref, name, slug, report)
+
+        return EventStream(fork)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:
