@@ -10,17 +10,16 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from p2pvoice.node import inheriting
+from p2pvoice.node.blocks import hash_file
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.fetching import fetch_release
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.blocks import hash_file
 from p2pvoice.node.voices import Tell, resolve, resolve_installed
 from p2pvoice.protocol.errors import ConflictError, CorruptError
 from p2pvoice.protocol.ids import author_id, slugify

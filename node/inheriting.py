@@ -1,9 +1,8 @@
 """What a voice takes over from those it was made of, and what it may not loosen, at this node.
 
-A fork proposes its parent's licence, tags and description, and the declaration where nobody's permission is in
-it. Before anything is published its ancestors are looked up and asked; of somebody else's release the same is
-found and told as a warning. The rules themselves are protocol/inherit.py's. Follows specs/lineage.md, "What is
-passed on".
+Before anything is published its ancestors are looked up and asked; of somebody else's release the same is
+found and told as a warning. The rules themselves are protocol/inherit.py's, what a fork proposes is
+forking.py's. Follows specs/lineage.md, "What is passed on".
 """
 
 import logging
@@ -25,7 +24,7 @@ from p2pvoice.protocol.errors import (
     PolicyError,
 )
 from p2pvoice.protocol.ids import author_id
-from p2pvoice.protocol.inherit import Fault, allowed_licences, faults, person_key
+from p2pvoice.protocol.inherit import allowed_licences, faults, person_key
 from p2pvoice.protocol.manifest import Manifest, Parent, Release
 
 log = logging.getLogger("p2pvoice.inheriting")

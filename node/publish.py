@@ -69,8 +69,8 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
     """Publish a draft. An uploaded consent is gone afterwards, whatever happened.
 
     Raises ConsentError without a licence or a consent that permits an AI voice, RevokedError for a voice that
-    was revoked as a whole, and PolicyError or ConsentError where it would loosen what it was made from, before
-    any work is done.
+    was revoked as a whole, and PolicyError or ConsentError where it would loosen what it was made from,
+    before any work is done.
     """
     try:
         return await _publish(parts, wanted, step)
@@ -154,7 +154,7 @@ async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
 
 
 async def _with_proposals(parts: Parts, wanted: Publication) -> Publication:
-    """What was not said of a fork is taken over from its parent; a draft that is not there is told of later."""
+    """What was not said of a fork is taken over from its parent; a missing draft is told of later."""
 
     def work() -> Publication:
         try:

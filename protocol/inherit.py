@@ -1,8 +1,8 @@
 """What a release may say that was made from others: a descendant cannot loosen what its ancestors forbid.
 
 For judging a declaration against the ancestors that bind it: whoever publishes asks before signing, whoever
-reads asks too, since anybody can sign anything. Which ancestors bind is ancestry.py's. A stricter answer than a
-court's is meant: what these tables do not know is refused, never guessed. Not legal advice. Follows
+reads asks too, since anybody can sign anything. Which ancestors bind is ancestry.py's. The answers are
+stricter than a court's: what these tables do not know is refused, never guessed. Not legal advice. Follows
 specs/lineage.md, "What is passed on".
 """
 
@@ -84,7 +84,7 @@ def allowed_licences(spdx: str) -> frozenset[str] | None:
 
 
 def person_key(consent: ConsentDeclaration, author: bytes) -> bytes | None:
-    """The key of the person whose voice it is, as far as a declaration by ``author`` tells; None of nobody."""
+    """The key of the person whose voice it is, as far as a declaration by ``author`` tells it."""
     if consent.signed is not None:
         return verify_statement(consent.signed).subject
     return author if consent.subject == "self" else None
@@ -104,12 +104,12 @@ def faults(
     found = []
     for ancestor in ancestors:
         of, manifest = ancestor.release.id, ancestor.release.manifest
-        for about, problem in (
-            ("licence", _licence_problem(manifest, license)),
-            ("consent", _consent_problem(manifest, consent, author, same, learned=ancestor.learned)),
-        ):
-            if problem is not None:
-                found.append(Fault("licence" if about == "licence" else "consent", of, manifest.author, *problem))
+        problem = _licence_problem(manifest, license)
+        if problem is not None:
+            found.append(Fault("licence", of, manifest.author, *problem))
+        problem = _consent_problem(manifest, consent, author, same, learned=ancestor.learned)
+        if problem is not None:
+            found.append(Fault("consent", of, manifest.author, *problem))
     return found
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, forking, removing, speech, updating, voices
+from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.errors import error_response, to_error
@@ -63,10 +63,13 @@ async def installed(parts: Parts, request: Request) -> Response:
 
 
 async def read_voice(parts: Parts, request: Request) -> Response:
-    """Show a voice, or give its preview."""
+    """Show a voice or its lineage, or give its preview."""
     ref, action = voice_path(request)
     if action == "":
         return JSONResponse(await voices.show(parts, ref))
+    if action == "lineage":
+        fetch = request.query_params.get("fetch", "") == "1"
+        return JSONResponse(await lineage.lineage(parts, ref, fetch=fetch))
     if action == "preview":
         release, data = await fetching.preview(parts, ref)
         label = read_label(data)
