@@ -69,10 +69,11 @@ def _take(columns: list[str | None], release: str, *, avoid: int = -1) -> None:
 
 
 def _row(columns: Sequence[str | None], signs: dict[int, str]) -> str:
-    return " ".join(
+    drawn = " ".join(
         signs.get(number, "│" if held is not None else " ")
         for number, held in enumerate(columns[:COLUMNS_LIMIT])
     )
+    return drawn + "".join(f" …{sign}" for number, sign in signs.items() if number >= COLUMNS_LIMIT)
 
 
 def _branch(columns: Sequence[str | None], at: int, to: int, *, ends: bool, begins: bool) -> str:
@@ -93,7 +94,7 @@ def _branch(columns: Sequence[str | None], at: int, to: int, *, ends: bool, begi
         held = columns[number] is not None
         drawn += signs.get(number, "│" if held else " ")
         drawn += "─" if low <= number < high else " "
-    return drawn.rstrip() if high == len(columns) - 1 else drawn[:-1]
+    return drawn[:-1]
 
 
 def _mark(node: Node, focus: str) -> str:
