@@ -3,30 +3,20 @@
 A pure function of the graph, for the command line's file and for a page that shows it. It needs no script
 and no font of its own; colours come from the page around it (``currentColor``, CSS variables), or in a file
 of its own from the reader's light or dark scheme. Names are strangers' words: each is cleaned, cut and
-escaped. Not for which releases are in the graph (lineage.py). Follows specs/lineage.md, "The picture".
+escaped. Not for which releases are in the graph (lineage.py), nor where things lie
+(lineage_layout.py). Follows specs/lineage.md, "The picture".
 """
 
 import time
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
 from p2pvoice.protocol.lineage import KIND_WORDS, Graph, Node, in_order
-
-WIDTH, HEIGHT = 264, 84
-"""A release's box, in the picture's units."""
-
-ACROSS, DOWN = 36, 64
-"""Room between boxes side by side, and between rows."""
-
-MARGIN = 24
-"""Room around the picture."""
+from p2pvoice.protocol.lineage_layout import HEIGHT, WIDTH, line, places_of, ports_of
 
 COLUMNS = 34
 """Terminal columns of text that fit into a box; a Chinese character takes two."""
-
-SWEEPS = 4
-"""Times that the rows are brought into an order in which fewer connections cross."""
 
 SENTENCES = 60
 """Connections that the picture's description tells of in words."""
@@ -43,7 +33,7 @@ STYLE = (
     ".lineage{color:#1b1f24;--lineage-paper:#ffffff;--lineage-accent:#0b57d0;background:#ffffff}"
     "@media (prefers-color-scheme:dark){"
     ".lineage{color:#e6e9ee;--lineage-paper:#14171c;--lineage-accent:#8ab4ff;background:#14171c}}"
-    ".lineage-box{fill:var(--lineage-paper)}.lineage-focus{stroke:var(--lineage-accent)}"
+    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}.lineage-focus{stroke:var(--lineage-accent)}"
 )
 """What a file of its own says of colours."""
 
@@ -57,11 +47,13 @@ def lineage_svg(
     takes, and whose ``--lineage-paper`` it follows. ``link`` gives the address that a known release leads to.
     """
     order = in_order(graph)
-    places, width, height = _places(order.nodes, order.ranks, [(e.parent, e.child) for e in order.edges])
+    places = places_of(order)
+    ports = ports_of(order, places)
     names = {node.release: _title(node) for node in order.nodes}
     title = f"Lineage of {names.get(graph.focus) or _short(graph.focus)}"
     said = [
-        f"{names[edge.child]}, {_kind(edge.kind)} {names[edge.parent]}"
+        f"{names[edge.child]} ({_short(edge.child)}), {_kind(edge.kind)} {names[edge.parent]}"
+        f" ({_short(edge.parent)})"
         + ("; it loosens what that one says" if edge.loosens else "")
         for edge in order.edges[:SENTENCES]
     ]
@@ -72,6 +64,7 @@ def lineage_svg(
     notes += [f"{order.left_out} connections that go in a circle are left out."] if order.left_out else []
     style = f"<style>{STYLE}</style>" if standalone else ""
     root = ' color="#1b1f24"' if standalone else ""
+    width, height = places.width, places.height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="img" viewBox="0 0 {width} {height}"'
         f' width="{width}" height="{height}" font-family="system-ui, sans-serif" font-size="13"'
@@ -81,35 +74,43 @@ def lineage_svg(
         style,
         '<g fill="none" stroke="currentColor" stroke-width="1.5">',
     ]
-    labels = []
+    labels, told = [], dict[str, int]()
     for edge in order.edges:
-        (left, above), (right, below) = places[edge.parent], places[edge.child]
-        x1, y1, x2, y2 = left + WIDTH // 2, above + HEIGHT, right + WIDTH // 2, below
-        bend = (y2 - y1) // 2
+        leaves, enters = ports[edge.parent, edge.child]
+        points = [(leaves, places.tops[edge.parent][1] + HEIGHT)]
+        for step in places.passing[edge.parent, edge.child]:
+            x, y = places.tops[step]
+            points += [(x, y), (x, y + HEIGHT)]
+        points.append((enters, places.tops[edge.child][1]))
         dash = DASHES.get(edge.kind, "")
         marks = f' stroke-dasharray="{dash}"' if dash else ""
         marks += ' stroke-width="3"' if edge.loosens else ""
         parts.append(
             f'<path class="lineage-edge" data-child={_attribute(edge.child)}'
             f" data-parent={_attribute(edge.parent)} data-kind={_attribute(edge.kind)}"
-            f' d="M{x1} {y1} C{x1} {y1 + bend} {x2} {y2 - bend} {x2} {y2}"{marks}/>'
+            f' d="{line(points)}"{marks}/>'
         )
         words = _kind(edge.kind) + (" (loosened)" if edge.loosens else "")
-        # At the child's end, where connections from one parent have parted.
-        x, y = (x1 + 3 * x2) // 4, y2 - DOWN // 4
-        labels.append(f'<text x="{x}" y="{y}" text-anchor="middle">{_escape(words)}</text>')
+        # At the child's end, where connections from one parent have parted; neighbours take turns in height.
+        turn = told[edge.child] = told.get(edge.child, 0) + 1
+        y = points[-1][1] - 8 - 14 * ((turn - 1) % 3)
+        labels.append(f'<text x="{enters}" y="{y}" text-anchor="middle">{_escape(words)}</text>')
     parts.append("</g>")
     # A reader of files that knows no CSS variables takes the plain colour.
     paper = "#ffffff" if standalone else "var(--lineage-paper, none)"
-    parts += [_box(node, *places[node.release], graph.focus, paper, link) for node in order.nodes]
-    parts += ['<g class="lineage-kinds" fill="currentColor" font-size="11">', *labels, "</g>", "</svg>"]
+    kinds = f'<g class="lineage-kinds" fill="currentColor" font-size="11" stroke="{paper}" stroke-width="4"'
+    # The paper's colour around the words keeps them apart from the lines that they stand on.
+    parts += [f'{kinds} stroke-linejoin="round" paint-order="stroke">', *labels, "</g>"]
+    parts += [_box(node, places.tops[node.release], graph.focus, paper, link) for node in order.nodes]
+    parts.append("</svg>")
     return "\n".join(part for part in parts if part) + "\n"
 
 
 def _box(
-    node: Node, x: int, y: int, focus: str, paper: str, link: Callable[[str], str] | None
+    node: Node, top: tuple[int, int], focus: str, paper: str, link: Callable[[str], str] | None
 ) -> str:
     """One release: its name, whose it is, when, under which terms, and its id."""
+    x, y = top[0] - WIDTH // 2, top[1]
     focused = node.release == focus
     marks = ' stroke-width="3"' if focused else ""
     marks += "" if node.known else ' stroke-dasharray="5 4"'
@@ -136,45 +137,6 @@ def _box(
     if link is None or not node.known:
         return box
     return f"<a href={_attribute(link(node.release))}>{box}</a>"
-
-
-def _places(
-    nodes: Sequence[Node], ranks: Mapping[str, int], edges: Sequence[tuple[str, str]]
-) -> tuple[dict[str, tuple[int, int]], int, int]:
-    """Where each box's corner lies, and the size of the picture. Work grows with edges and nodes."""
-    rows: list[list[str]] = [[] for _ in range(max(ranks.values(), default=0) + 1)]
-    for node in nodes:
-        rows[ranks[node.release]].append(node.release)
-    rows = [row for row in rows if row]
-    near: dict[str, list[str]] = {node.release: [] for node in nodes}
-    for parent, child in edges:
-        near[parent].append(child)
-        near[child].append(parent)
-    spot: dict[str, float] = {}
-
-    def settle(row: list[str]) -> None:
-        for number, release in enumerate(row):
-            spot[release] = number - (len(row) - 1) / 2
-
-    for row in rows:
-        settle(row)
-    for sweep in range(SWEEPS):
-        for row in rows if sweep % 2 == 0 else reversed(rows):
-            middle = {
-                one: sum(spot[other] for other in near[one]) / len(near[one]) if near[one] else spot[one]
-                for one in row
-            }
-            row.sort(key=lambda one: (middle[one], one))
-            settle(row)
-    widest = max((len(row) for row in rows), default=1)
-    width = 2 * MARGIN + widest * WIDTH + (widest - 1) * ACROSS
-    height = 2 * MARGIN + max(1, len(rows)) * HEIGHT + max(0, len(rows) - 1) * DOWN
-    places = {}
-    for number, row in enumerate(rows):
-        start = (width - len(row) * WIDTH - (len(row) - 1) * ACROSS) // 2
-        for place, release in enumerate(row):
-            places[release] = (start + place * (WIDTH + ACROSS), MARGIN + number * (HEIGHT + DOWN))
-    return places, width, height
 
 
 def _title(node: Node) -> str:

@@ -90,7 +90,8 @@ def signed(
 # -- licences --------------------------------------------------------------------------------------------
 
 CLASSES = {
-    name: "free" if name in PERMISSIVE else "alike" if name in SHARE_ALIKE else "nc or nd" for name in LICENSES
+    name: "free" if name in PERMISSIVE else "alike" if name in SHARE_ALIKE else "nc or nd"
+    for name in LICENSES
 }
 
 

@@ -18,7 +18,8 @@ from p2pvoice.protocol.lineage import (
     in_order,
     read_graph,
 )
-from p2pvoice.protocol.lineage_svg import COLUMNS, HEIGHT, lineage_svg
+from p2pvoice.protocol.lineage_layout import HEIGHT
+from p2pvoice.protocol.lineage_svg import COLUMNS, lineage_svg
 from p2pvoice.protocol.manifest import PARENT_KINDS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -105,8 +106,9 @@ def test_a_lineage_is_drawn_with_its_kinds() -> None:
     assert "merged from (loosened)" in texts
     assert root.findtext(f"{SVG}title") == "Lineage of Voice 2"
     said = root.findtext(f"{SVG}desc") or ""
-    assert "Voice 1, revision of Voice 0." in said
-    assert "Voice 5, merged from Voice 0; it loosens what that one says." in said
+    first, second, last = (identifier(number)[:17] for number in (0, 1, 5))
+    assert f"Voice 1 ({second}), revision of Voice 0 ({first})." in said
+    assert f"Voice 5 ({last}), merged from Voice 0 ({first}); it loosens what that one says." in said
     focused = [rect for rect in root.iter(f"{SVG}rect") if "lineage-focus" in rect.get("class", "")]
     assert len(focused) == 1
 
