@@ -6,6 +6,7 @@ stricter than a court's: what these tables do not know is refused, never guessed
 specs/lineage.md, "What is passed on".
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -189,7 +190,7 @@ def _beyond(name: str, before: ConsentDeclaration, now: ConsentDeclaration) -> t
     if before.expires is not None and (now.expires is None or now.expires > before.expires):
         return (
             f"the consent for {name} ends sooner than this one",
-            f"a consent that ends by then: {before.expires} in seconds since 1970",
+            "a consent that ends by " + time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(before.expires)),
         )
     if now.references_may_travel and not before.references_may_travel:
         return (
