@@ -74,6 +74,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Get a voice's preview clip before fetching the voice.",
     ),
     "fetch": ("p2pvoice.cli.commands.voices", "fetch", "Fetch a voice from the peers that hold it."),
+    "fork": ("p2pvoice.cli.commands.lineage", "fork", "Fork a voice into a draft of your own."),
+    "lineage": (
+        "p2pvoice.cli.commands.lineage",
+        "lineage",
+        "Draw what a voice was made from, and what was made from it.",
+    ),
     "update": ("p2pvoice.cli.commands.voices", "update", "Fetch the latest release of installed voices."),
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from p2pvoice.node import lineage_tables
 from p2pvoice.node.database import Database
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
@@ -85,6 +86,7 @@ class Catalog:
                 connection.execute(
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
+                lineage_tables.note(connection, release)
                 author = author_id(manifest.author)
                 _delete(connection, self._room.added_release(connection, author, len(data), now))
         return release
@@ -127,6 +129,10 @@ class Catalog:
             "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
         )
         return [_open_release(bytes(row["data"])) for row in rows]
+
+    def children(self, identifier: str, limit: int) -> list[str]:
+        """Ids of remembered releases that say they were made from this one, installed ones first."""
+        return lineage_tables.children_of(self._database, identifier, limit)
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other threads out of the database for several calls."""
@@ -434,6 +440,7 @@ def _delete(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
     if identifiers:
         given = (json.dumps(list(identifiers)),)
         connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
+        connection.execute("DELETE FROM parents WHERE child IN (SELECT value FROM json_each(?))", given)
         for table in ("tags", "files", "words"):
             connection.execute(
                 f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given

@@ -128,6 +128,14 @@ class Client(Transport):
         """Fetch a voice; progress events, then a result."""
         return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed})
 
+    def fork(self, ref: str, name: str, *, slug: str = "") -> Iterator[Event]:
+        """Make a draft of a voice's files, with lineage; the voice is fetched when it is not here."""
+        return self.stream("POST", _voice(ref) + "/fork", {"name": name, "slug": slug or None})
+
+    def lineage(self, ref: str, *, fetch: bool = False) -> dict[str, Any]:
+        """What a release was made from, and what is known here to be made from it; ``fetch`` asks peers."""
+        return dict(self.json("GET", _voice(ref) + "/lineage" + ("?fetch=1" if fetch else "")))
+
     def update(self, ref: str = "") -> Iterator[Event]:
         """Bring one installed voice, or all of them, to its newest release."""
         return self.stream("POST", _voice(ref) + "/update" if ref else "/v1/update")
