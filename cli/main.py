@@ -84,6 +84,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Check the stored files of voices and repair damaged ones.",
     ),
     "gc": ("p2pvoice.cli.commands.upkeep", "gc", "Free the space of files that no voice needs."),
+    "collection": (
+        "p2pvoice.cli.commands.collections",
+        "collection",
+        "Lists of voices with one card: an archive of a dialect, a set for research.",
+    ),
     "revoke": ("p2pvoice.cli.commands.recall", "revoke", "Call back a voice of yours, or one that is yours."),
     "revocations": ("p2pvoice.cli.commands.recall", "revocations", "List what was revoked, by whom and why."),
     "follow": ("p2pvoice.cli.commands.following", "follow_author", "Follow an author's key."),

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.database import Database
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
@@ -53,6 +54,8 @@ class Catalog:
         self._room = Room()
         #: Asked before a release gets in or is installed.
         self.tombstones = Tombstones(database, clock=clock)
+        #: Lists of releases: own drafts, and signed ones.
+        self.collections = Collections(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
@@ -78,6 +79,11 @@ class Parts:
     def hearsay(self) -> "Hearsay":
         """Revocations: learning of them."""
         return self.network.hearsay
+
+    @property
+    def collections(self) -> Collections:
+        """The collections kept here, and their drafts."""
+        return self.catalog.collections
 
     @property
     def author(self) -> str:

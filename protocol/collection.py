@@ -124,7 +124,8 @@ class Collection:
             raise ManifestError("a collection names a release twice")
         if len(self.payload) > COLLECTION_PAYLOAD_LIMIT:
             raise ManifestError(
-                f"the collection has {len(self.payload)} bytes; at most {COLLECTION_PAYLOAD_LIMIT} are allowed",
+                f"the collection has {len(self.payload)} bytes;"
+                f" at most {COLLECTION_PAYLOAD_LIMIT} are allowed",
                 hint="a shorter card, shorter notes or fewer releases",
             )
 
