@@ -84,6 +84,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Check the stored files of voices and repair damaged ones.",
     ),
     "gc": ("p2pvoice.cli.commands.upkeep", "gc", "Free the space of files that no voice needs."),
+    "evaluate": (
+        "p2pvoice.cli.commands.evaluate",
+        "evaluate",
+        "Measure all voices of a collection and write a table.",
+    ),
     "collection": (
         "p2pvoice.cli.commands.collections",
         "collection",

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.database import Database
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
@@ -56,6 +57,8 @@ class Catalog:
         self.tombstones = Tombstones(database, clock=clock)
         #: Lists of releases: own drafts, and signed ones.
         self.collections = Collections(database, clock=clock)
+        #: What was measured of releases.
+        self.evaluations = Evaluations(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class CollectionSwarm:
         self._announcer = announcer
 
     def announce(self, author: str, slug: str) -> bytes:
-        """Say that this node keeps a collection, from now on; the DHT key. Saying it again changes nothing."""
+        """Say that this node keeps a collection, from now on; the DHT key. Once more changes nothing."""
         return self._announcer.provide(collection_key(author, slug), f"collection {author}/{slug}")
 
     def withdraw(self, author: str, slug: str) -> None:

@@ -2,8 +2,8 @@
 
 Signed bytes go in and come out unchanged; a collection gets in only because this node's user asked for it,
 and never goes back in sequence. Of a fork the one that came first stays, with the other beside it. Not for
-asking the network (collection_swarm.py) nor for what a user does with them (collecting.py). All methods block.
-Follows specs/collections.md.
+asking the network (collection_swarm.py) nor for what a user does with them (collecting.py). All methods
+block. Follows specs/collections.md.
 """
 
 import json

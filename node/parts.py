@@ -16,6 +16,7 @@ from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.names import Names
@@ -84,6 +85,11 @@ class Parts:
     def collections(self) -> Collections:
         """The collections kept here, and their drafts."""
         return self.catalog.collections
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was measured of releases here."""
+        return self.catalog.evaluations
 
     @property
     def author(self) -> str:

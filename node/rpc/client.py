@@ -251,6 +251,10 @@ class Client(Transport):
         """Fetch a collection, and its voices; a ``voice`` event each, then a result."""
         return self.stream("POST", _collection(ref) + "/fetch", {"voices": voices, "seed": seed})
 
+    def evaluate(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Measure all voices of a collection; events ``columns`` and ``row``, then a result."""
+        return self.stream("POST", _collection(ref) + "/evaluate", dict(body))
+
     def forget_collection(self, ref: str) -> dict[str, Any]:
         """Forget a collection; its voices stay."""
         return dict(self.json("DELETE", _collection(ref)))

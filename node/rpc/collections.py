@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from p2pvoice.node import collecting
+from p2pvoice.node import collecting, evaluating
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.events import EventStream, Report
 from p2pvoice.node.rpc.requests import collection_path, flag, json_body, text, texts
@@ -83,7 +83,30 @@ async def change(parts: Parts, request: Request) -> Response | EventStream:
                 return await collecting.fetch(parts, ref, voices=voices_too, seed=seed, tell=report)
 
             return EventStream(fetch)
+        case "evaluate":
+            wish = evaluating.Wish(
+                asr=text(body, "asr", default="", limit=100),
+                sentences=_sentences(body),
+                stability=flag(body, "stability", default=False),
+                fetch=flag(body, "fetch", default=False),
+                again=flag(body, "again", default=False),
+            )
+
+            async def evaluate(report: Report) -> Mapping[str, Any]:
+                return await evaluating.evaluate(parts, ref, wish, report)
+
+            return EventStream(evaluate)
     raise NotFoundError(f"a collection has no {action!r}")
+
+
+def _sentences(body: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Test sentences by language, or None when there are none; their limits are the Wish's."""
+    given = body.get("sentences")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise UsageError("sentences must map languages to lists of texts")
+    return {str(lang): texts(given, str(lang), limit=evaluating.SENTENCES_LIMIT) for lang in given}
 
 
 def _voices(body: Mapping[str, Any]) -> list[str]:
