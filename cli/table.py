@@ -1,7 +1,7 @@
 """Tables for researchers: rows as CSV, or as Parquet where pandas and pyarrow are.
 
-A file appears whole or not at all. Texts in CSV are made harmless: what a spreadsheet would take for a formula
-gets an apostrophe, because names and notes are strangers' words. Follows specs/collections.md.
+A file appears whole or not at all. Texts in CSV are made harmless: what a spreadsheet would take for a
+formula gets an apostrophe, because names and notes are strangers' words. Follows specs/collections.md.
 """
 
 import csv
@@ -67,7 +67,7 @@ def cell(value: Any) -> Any:
 def _parquet(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
     pandas = _pandas()
     frame = pandas.DataFrame([[row.get(column) for column in columns] for row in rows], columns=list(columns))
-    # A column that is empty so far, or of whole numbers with gaps, keeps a type that does not hang on the rows.
+    # Whole numbers with gaps stay whole numbers, instead of becoming floating-point ones.
     return bytes(frame.convert_dtypes().to_parquet(index=False, engine="pyarrow"))
 
 

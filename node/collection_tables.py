@@ -26,6 +26,9 @@ from p2pvoice.protocol.errors import ConflictError, NotFoundError, UsageError
 KEPT_LIMIT = 1_000
 """Signed collections one node keeps; with their 64 KiB each they take 66 MB at most."""
 
+BEGINNING_MINIMUM = 4
+"""Shortest beginning of an author id that is looked up."""
+
 DRAFTS_LIMIT = 200
 """Drafts of collections in one home."""
 
@@ -220,7 +223,8 @@ def with_items(draft_items: Sequence[Item], new: Sequence[Item]) -> tuple[Item, 
 
 
 def _begins(author: str, ref: str) -> bool:
-    return len(ref) >= 4 and (author.startswith(ref) or author.removeprefix("did:key:").startswith(ref))
+    beginning = ref.removeprefix("did:key:")
+    return len(beginning) >= BEGINNING_MINIMUM and author.removeprefix("did:key:").startswith(beginning)
 
 
 def _write_draft(connection: sqlite3.Connection, draft: Draft) -> None:

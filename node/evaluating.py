@@ -75,7 +75,10 @@ COLUMNS: Final = (
     "similarity_voices", "similarity_mean_cosine", "similarity_nearest_cosine", "similarity_nearest_release",
     *(f"{name.replace('.', '_')}_cosine" for name in STABILITY), "methods", "problem",
 )  # fmt: skip
-"""The columns of the table, in order. A row has them all, empty (None) where nothing was measured."""
+"""The columns of the table, in order. A row has them all, empty (None) where nothing was measured.
+
+``methods`` says what each figure was measured by, and with what confidence.
+"""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ async def evaluate(parts: Parts, ref: str, wish: Wish, tell: Tell) -> dict[str, 
     if wish.fetch:
         seed = kept.seed if kept is not None else True
         await collecting.fetch_voices(parts, source.items, seed=seed, tell=tell)
-    await tell({"event": "columns", "columns": list(COLUMNS), "collection": source.slug})
+    facts = {"columns": list(COLUMNS), "collection": source.slug, "rows": len(source.items)}
+    await tell({"event": "columns", **facts})
     if run.ear is None:
         message = "no recogniser is installed: no error rates (p2pvoice base add asr FOLDER)"
         await tell({"event": "warning", "message": message})
@@ -309,12 +313,14 @@ def _named(tell: Tell, row: Mapping[str, Any]) -> Tell:
 
 def _fill(run: _Run, row: dict[str, Any]) -> None:
     """Put what is kept of a release into its row. Blocks on the database."""
-    release, methods = str(row["release"]), []
+    release = str(row["release"])
+    by_method: dict[str, list[str]] = {}
     for one in run.kept.get(release, "describe/1") or ():
         column = DESCRIBED.get(one["field"])
         if column is not None:
             row[column] = float(one["value"])
-            methods.append(f"{column}: {one['method']}, confidence {one['confidence']} %")
+            by_method.setdefault(one["method"], []).append(f"{column} {one['confidence']} %")
+    methods = [f"{', '.join(columns)}: {method}" for method, columns in by_method.items()]
     speech = run.kept.get(release, run.methods()["speech"])
     if speech is not None:
         row["spoken_language"], row["spoken_sentences"] = speech["lang"], speech["sentences"]

@@ -4,13 +4,14 @@ The daemon measures and keeps what it found; this shows progress and writes the 
 specs/collections.md.
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.collections import tell_failed
+from p2pvoice.cli.commands.collections import tell_failed, voices_of
 from p2pvoice.cli.learning import Learning
 from p2pvoice.cli.output import Output, json_option, printable, short_id
 from p2pvoice.cli.table import check_target, write_table
@@ -96,7 +97,9 @@ class Gathered:
         """Take the events in, showing how far it is."""
         output = self._output
         with Learning(output) as learning:
-            for event in learning.follow(events):
+            # Where there is no terminal a line a voice says enough, and a full collection has many.
+            shown = learning.follow(events) if sys.stderr.isatty() else events
+            for event in shown:
                 if output.as_json:
                     output.document(event)
                 self._take(event)
@@ -105,6 +108,8 @@ class Gathered:
         output, kind = self._output, event.get("event")
         if kind == "columns":
             self.columns = [str(column) for column in event["columns"]]
+            if not output.as_json:
+                output.note(f"measuring {voices_of({'voices': event['rows']})}")
         elif kind == "row":
             row = dict(event["row"])
             if row["release"] not in self.rows and not output.as_json:
@@ -137,7 +142,7 @@ def told(row: dict[str, Any]) -> str:
 
 
 def read_sentences(path: Path) -> dict[str, list[str]]:
-    """Test sentences by language, of lines ``lang|text``; lines that begin with # and empty ones are left out.
+    """Test sentences by language, of lines ``lang|text``; empty lines and those after # are left out.
 
     UsageError for a file that is too large, no text, or has a line without a language.
     """
