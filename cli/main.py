@@ -104,6 +104,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "log": ("p2pvoice.cli.commands.community", "log", "Show what was said and done about a voice."),
     "credits": ("p2pvoice.cli.commands.community", "credits", "Count what an author has given."),
+    "evaluate": (
+        "p2pvoice.cli.commands.evaluate",
+        "evaluate",
+        "Measure all voices of a collection and write a table.",
+    ),
+    "collection": (
+        "p2pvoice.cli.commands.collections",
+        "collection",
+        "Lists of voices with one card: an archive of a dialect, a set for research.",
+    ),
     "revoke": ("p2pvoice.cli.commands.recall", "revoke", "Call back a voice of yours, or one that is yours."),
     "revocations": ("p2pvoice.cli.commands.recall", "revocations", "List what was revoked, by whom and why."),
     "follow": ("p2pvoice.cli.commands.following", "follow_author", "Follow an author's key."),

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from p2pvoice.node import lineage_tables
+from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.database import Database
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
@@ -54,6 +56,10 @@ class Catalog:
         self._room = Room()
         #: Asked before a release gets in or is installed.
         self.tombstones = Tombstones(database, clock=clock)
+        #: Lists of releases: own drafts, and signed ones.
+        self.collections = Collections(database, clock=clock)
+        #: What was measured of releases.
+        self.evaluations = Evaluations(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 
