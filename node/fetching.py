@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import inheriting
 from p2pvoice.node.admit import admit
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.offer import Landing
@@ -92,6 +93,10 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         parts.network.announce(release)
     else:
         parts.network.withdraw(release)
+    author, slug = author_id(release.manifest.author), release.manifest.slug
+    if report is not None:
+        await disk(parts, lambda: parts.community.credits.served(author, report.peers))
+    parts.community.telling.ask_later(await disk(parts, lambda: parts.community.lines.of(author, slug)))
     total = sum(file.size for file in files)
     return {
         "release": release.id,
@@ -103,7 +108,9 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "peers": report.peers if report else {},
         "dropped": report.dropped if report else {},
         "seeding": seed,
-        "warnings": await disk(parts, lambda: parts.names.warnings(release)),
+        "warnings": await disk(
+            parts, lambda: [*inheriting.warnings(parts, release), *parts.names.warnings(release)]
+        ),
     }
 
 

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.collection_tables import Collections
+from p2pvoice.node.community.parts import Community
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.names import Names
@@ -59,6 +62,7 @@ class Parts:
     successors: Successors
     following: Following
     names: Names
+    community: Community
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.
@@ -82,6 +86,16 @@ class Parts:
     def hearsay(self) -> "Hearsay":
         """Revocations: learning of them."""
         return self.network.hearsay
+
+    @property
+    def collections(self) -> Collections:
+        """The collections kept here, and their drafts."""
+        return self.catalog.collections
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was measured of releases here."""
+        return self.catalog.evaluations
 
     @property
     def author(self) -> str:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from p2pvoice.node import (
     jobs,
+    worker_evaluating,
     worker_measuring,
     worker_merging,
     worker_references,
@@ -243,6 +244,7 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "merge": worker_merging.merge,
     "judge": worker_merging.judge,
     "forget": forget,
+    "evaluate": worker_evaluating.evaluate,
 }
 
 

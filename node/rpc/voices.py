@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, removing, speech, updating, voices
+from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.rpc import merging
+from p2pvoice.node.rpc import community, merging
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
@@ -64,22 +64,29 @@ async def installed(parts: Parts, request: Request) -> Response:
 
 
 async def read_voice(parts: Parts, request: Request) -> Response:
-    """Show a voice, or give its preview."""
+    """Show a voice or its lineage, give its preview, or tell what is said of it."""
     ref, action = voice_path(request)
     if action == "":
         return JSONResponse(await voices.show(parts, ref))
+    if action == "lineage":
+        fetch = request.query_params.get("fetch", "") == "1"
+        return JSONResponse(await lineage.lineage(parts, ref, fetch=fetch))
     if action == "preview":
         release, data = await fetching.preview(parts, ref)
         label = read_label(data)
         headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
         return Response(data, media_type="audio/wav", headers=headers)
+    if action in ("log", "comments", "issues", "proposals"):
+        return await community.read(parts, ref, action, request)
     raise NotFoundError(f"a voice has no {action!r}")
 
 
-async def change_voice(parts: Parts, request: Request) -> EventStream:
-    """Fetch a voice, update it, merge another into it, or revoke it."""
+async def change_voice(parts: Parts, request: Request) -> EventStream | Response:
+    """Fetch a voice, fork it, update it, merge another into it, revoke it, or say something."""
     ref, action = voice_path(request)
     body = await json_body(request)
+    if action == "act":
+        return await community.act_on_voice(parts, ref, body)
     if action == "fetch":
         seed = flag(body, "seed", default=True)
 
@@ -89,6 +96,14 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
         return EventStream(fetch)
     if action == "merge":
         return merging.merge(parts, ref, body)
+    if action == "fork":
+        name = text(body, "name", limit=200)
+        slug = text(body, "slug", default="", limit=200) or None
+
+        async def fork(report: Report) -> Mapping[str, Any]:
+            return await forking.fork(parts, ref, name, slug, report)
+
+        return EventStream(fork)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from p2pvoice.sovits.tensorfile import write_half
 from p2pvoice.sovits.voicefile import GPT_NAME, SOVITS_NAME, VOICE_NAME, check_bundle, read_voice
 
 from .test_convert import bring, clip
-from .test_convert import installed as installed  # noqa: PLC0414  The fixture of that page.
+from .test_convert import installed as installed
 
 VECTORS = Path(__file__).parents[2] / "specs" / "vectors" / "merging.json"
 WEIGHTS = (GPT_NAME, SOVITS_NAME)
