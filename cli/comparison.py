@@ -9,6 +9,7 @@ from typing import Any
 
 from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, date, printable, short_author, short_id, size
+from p2pvoice.cli.said import count
 from p2pvoice.node.rpc.client import Client
 
 Row = Mapping[str, Any]
@@ -16,7 +17,7 @@ Row = Mapping[str, Any]
 ROLES = {"before": "yours", "theirs": "theirs", "after": "merged"}
 """The voices of a merge in words."""
 
-FIGURES = {"similarity": "likeness to yours", "quality": "quality", "errors": "errors"}
+FIGURES = {"similarity": "likeness", "quality": "quality", "errors": "errors"}
 """The figures of a report in words."""
 
 
@@ -135,15 +136,19 @@ def merge_report(output: Output, result: Row) -> None:
             for row in result.get("changes", ())
         ],
     )
-    report = result.get("report") or {}
+    report_table(output, result.get("report") or {}, ROLES)
+
+
+def report_table(output: Output, report: Row, roles: Mapping[str, str]) -> None:
+    """The figures of several voices beside each other, each with its method; ``roles`` are their titles."""
     rows = []
     for name, title in FIGURES.items():
         row = report.get(name) or {}
-        figures = ["-" if row.get(role) is None else f"{float(row[role]):g}" for role in ROLES]
+        figures = ["-" if row.get(role) is None else f"{float(row[role]):g}" for role in roles]
         method = row.get("method") or f"not measured: {row.get('reason', '')}"
         rows.append([title, *figures, str(method)])
-    output.table(["FIGURE", *(f">{title.upper()}" for title in ROLES.values()), "~METHOD"], rows)
-    output.note(f"of {report.get('sentences', 0)} sentences, the same seeds for all three")
+    output.table(["FIGURE", *(f">{title.upper()}" for title in roles.values()), "~METHOD"], rows)
+    output.note(f"of {count(int(report.get('sentences', 0)), 'sentence')}, with the same seeds for all")
 
 
 def save_samples(client: Client, folder: Path, samples: Iterable[Row]) -> list[Path]:

@@ -105,12 +105,15 @@ async def diff(
     ref_b: str,
     *,
     samples: bool,
+    measure: bool,
     text: str,
     lang: str,
     tensors: int,
     tell: Tell,
 ) -> dict[str, Any]:
     """Everything that differs between two voices; both are brought here if they are not.
+
+    ``samples`` are spoken when they are asked for, and when the two are to be measured by them.
 
     Raises what finding and fetching them raises; a voice that cannot speak is told of, and has no samples.
     """
@@ -124,14 +127,17 @@ async def diff(
             "compare", {"a": str(folder_a), "b": str(folder_b)}, on_progress=on_progress
         )
         kept: list[dict[str, Any]] = []
-        if samples:
+        report: dict[str, Any] | None = None
+        if samples or measure:
             speakers = [
                 judging.Speaker(one.role, folder, one.key, one.release)
                 for one, folder in ((a, folder_a), (b, folder_b))
             ]
             sentences = _sentences(a, b, text, lang)
             try:
-                _, kept = await judging.speak_side_by_side(parts, speakers, sentences, tell)
+                spoken, kept = await judging.speak_side_by_side(parts, speakers, sentences, tell)
+                if measure:
+                    report = await judging.judge(parts, spoken, sentences, None, tell)
             except P2PVoiceError as error:
                 await tell({"event": "warning", "message": f"no samples: {error.message}"})
     kin = None
@@ -149,6 +155,7 @@ async def diff(
         "related": kin,
         "unfit": found["unfit"],
         "samples": kept,
+        "report": report,
     }
 
 

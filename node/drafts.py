@@ -34,7 +34,7 @@ class Draft:
 
     ``notes`` is what else is to be said of it when it is published: ``training`` and ``measured`` as in a
     manifest, ``parents`` as (release, kind) pairs, ``tags`` that were proposed. A merge notes the ``voice``
-    it is for, how it was made (``merge``), and whether its references are a voice's own clips (``own_clips``).
+    it is for, how it was made (``merge``), and whether its references are a voice's own (``own_clips``).
     """
 
     folder: Path

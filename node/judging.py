@@ -120,12 +120,13 @@ async def judge(
     asr: Path | None,
     tell: Tell,
 ) -> dict[str, Any]:
-    """Similarity to ``before``, quality, and errors by a recogniser, of what was spoken."""
+    """Similarity to the first of the voices, quality, and errors by a recogniser, of what was spoken."""
 
     async def on_progress(data: Mapping[str, Any]) -> None:
         await tell({"event": "progress", **data})
 
     arguments = {
+        "anchor": next(iter(spoken)),
         "spoken": {role: list(files) for role, files in spoken.items()},
         "sentences": [list(pair) for pair in sentences],
         "asr": str(asr) if asr is not None else None,

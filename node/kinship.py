@@ -1,8 +1,9 @@
 """Whether two releases are of one lineage: one comes from the other, or both from a third.
 
 Walks the parents that manifests name, of the releases known here and, within a bound, of those the network
-knows. A claim of their authors: what it is good for is telling a revision from a stranger's voice. Follows
-specs/merging.md, "Definitions".
+knows. A claim of their authors: what it is good for is telling a revision from a stranger's voice. Not for
+what binds a release (inheriting.py), nor for the graph that is shown (lineage.py). Follows specs/merging.md,
+"Definitions".
 """
 
 from collections import deque
@@ -25,16 +26,17 @@ ASK_LIMIT, ASK_SECONDS = 8, 20.0
 SAME_WEIGHTS = frozenset({"revision-of", "forked-from", "fine-tuned-from", "merged-from"})
 
 
-async def ancestry(parts: Parts, release: Release) -> frozenset[str]:
-    """The ids of a release and of all it comes from, as far as they can be known; bases by their own ids."""
+async def ancestors(parts: Parts, release: Release) -> dict[str, Release | None]:
+    """A release and all it comes from, the nearest first; None for one of which only the id is known."""
     asked = 0
-    found, waiting = {release.id, *_roots(release.manifest)}, deque(_parents(release.manifest))
+    found: dict[str, Release | None] = {release.id: release}
+    waiting = deque(_parents(release.manifest))
     with trio.move_on_after(ASK_SECONDS):
         while waiting and len(found) < WALK_LIMIT:
             identifier = waiting.popleft()
             if identifier in found:
                 continue
-            found.add(identifier)
+            found[identifier] = None
             known: Release | None = await disk(parts, partial(parts.catalog.release, identifier))
             if known is None and asked < ASK_LIMIT:
                 asked += 1
@@ -44,22 +46,31 @@ async def ancestry(parts: Parts, release: Release) -> frozenset[str]:
                     # Nobody has it, or it was revoked: its id is all that is known of it.
                     continue
             if known is not None:
-                found |= _roots(known.manifest)
+                found[identifier] = known
                 waiting += _parents(known.manifest)
     # What a walk that ran out of time or room had still to look at is an ancestor, too.
-    return frozenset([*found, *waiting][:WALK_LIMIT])
+    for identifier in list(waiting)[: max(0, WALK_LIMIT - len(found))]:
+        found.setdefault(identifier, None)
+    return found
 
 
 async def related(parts: Parts, a: Release, b: Release) -> bool:
     """Whether two releases are of one lineage."""
-    return bool(await ancestry(parts, a) & await ancestry(parts, b))
+    left, right = await ancestors(parts, a), await ancestors(parts, b)
+    return bool(_ids(left) & _ids(right))
+
+
+def _ids(found: dict[str, Release | None]) -> set[str]:
+    """The releases of a walk, and the bases of their trainings, which need not be releases."""
+    roots = (_base(release.manifest) for release in found.values() if release is not None)
+    return {*found, *filter(None, roots)}
 
 
 def _parents(manifest: Manifest) -> list[str]:
     return [parent.release for parent in manifest.parents if parent.kind in SAME_WEIGHTS]
 
 
-def _roots(manifest: Manifest) -> set[str]:
-    """The base of a training, which need not be a release: two who started from one base are related."""
+def _base(manifest: Manifest) -> str:
+    """What a training started from: two who started from one base are related."""
     training = manifest.training
-    return {training.base} if training is not None and training.kind != "distilled" else set()
+    return training.base if training is not None and training.kind != "distilled" else ""

@@ -57,6 +57,8 @@ class Wanted:
     sentences: tuple[str, ...] = ()
     lang: str = ""
     unrelated: bool = False
+    #: The operation of the proposal that is merged; empty for a merge that nobody proposed.
+    proposal: str = ""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -94,7 +96,7 @@ async def merge(parts: Parts, wanted: Wanted, tell: Tell) -> dict[str, Any]:
     """
     ours = await _own_head(parts, wanted.voice)
     theirs = await resolve(parts, wanted.theirs)
-    _require_same_kind(ours, theirs)
+    require_same_kind(ours, theirs)
     if not wanted.unrelated and not await related(parts, ours, theirs):
         raise ConflictError(
             f"{theirs.manifest.name} is not of one lineage with {ours.manifest.name}: as far as is known "
@@ -152,7 +154,7 @@ async def _own_head(parts: Parts, ref: str) -> Release:
     return found
 
 
-def _require_same_kind(ours: Release, theirs: Release) -> None:
+def require_same_kind(ours: Release, theirs: Release) -> None:
     """ConflictError for what the manifests already show cannot be merged."""
     if ours.id == theirs.id:
         raise ConflictError("there is nothing to merge: it is the voice's newest release")
@@ -256,6 +258,7 @@ def _notes(merging: _Merge, made: Mapping[str, Any], report: Mapping[str, Any]) 
             "mode": wanted.mode,
             "share": wanted.share if wanted.mode == "average" else None,
             "parts": list(made["parts"]),
+            "proposal": wanted.proposal,
             "report": dict(report),
         },
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import consents, forking, inheriting, references, speech
+from p2pvoice.node import consents, forking, inheriting, proposing, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
 from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
@@ -125,6 +125,7 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
             parts.network.withdraw(older)
     await step({"step": "announcing"})
     announced = await parts.network.announced(parts.network.announce(release))
+    settled = await proposing.settle(parts, draft, release)
     return {
         "release": release.id,
         "author": parts.author,
@@ -136,6 +137,7 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
         "measured": len(release.manifest.measured),
         "bytes": sum(file.size for file in release.manifest.files),
         "announced": announced,
+        "proposal": settled,
         "consent": consent_facts(release.manifest, time.time()),
     }
 

@@ -24,6 +24,9 @@ TWENTIETHS = 20
 #: Kinds of figures of a report.
 FIGURES = 3
 
+#: What likeness is measured against, in words.
+ANCHORS = {"before": "the voice before", "a": "the first voice"}
+
 Heard = Sequence[tuple[Any, int]]
 
 
@@ -68,13 +71,14 @@ def merge(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
-    """Likeness, quality and errors of what voices said: of ``before``, and of the others against it.
+    """Likeness, quality and errors of what voices said; likeness is to the one whose role is ``anchor``.
 
     ``spoken`` maps a voice's role to WAV files, one for each of ``sentences`` (text, language).
     """
+    anchor = str(arguments["anchor"])
     spoken = {name: [_samples(data) for data in files] for name, files in arguments["spoken"].items()}
     report: dict[str, Any] = {"sentences": len(arguments["sentences"])}
-    for name, figure in (("similarity", _similarity), ("quality", _quality)):
+    for name, figure in (("similarity", lambda heard: _similarity(heard, anchor)), ("quality", _quality)):
         worker.progress("judge", (len(report) - 1) / FIGURES)
         report[name] = _measured(spoken, figure)
     worker.progress("judge", (len(report) - 1) / FIGURES)
@@ -93,12 +97,12 @@ def _measured(
         return {**dict.fromkeys(spoken), "reason": reason}
 
 
-def _similarity(spoken: dict[str, Heard]) -> dict[str, Any]:
+def _similarity(spoken: dict[str, Heard], anchor: str) -> dict[str, Any]:
     from p2pvoice.sovits.measure import embed
 
     vectors = {name: embed.speakers_embedding(list(heard)) for name, heard in spoken.items()}
-    found = {name: round(embed.similarity(vectors["before"], one), 3) for name, one in vectors.items()}
-    return {**found, "method": "cosine of speaker embeddings (GE2E) to the voice before"}
+    found = {name: round(embed.similarity(vectors[anchor], one), 3) for name, one in vectors.items()}
+    return {**found, "method": f"cosine of speaker embeddings (GE2E) to {ANCHORS[anchor]}"}
 
 
 def _quality(spoken: dict[str, Heard]) -> dict[str, Any]:

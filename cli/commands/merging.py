@@ -4,16 +4,16 @@ A merge makes a draft and a report; publishing is a second step, after the autho
 specs/cli.md and specs/merging.md.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.publish import request
+from p2pvoice.cli.commands.publish import request, settled
 from p2pvoice.cli.commands.voices import follow
-from p2pvoice.cli.comparison import difference, merge_report, save_samples
+from p2pvoice.cli.comparison import difference, merge_report, report_table, save_samples
 from p2pvoice.cli.output import Output, json_option, short_id, size
 from p2pvoice.node.rpc.client import Client, Event
 from p2pvoice.protocol.errors import UsageError
@@ -21,6 +21,9 @@ from p2pvoice.protocol.errors import UsageError
 LANGUAGE = click.Choice(["yue", "zh", "en"])
 SHARE = click.FloatRange(0.001, 0.999)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+OPERATION = re.compile("op[a-z2-7]{8,52}")
+"""The id of a proposal's operation, or its beginning."""
 
 MODES = ["take", "average", "layers"]
 """How two voices become one; the daemon knows no others."""
@@ -30,6 +33,7 @@ MODES = ["take", "average", "layers"]
 @click.argument("a")
 @click.argument("b")
 @click.option("--samples", type=FOLDER, help="Let both speak and write what they say into this folder.")
+@click.option("--measure", is_flag=True, help="Measure what they say: likeness to A, quality.")
 @click.option("--text", help="What they say; default: a sentence in each language both speak.")
 @click.option("--lang", type=LANGUAGE, help="The language of the sentence.")
 @click.option("--tensors", type=click.IntRange(0, 4096), help="Tensors to list, the largest change first.")
@@ -40,6 +44,7 @@ def diff(
     a: str,
     b: str,
     samples: Path | None,
+    measure: bool,
     text: str | None,
     lang: str | None,
     tensors: int | None,
@@ -51,7 +56,7 @@ def diff(
     length of what was there. Neither is installed.
     """
     client = Client()
-    body = {"samples": samples is not None, "text": text, "lang": lang}
+    body: dict[str, object] = {"samples": samples is not None, "measure": measure, "text": text, "lang": lang}
     if tensors is not None or not output.as_json:
         body["tensors"] = tensors or 0
     result = follow(output, client.diff(a, b, **body))
@@ -59,6 +64,8 @@ def diff(
     if output.as_json:
         return
     difference(output, result, tensors or 0)
+    if result.get("report"):
+        report_table(output, result["report"], {"a": "a", "b": "b"})
     for path in saved:
         output.note(f"wrote {path}")
     if samples is None:
@@ -66,8 +73,8 @@ def diff(
 
 
 @click.command()
-@click.argument("voice")
-@click.option("--with", "theirs", required=True, metavar="VOICE", help="The release to merge into yours.")
+@click.argument("what", metavar="OP|VOICE")
+@click.option("--with", "theirs", metavar="VOICE", help="The release to merge into your VOICE.")
 @click.option("--mode", type=click.Choice(MODES), default="take", show_default=True, help="How.")
 @click.option("--weight", type=SHARE, help="Share of the other voice in an average; default: 0.5.")
 @click.option("--part", "parts", multiple=True, help="A part to take, with --mode layers; repeat for more.")
@@ -81,8 +88,8 @@ def diff(
 @click.pass_obj
 def merge(
     output: Output,
-    voice: str,
-    theirs: str,
+    what: str,
+    theirs: str | None,
     mode: str,
     weight: float | None,
     parts: tuple[str, ...],
@@ -93,10 +100,11 @@ def merge(
     unrelated: bool,
     yes: bool,
 ) -> None:
-    """Merge another release into a voice of yours.
+    """Merge a proposal, or any other release, into a voice of yours.
 
-    `take` replaces the voice by the other release, `average` takes the mean of both, `layers` takes parts of
-    the other: reading, phrasing, choice (together: gpt), text, style, flow, decoder (together: sovits), and
+    `p2pvoice merge OP` merges what was proposed, `p2pvoice merge VOICE --with OTHER` what was not. `take`
+    replaces the voice by the other release, `average` takes the mean of both, `layers` takes parts of the
+    other: reading, phrasing, choice (together: gpt), text, style, flow, decoder (together: sovits), and
     references. Your voice, the other and the merged one speak the same sentences; what is measured is shown
     before you are asked. Publishing says of licence and consent what the voice's newest release says.
     """
@@ -104,7 +112,6 @@ def merge(
         raise UsageError("--weight is for an average", hint="--mode average")
     client = Client()
     body: dict[str, object] = {
-        "with": theirs,
         "mode": mode,
         "weight": weight,
         "parts": list(parts),
@@ -113,13 +120,19 @@ def merge(
         "lang": lang,
         "unrelated": unrelated,
     }
-    merged(output, client, client.merge(voice, body), samples=samples, yes=yes)
+    if theirs is None:
+        if not OPERATION.fullmatch(what):
+            raise UsageError("merge what into it?", hint=f"p2pvoice merge {what} --with VOICE, or: merge OP")
+        events = client.merge_proposal(what, body)
+    else:
+        events = client.merge(what, {**body, "with": theirs})
+    merged(output, client, events, samples=samples, yes=yes)
 
 
 def merged(
     output: Output, client: Client, events: Iterable[Event], *, samples: Path | None, yes: bool
-) -> dict[str, Any] | None:
-    """Show a merge and its report, and publish the draft if its author says so; what publishing answered."""
+) -> None:
+    """Show a merge and its report, and publish the draft if its author says so."""
     result = follow(output, events)
     saved = save_samples(client, samples, result.get("samples", ())) if samples is not None else []
     draft = str(result.get("draft", ""))
@@ -133,12 +146,12 @@ def merged(
             output.line(draft)
             output.note("nothing is published yet: this is a draft")
             output.hint(f"p2pvoice publish {draft}")
-        return None
+        return
     published = follow(output, client.publish(request(draft, (), licence=None, consent=None)))
     if not output.as_json:
         output.line(str(published.get("release", "")))
         output.note(f"published {published.get('slug', '')} ({size(published.get('bytes', 0))})")
+        settled(output, published.get("proposal"))
         output.hint(f"p2pvoice show {short_id(str(published.get('release', '')))}")
-    return published
 
 

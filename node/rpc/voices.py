@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.rpc import community, merging
+from p2pvoice.node.rpc import community, merging, proposals
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
@@ -94,6 +94,8 @@ async def change_voice(parts: Parts, request: Request) -> EventStream | Response
             return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "propose":
+        return await proposals.propose(parts, ref, body)
     if action == "merge":
         return merging.merge(parts, ref, body)
     if action == "fork":

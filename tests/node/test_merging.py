@@ -19,7 +19,11 @@ from p2pvoice.sovits.checkpoint import read_checkpoint
 
 from .nodes import CHECKPOINTS, Daemon, bring, install_encoder, publish, refusal
 
-NOTHING_SAID = {"tags": [], "license": None, "consent": None, "ai_voice_permission": False, "description": None}
+NOTHING_SAID: dict[str, object] = {
+    **dict.fromkeys(("license", "consent", "description")),
+    "tags": [],
+    "ai_voice_permission": False,
+}
 """A publication of which only the draft is named."""
 
 
@@ -98,7 +102,8 @@ def parts_of(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def merged(client: Client, theirs: str, mode: str = "average", **more: object) -> Any:
-    return result(client.merge("storyteller", {"with": theirs, "mode": mode, "sentences": ["你好。"], **more}))
+    body = {"with": theirs, "mode": mode, "sentences": ["你好。"], **more}
+    return result(client.merge("storyteller", body))
 
 
 # Diff ---------------------------------------------------------------------------------------------
@@ -291,7 +296,8 @@ def test_another_version_is_refused_before_anything_is_fetched(village: Village)
     error = refusal(lambda: merged(village.author.client, lite, "take", unrelated=True))
     assert isinstance(error, ConflictError)
     assert "the version is lite, not v2" in error.message
-    assert not any(row["file"] for row in village.author.client.gc(dry_run=True) if row.get("kind") == "partial")
+    events = village.author.client.gc(dry_run=True)
+    assert not any(event.get("kind") == "partial" for event in events)
     # They can be compared all the same.
     found = result(village.author.client.diff("storyteller", lite))
     assert "of another version" in found["unfit"]
