@@ -65,7 +65,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Sign a consent to an AI voice of yours, or show one.",
     ),
     "diff": ("p2pvoice.cli.commands.merging", "diff", "Show what differs between two voices."),
-    "merge": ("p2pvoice.cli.commands.merging", "merge", "Merge a proposal, or a release, into a voice of yours."),
+    "merge": ("p2pvoice.cli.commands.merging", "merge", "Merge a proposal or a release into your voice."),
     "publish": ("p2pvoice.cli.commands.publish", "publish", "Sign a draft and announce it to the network."),
     "find": ("p2pvoice.cli.commands.voices", "find", "Find voices by tag or free text."),
     "show": ("p2pvoice.cli.commands.voices", "show", "Show everything a release says about itself."),

@@ -189,9 +189,10 @@ def _headlines(output: Output, row: dict[str, Any]) -> None:
 @json_option
 @click.pass_obj
 def review(output: Output, operation: str, verdict: str | None, message: str) -> None:
-    """Accept or reject a proposal, or withdraw your own. The voice's author decides; what others say is advice.
+    """Accept or reject a proposal, or withdraw your own.
 
-    Signed and public. Accepting merges nothing: that is `p2pvoice merge OP`.
+    The voice's author decides; what others say is advice. Signed and public. Accepting merges nothing: that
+    is `p2pvoice merge OP`.
     """
     if verdict is None:
         raise UsageError("--accept or --reject?", hint=f"p2pvoice review {operation} --accept -m …")

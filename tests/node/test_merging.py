@@ -251,9 +251,17 @@ def test_two_nodes_that_merge_the_same_get_the_same_files(village: Village) -> N
 
 
 def test_a_chain_of_parents_is_asked_for_in_the_network(village: Village) -> None:
-    # The author's node has never seen "Mine" come from its voice when only "Grandchild" is named.
-    made = merged(village.author.client, village.releases["Grandchild"], "layers", parts=["phrasing"])
-    assert made["taken"] == ["phrasing"]
+    """A node that knows neither the voice nor what was made of it in between."""
+    third = Daemon(Path(tempfile.mkdtemp(prefix="p2pv-")))
+    try:
+        third.start(village.reader)
+        third.meet(village.author)
+        newest, grandchild = village.newest()["release"], village.releases["Grandchild"]
+        assert result(third.client.diff(newest, grandchild))["related"] is True
+        assert result(third.client.diff(newest, village.releases["Pupil"]))["related"] is False
+    finally:
+        third.end()
+        shutil.rmtree(third.home, ignore_errors=True)
 
 
 def test_a_merge_of_what_is_no_longer_newest_is_not_published(village: Village) -> None:
@@ -274,11 +282,6 @@ def test_taking_is_taking_every_file(village: Village) -> None:
     theirs = {file["path"]: file["digest"] for file in client.show(mine)["files"]}
     assert ours.keys() == theirs.keys()
     assert {path for path in ours if ours[path] != theirs[path]} == {"preview.wav"}
-
-
-def test_the_flag_merges_what_nobody_knows_to_be_related(village: Village) -> None:
-    made = merged(village.author.client, village.releases["Stranger"], unrelated=True)
-    assert made["draft"] == "storyteller-merge"
 
 
 def test_a_draft_that_no_merge_made_is_not_replaced(village: Village) -> None:

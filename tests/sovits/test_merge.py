@@ -108,8 +108,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Average ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["tiny", "starter"])
-@pytest.mark.parametrize("share", [1, 300, 500, 999])
+@pytest.mark.parametrize(("which", "share"), [("tiny", 1), ("tiny", 300), ("tiny", 999), ("starter", 500)])
 def test_the_mean_is_that_of_plain_float64(
     which: str, share: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -267,6 +266,7 @@ def test_slices_make_no_difference(
         assert one.largest == two.largest
 
 
+@pytest.mark.slow
 def test_it_takes_the_memory_of_slices_not_of_voices(tmp_path: Path) -> None:
     """100 MB of weights; what is taken beside the program itself stays below half of them."""
     generator = np.random.default_rng(1)

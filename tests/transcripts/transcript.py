@@ -139,7 +139,12 @@ def execute(typed: str, folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         ["/bin/sh", "-c", typed],
         cwd=here,
-        env={**os.environ, "P2PVOICE_HOME": str(nodes_of(folder)[0]), "PATH": path},
+        env={
+            **os.environ,
+            "P2PVOICE_HOME": str(nodes_of(folder)[0]),
+            "PATH": path,
+            "PAGES": str(Path(__file__).parent),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
