@@ -382,7 +382,7 @@ def main() -> None:
             raise
         counts["histories"] += 1
     print(
-        "{histories} histories (seed {seed}), {histories with a fork} with forks: {signed} operations signed, "
+        "{histories} histories (seed {seed}), {histories with a fork} with forks: {signed} operations, "
         "{operations in the logs} in the logs at the end. On the way {joins} joined, {replaces} replaced "
         "another, {loses} lost, {early} came early, {ahead} ahead of time, {known} again, {refused} were "
         "refused. Every node ended alike; {seconds:.0f} s".format(
