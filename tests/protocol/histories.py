@@ -326,7 +326,7 @@ def _check_seen(history: History, log: Log) -> None:
 
 
 def _check_state(log: Log, state: VoiceState) -> None:
-    """What follows from single chains alone, told apart from the replay: stars, and words of one signer."""
+    """Some of the state, told by other means: stars and words from single chains, closed issues, merges."""
     for signer, chain in log.chains().items():
         said = [one for one in chain if isinstance(one.operation.act, acts.Star | acts.Unstar)]
         assert (signer in state.stars) == (bool(said) and isinstance(said[-1].operation.act, acts.Star))
@@ -341,6 +341,19 @@ def _check_state(log: Log, state: VoiceState) -> None:
                     text = later.text
             assert (state.comments[one.id].text, state.comments[one.id].retracted) == (text, hidden)
     kept = {one.id: one.operation for one in log.operations()}
+    for issue in state.issues.values():
+        closed = None
+        for one in log.operations():
+            if one.operation.signer not in (issue.signer, *OWNERS):
+                continue
+            match one.operation.act:
+                case acts.Close(target) if target == issue.id:
+                    closed = (one.operation.signer, one.operation.time)
+                case acts.Reopen(target) if target == issue.id:
+                    closed = None
+                case acts.Retract(target) if target == issue.id and one.operation.signer == issue.signer:
+                    break
+        assert issue.closed == closed
     for proposal in state.proposals.values():
         if proposal.merged is not None:
             merges = [one.act for one in kept.values() if one.signer in OWNERS]
