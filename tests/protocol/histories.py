@@ -33,7 +33,9 @@ from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.messages import decode_message, encode_message
 from p2pvoice.protocol.operations import Operation, Signed, VoiceName, sign_operation, verify_operation
 from p2pvoice.protocol.reconcile import Pairs, Reconciliation, answer
-from p2pvoice.protocol.replay import VoiceState, replay, totals
+from p2pvoice.protocol.replay import replay, totals
+
+from . import oracles
 
 #: Milliseconds since 1970 at which every history begins.
 BEGINNING = 1_790_000_000_000
@@ -251,16 +253,16 @@ def check_history(history: History, rnd: random.Random) -> None:
     for log in logs[1:]:
         assert log.heads() == first.heads()
         assert log.operations() == first.operations()
-    _check_against_the_least(history, first)
-    _check_one_by_one(history, first, rnd)
+    oracles.check_against_the_least(history.signed, first)
+    oracles.check_one_by_one(history.signed, first, rnd)
     for signer, chain in first.chains().items():
-        _check_chain(signer, chain)
-    _check_seen(history, first)
+        oracles.check_chain(signer, chain)
+    oracles.check_seen(history.seen, first)
     states = [replay(rnd.sample(log.operations(), len(log.operations())), OWNERS) for log in logs]
     for state in states[1:]:
         assert state == states[0]
-        assert _orders(state) == _orders(states[0])
-    _check_state(first, states[0])
+        assert oracles.orders(state) == oracles.orders(states[0])
+    oracles.check_state(first, states[0], OWNERS)
     followed = {*rnd.sample(PUBLIC, 2), *OWNERS}
     assert len({totals(state, followed.__contains__) for state in states}) == 1
     shown, others = (
@@ -269,103 +271,6 @@ def check_history(history: History, rnd: random.Random) -> None:
     assert shown.stars + others.stars == len(states[0].stars)
     history.counts["operations in the logs"] += len(first.operations())
     history.counts["histories with a fork"] += _forked(history.signed)
-
-
-def _check_against_the_least(history: History, log: Log) -> None:
-    """Each chain is the least of all that was signed: step by step the smallest id that may follow."""
-    for signer in {one.operation.signer for one in history.signed}:
-        expected: list[Signed] = []
-        while True:
-            last = expected[-1] if expected else None
-            size = sum(len(one.data) for one in expected)
-            following = [
-                one
-                for one in history.signed
-                if one.operation.signer == signer
-                and one.operation.previous == (last.id if last else None)
-                and one.operation.seq == len(expected) + 1
-                and one.operation.time > (last.operation.time if last else 0)
-                and size + len(one.data) <= one.operation.quota[1]
-            ]
-            if not following:
-                break
-            expected.append(min(following, key=lambda one: one.id))
-        assert log.chains().get(signer, ()) == tuple(expected)
-
-
-def _check_one_by_one(history: History, log: Log, rnd: random.Random) -> None:
-    """All at once, and one by one in any order with retries, is the same."""
-    at_once = Log(VOICE)
-    joined = at_once.add_all(rnd.sample(history.signed, len(history.signed)))
-    assert joined >= len(at_once.operations())
-    assert at_once.add_all(history.signed) == 0
-    single, waiting = Log(VOICE), rnd.sample(history.signed, len(history.signed))
-    while any([single.add(one).kept for one in waiting]):
-        rnd.shuffle(waiting)
-    assert at_once.heads() == single.heads() == log.heads()
-
-
-def _check_chain(signer: bytes, chain: tuple[Signed, ...]) -> None:
-    before, moment = None, 0
-    for place, one in enumerate(chain, start=1):
-        assert (one.operation.signer, one.operation.seq, one.operation.previous) == (signer, place, before)
-        assert one.operation.time > moment
-        before, moment = one.id, one.operation.time
-    if chain:
-        count, size = chain[0].operation.quota
-        assert len(chain) <= count
-        assert sum(len(one.data) for one in chain) <= size
-
-
-def _check_seen(history: History, log: Log) -> None:
-    """What an honest signer had seen comes before what they said."""
-    places = {one.id: place for place, one in enumerate(log.operations())}
-    for one, seen in history.seen.items():
-        if one in places:
-            assert all(places[other] < places[one] for other in seen if other in places)
-
-
-def _check_state(log: Log, state: VoiceState) -> None:
-    """Some of the state, told by other means: stars and words from single chains, closed issues, merges."""
-    for signer, chain in log.chains().items():
-        said = [one for one in chain if isinstance(one.operation.act, acts.Star | acts.Unstar)]
-        assert (signer in state.stars) == (bool(said) and isinstance(said[-1].operation.act, acts.Star))
-        for place, one in enumerate(chain):
-            if not isinstance(one.operation.act, acts.Comment):
-                continue
-            text, hidden = one.operation.act.text, False
-            for later in (other.operation.act for other in chain[place:]):
-                if isinstance(later, acts.Retract) and later.target == one.id:
-                    text, hidden = "", True
-                if isinstance(later, acts.Edit) and later.target == one.id and later.text and not hidden:
-                    text = later.text
-            assert (state.comments[one.id].text, state.comments[one.id].retracted) == (text, hidden)
-    kept = {one.id: one.operation for one in log.operations()}
-    for issue in state.issues.values():
-        closed = None
-        for one in log.operations():
-            if one.operation.signer not in (issue.signer, *OWNERS):
-                continue
-            match one.operation.act:
-                case acts.Close(target) if target == issue.id:
-                    closed = (one.operation.signer, one.operation.time)
-                case acts.Reopen(target) if target == issue.id:
-                    closed = None
-                case acts.Retract(target) if target == issue.id and one.operation.signer == issue.signer:
-                    break
-        assert issue.closed == closed
-    for proposal in state.proposals.values():
-        if proposal.merged is not None:
-            merges = [one.act for one in kept.values() if one.signer in OWNERS]
-            merges = [act for act in merges if isinstance(act, acts.Merge) and act.target == proposal.id]
-            assert proposal.merged == (merges[0].release, merges[0].mode)
-            assert proposal.state == "merged"
-        said_last = Counter(one.signer for one in proposal.reviews)
-        assert not said_last or max(said_last.values()) == 1
-
-
-def _orders(state: VoiceState) -> tuple[list[bytes], ...]:
-    return tuple(list(part) for part in (state.stars, state.comments, state.issues, state.proposals))
 
 
 def _forked(signed: Iterable[Signed]) -> bool:
