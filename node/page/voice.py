@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2pvoice.node import voices
-from p2pvoice.node.page import shown
+from p2pvoice.node.page import shown, talk
 from p2pvoice.node.page.view import View
 from p2pvoice.node.rpc.requests import REF_LIMIT
 from p2pvoice.node.voices import disk
@@ -42,7 +42,8 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
     release: Release = await voices.resolve(parts, found["release"])
 
     def look() -> dict[str, Any]:
-        return shown.card(parts, view, release, found)
+        card = shown.card(parts, view, release, found)
+        return card | {"said": talk.of_voice(parts, view, found["author"], found["slug"], release.id)}
 
     card = await disk(parts, look)
     return view.render("voice.html", voice=card | _facts(view, found, release))
