@@ -1,0 +1,11 @@
+// Runs on every page: gives life to whatever carries a data attribute of one of the scripts below.
+import * as browse from "./browse.js";
+import * as person from "./person.js";
+import * as player from "./player.js";
+import * as talk from "./talk.js";
+import * as voice from "./voice.js";
+import { onNew } from "./rpc.js";
+
+for (const script of [player, browse, voice, person, talk]) onNew(script.enhance);
+// Whoever drives the page by a program knows from this that its buttons work.
+document.documentElement.dataset.alive = "";
