@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
-from p2pvoice.node.rpc import consents, keys, making, measuring, training, upkeep, voices
+from p2pvoice.node.rpc import consents, keys, making, measuring, pages, training, upkeep, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.guard import UNIX, Face, Guard
@@ -43,6 +43,9 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("GET", "/v1/status", status),
         ("GET", "/v1/doctor", doctor),
         ("POST", "/v1/shutdown", shutdown),
+        ("GET", "/v1/page", pages.show),
+        ("POST", "/v1/page", pages.open_page),
+        ("DELETE", "/v1/page", pages.close_page),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),
         ("GET", "/v1/key", keys.show),

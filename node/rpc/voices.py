@@ -72,6 +72,11 @@ async def read_voice(parts: Parts, request: Request) -> Response:
         label = read_label(data)
         headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
         return Response(data, media_type="audio/wav", headers=headers)
+    if action == "holders":
+        release = await voices.resolve(parts, ref)
+        here = await trio.to_thread.run_sync(parts.catalog.is_installed, release.id, limiter=parts.disk)
+        peers = await parts.network.holders(release.id)
+        return JSONResponse({"release": release.id, "here": here, "peers": peers})
     raise NotFoundError(f"a voice has no {action!r}")
 
 

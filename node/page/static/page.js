@@ -1,0 +1,8 @@
+// Runs on every page: gives life to whatever carries a data attribute of one of the scripts below.
+import * as browse from "./browse.js";
+import * as person from "./person.js";
+import * as player from "./player.js";
+import * as voice from "./voice.js";
+import { onNew } from "./rpc.js";
+
+for (const script of [player, browse, voice, person]) onNew(script.enhance);
