@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +19,12 @@ JSON = {"Content-Type": "application/json"}
 
 #: What the page's scripts must never reach, whatever it is called with.
 NEVER = (
-    *(("POST", f"/v1/key/{action}") for action in ("unlock", "lock", "passphrase", "export", "import", "rotate")),
+    ("POST", "/v1/key/unlock"),
+    ("POST", "/v1/key/lock"),
+    ("POST", "/v1/key/passphrase"),
+    ("POST", "/v1/key/export"),
+    ("POST", "/v1/key/import"),
+    ("POST", "/v1/key/rotate"),
     ("GET", "/v1/key"),
     ("POST", "/v1/shutdown"),
     ("POST", "/v1/consent"),
@@ -91,14 +97,12 @@ def test_another_token_each_time_and_the_old_one_is_dead(daemons: Callable[[], D
     assert second.rpartition("/k/")[2] != first.rpartition("/k/")[2]
     assert Caller(second).ask("GET", "/")[0] == 200
     # The old port is closed, or it was drawn again and does not know the old token.
-    try:
+    with suppress(ConnectionRefusedError):
         assert Caller(first).ask("GET", "/")[0] == 404
-    except OSError:
-        pass
     assert client.close_page() == {"closed": True}
     assert client.page() == {"url": None}
     assert client.close_page() == {"closed": False}
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         Caller(second).ask("GET", "/")
 
 
@@ -110,7 +114,8 @@ def test_another_host_or_origin_is_refused(caller: Caller) -> None:
         assert caller.ask("GET", "/", Origin=origin)[0] == 403, origin
     for site in ("cross-site", "same-site", "none, cross-site"):
         assert caller.ask("GET", "/", Sec_Fetch_Site=site)[0] == 403, site
-    for fields in ({}, {"Sec_Fetch_Site": "none"}, {"Sec_Fetch_Site": "same-origin"}, {"Origin": caller.origin}):
+    sites = ({}, {"Sec_Fetch_Site": "none"}, {"Sec_Fetch_Site": "same-origin"})
+    for fields in (*sites, {"Origin": caller.origin}):
         assert caller.ask("GET", "/", **fields)[0] == 200
 
 
@@ -140,8 +145,9 @@ def test_no_spelling_of_another_path_gets_through(caller: Caller) -> None:
     for path in (
         "/v1/%6Bey/export", "/v1//key/export", "/v1/./key/export", "/v1/voices/../key/export",
         "/v1/voices/%2e%2e/key/export", "/v1/voices/..%2Fkey%2Fexport", "/v1/voices%2F..%2Fkey%2Fexport",
-        "/v1/key%2Fexport", "/v1/key/export/", "/V1/key/export", "/%76%31/key/export", "/v1/voices/x/fetch/..",
-        "/v1/following/../key/export", "/v1/voices/x%2Frevoke", "//v1/key/export", "/x/..//v1/key/export",
+        "/v1/key%2Fexport", "/v1/key/export/", "/V1/key/export", "/%76%31/key/export",
+        "/v1/voices/x/fetch/..", "/v1/following/../key/export", "/v1/voices/x%2Frevoke", "//v1/key/export",
+        "/x/..//v1/key/export",
     ):  # fmt: skip
         status, _, answer = caller.ask("POST", path, {"new": "x", "plain": True}, Origin=caller.origin)
         assert status in (404, 405), path
@@ -216,5 +222,5 @@ def test_the_page_closes_with_the_daemon(daemons: Callable[[], Daemon]) -> None:
     url = one.client.open_page()["url"]
     assert Caller(url).ask("GET", "/")[0] == 200
     assert one.end() == 0
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         Caller(url).ask("GET", "/")

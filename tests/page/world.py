@@ -1,7 +1,7 @@
 """Two real nodes with a page each, and a browser that notes whatever it asks for.
 
 A has published a few voices, one of them with a name and a description that would like to be markup; B has
-met A and knows nothing yet. The voices are the packaged one under several names, so they can be heard.
+found them and fetched nothing yet. The voices are the packaged one under several names, so they can be heard.
 """
 
 import os
@@ -68,6 +68,12 @@ class World:
         return str(node.client.open_page()["url"]) + path
 
 
+def publish_one(node: Daemon, name: str, **terms: Any) -> str:
+    """Publish the packaged voice under a name of its own; the release's id."""
+    *_, draft = node.client.import_bundled(name)
+    return str(publish(node, draft["draft"], **terms)["release"])
+
+
 @contextmanager
 def made(*, hostile: bool = True) -> Iterator[World]:
     """Two nodes that know each other; both are gone afterwards."""
@@ -77,10 +83,11 @@ def made(*, hostile: bool = True) -> Iterator[World]:
         world = World(a.start(), b)
         wanted = [*VOICES, *([(MARKUP, {"tags": ["english"], "description": HOSTILE})] if hostile else [])]
         for name, terms in wanted:
-            *_, draft = a.client.import_bundled(name)
-            world.releases[name] = publish(a, draft["draft"], **terms)["release"]
+            world.releases[name] = publish_one(a, name, **terms)
         b.start(a)
         b.meet(a)
+        known = [event for event in b.client.find(timeout=10) if event["event"] == "voice"]
+        assert len(known) == len(wanted)
         yield world
     finally:
         for node in nodes:
