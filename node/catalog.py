@@ -116,6 +116,11 @@ class Catalog:
         )
         return [_open_release(bytes(row["data"])) for row in rows]
 
+    def has_voice(self, author: str, slug: str) -> bool:
+        """Whether any release of a voice is remembered."""
+        query = "SELECT 1 FROM releases WHERE author=? AND slug=?"
+        return self._database.row(query, (author, slug)) is not None
+
     def releases_with(self, digest: bytes) -> list[Release]:
         """Every remembered release that has a file."""
         rows = self._database.rows(

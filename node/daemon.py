@@ -7,7 +7,8 @@ Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTER
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
-is called back, to recalling.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
+is called back, to recalling.py; what is said of one, to community/; how one is made of clips, to enrol.py.
+Follows specs/daemon.md.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import trio
 
 from p2pvoice.node import expiry, keys
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
@@ -77,6 +79,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(expiry.run, parts)
         nursery.start_soon(parts.recall.run)
         nursery.start_soon(parts.hearsay.run)
+        nursery.start_soon(parts.community.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         for release in expiry.offered_releases(parts, time.time())[0]:
@@ -130,6 +133,11 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
             offer.hearer = network.hearsay.hear
             server.attach()
+            names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
+            community = open_community(
+                host, database, catalog, following, successors, names, identity, disk
+            )
+            community.server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(
                 config.worker, home.log, room=speaking_room(home, config), scratch=home.scratch / "speaking"
@@ -158,7 +166,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 network=network,
                 successors=successors,
                 following=following,
-                names=Names(catalog, following, successors, lambda: author_id(identity.author_public)),
+                names=names,
+                community=community,
                 page=PageDoor(),
                 disk=disk,
                 drafting=drafting,

@@ -96,6 +96,10 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         parts.network.announce(release)
     else:
         parts.network.withdraw(release)
+    author, slug = author_id(release.manifest.author), release.manifest.slug
+    if report is not None:
+        await disk(parts, lambda: parts.community.credits.served(author, report.peers))
+    parts.community.telling.ask_later(await disk(parts, lambda: parts.community.lines.of(author, slug)))
     total = sum(file.size for file in files)
     return {
         "release": release.id,

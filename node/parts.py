@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.community.parts import Community
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
@@ -59,6 +60,7 @@ class Parts:
     following: Following
     names: Names
     page: "PageDoor"
+    community: Community
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from p2pvoice.node import catalog, following, recall_tables, successors
+from p2pvoice.node.community import log
 from p2pvoice.node.database import Database, Step
 
 STEPS: Final[Sequence[Step]] = (
@@ -17,6 +18,7 @@ STEPS: Final[Sequence[Step]] = (
     recall_tables.first_schema,
     successors.first_schema,
     following.first_schema,
+    log.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

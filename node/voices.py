@@ -56,8 +56,16 @@ def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[st
         "installed": parts.catalog.is_installed(release.id),
         "source": source,
         **parts.names.whose(author),
+        **_figures(parts, author, release),
         "warnings": parts.names.warnings(release),
     }
+
+
+def _figures(parts: Parts, author: str, release: Release) -> dict[str, Any]:
+    """Stars and what else is said of a voice that is installed here; nothing is kept of others."""
+    if not parts.catalog.is_installed(release.id):
+        return {}
+    return parts.community.views.figures(parts.community.lines.of(author, release.manifest.slug))
 
 
 async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: float, tell: Tell) -> int:

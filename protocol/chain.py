@@ -6,7 +6,7 @@ to see three points of a chain only, so that it serves a table on disk as well a
 a voice's chains in memory. Not for what operations mean (replay.py). Follows specs/operations.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -73,6 +73,23 @@ def judge(new: Signed, before: Link | None, held: Link | None) -> Verdict:
     return Verdict.REPLACES if new.id < held.id else Verdict.LOSES
 
 
+def point_places(length: int) -> tuple[int, ...]:
+    """The seqs by which an asker names its chain of this length: the last, and 1, 2, 4, 8 … before it."""
+    places, back = [], 0
+    while length - back >= 1:
+        places.append(length - back)
+        back = 2 * back or 1
+    return tuple(places)
+
+
+def latest_common(points: Iterable[tuple[int, Digest]], held: Callable[[int], Digest | None]) -> int:
+    """The seq of the latest of an asker's points that is held here, too; 0 when none is.
+
+    ``held`` gives the id of the operation held at a seq, or None.
+    """
+    return max((seq for seq, digest in points if held(seq) == digest), default=0)
+
+
 class Log:
     """All chains of one voice, in memory."""
 
@@ -101,6 +118,17 @@ class Log:
             joined += kept
             if not kept:
                 return joined
+
+    def points(self, signer: bytes) -> tuple[tuple[int, Digest], ...]:
+        """The points (seq, id) of a chain that an asker names, latest first."""
+        chain = self._chains.get(signer, [])
+        return tuple((seq, chain[seq - 1].id) for seq in point_places(len(chain)))
+
+    def after(self, signer: bytes, points: Iterable[tuple[int, Digest]]) -> tuple[Signed, ...]:
+        """What stands in a chain behind the latest of an asker's points that is here, too."""
+        chain = self._chains.get(signer, [])
+        common = latest_common(points, lambda seq: chain[seq - 1].id if seq <= len(chain) else None)
+        return tuple(chain[common:])
 
     def chains(self) -> Mapping[bytes, tuple[Signed, ...]]:
         """The chain of each signer."""

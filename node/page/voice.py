@@ -7,27 +7,36 @@ that is not known here is looked for in the network. Follows specs/page.md.
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from p2pvoice.node import voices
 from p2pvoice.node.page import shown, speaking
 from p2pvoice.node.page.view import View
+from p2pvoice.node.rpc.requests import REF_LIMIT
 from p2pvoice.node.voices import disk
-from p2pvoice.protocol.errors import UsageError
+from p2pvoice.protocol.errors import PeerTimeoutError, UsageError
 from p2pvoice.protocol.manifest import Release
 
 if TYPE_CHECKING:
     from p2pvoice.node.parts import Parts
+
+LOOK_SECONDS = 20.0
+"""Seconds for which a voice is looked for that is not known here."""
 
 
 async def page(parts: "Parts", request: Request, view: View) -> Response:
     """Everything that can be said about a voice."""
     raw: bytes = request.scope["raw_path"]
     ref = unquote(raw.decode("ascii", "replace").removeprefix("/voice/"))
-    if len(ref) > 256:
+    if len(ref) > REF_LIMIT:
         raise UsageError("the name is too long")
-    found = await voices.show(parts, ref)
+    found: dict[str, Any] | None = None
+    with trio.move_on_after(LOOK_SECONDS):
+        found = await voices.show(parts, ref)
+    if found is None:
+        raise PeerTimeoutError("no node has answered yet with this voice", hint="load the page again")
     if found["revoked"]:
         return view.render("revoked.html", 410, voice=_tombstone(view, found))
     release: Release = await voices.resolve(parts, found["release"])

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
-from p2pvoice.node.rpc import consents, keys, making, measuring, pages, training, upkeep, voices
+from p2pvoice.node.rpc import community, consents, keys, making, measuring, pages, training, upkeep, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.guard import UNIX, Face, Guard
@@ -75,6 +75,9 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),
         ("GET", "/v1/revocations", voices.revocations),
+        ("GET", "/v1/credits", community.credits),
+        ("GET", "/v1/operations/{rest:path}", community.read_operation),
+        ("POST", "/v1/operations/{rest:path}", community.act_on_operation),
         ("POST", "/v1/update", voices.update_all),
         ("POST", "/v1/gc", upkeep.gc),
         ("POST", "/v1/verify", upkeep.verify),

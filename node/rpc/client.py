@@ -155,6 +155,27 @@ class Client(Transport):
         """The revocations known here."""
         return list(self.json("GET", "/v1/revocations")["revocations"])
 
+    def act(self, ref: str, act: str, **body: object) -> dict[str, Any]:
+        """Say something of a voice: ``star``, ``unstar``, ``comment``, ``issue``, ``proposal``."""
+        return dict(self.json("POST", _voice(ref) + "/act", {"act": act, **body}))
+
+    def act_on(self, operation: str, act: str, **body: object) -> dict[str, Any]:
+        """Say something of a comment, an issue or a proposal, named by its operation."""
+        return dict(self.json("POST", _operation(operation) + "/act", {"act": act, **body}))
+
+    def operation(self, operation: str) -> dict[str, Any]:
+        """A comment, an issue or a proposal with what answers it."""
+        return dict(self.json("GET", _operation(operation)))
+
+    def said(self, ref: str, what: str, *, everything: bool = False, sync: bool = False) -> dict[str, Any]:
+        """``log``, ``comments``, ``issues`` or ``proposals`` of a voice; ``sync`` asks the network first."""
+        query = urlencode({"all": int(everything), "sync": int(sync)})
+        return dict(self.json("GET", f"{_voice(ref)}/{what}?{query}"))
+
+    def credits(self, author: str = "") -> dict[str, Any]:
+        """What this node can count of an author; of its own without one."""
+        return dict(self.json("GET", "/v1/credits?" + urlencode({"author": author})))
+
     def remove(self, ref: str) -> dict[str, Any]:
         """Remove an installed voice from this home."""
         return dict(self.json("DELETE", _voice(ref)))
@@ -238,6 +259,10 @@ class Client(Transport):
 
 def _voice(ref: str) -> str:
     return "/v1/voices/" + quote(ref, safe="", errors="surrogateescape")
+
+
+def _operation(name: str) -> str:
+    return "/v1/operations/" + quote(name, safe="", errors="surrogateescape")
 
 
 def _training(name: str) -> str:

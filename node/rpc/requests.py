@@ -131,6 +131,11 @@ def voice_path(request: Request) -> tuple[str, str]:
     return _name_and_action(request, "/v1/voices/")
 
 
+def operation_path(request: Request) -> tuple[str, str]:
+    """The name and the action in ``/v1/operations/<name>[/<action>]``."""
+    return _name_and_action(request, "/v1/operations/")
+
+
 def _name_and_action(request: Request, prefix: str) -> tuple[str, str]:
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     rest = raw.split(b"?", 1)[0].removeprefix(prefix.encode()).split(b"/")

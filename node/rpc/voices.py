@@ -15,6 +15,7 @@ from p2pvoice.node import fetching, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import as_it_is
+from p2pvoice.node.rpc import community
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
@@ -65,7 +66,7 @@ async def installed(parts: Parts, request: Request) -> Response:
 
 
 async def read_voice(parts: Parts, request: Request) -> Response:
-    """Show a voice, or give its preview."""
+    """Show a voice, give its preview, or tell what is said of it."""
     ref, action = voice_path(request)
     if action == "":
         return JSONResponse(await voices.show(parts, ref))
@@ -79,13 +80,17 @@ async def read_voice(parts: Parts, request: Request) -> Response:
         here = await trio.to_thread.run_sync(parts.catalog.is_installed, release.id, limiter=parts.disk)
         peers = await parts.network.holders(release.id)
         return JSONResponse({"release": release.id, "here": here, "peers": peers})
+    if action in ("log", "comments", "issues", "proposals"):
+        return await community.read(parts, ref, action, request)
     raise NotFoundError(f"a voice has no {action!r}")
 
 
-async def change_voice(parts: Parts, request: Request) -> EventStream:
-    """Fetch a voice, update it, or revoke it."""
+async def change_voice(parts: Parts, request: Request) -> EventStream | Response:
+    """Fetch a voice, update it, revoke it, or say something of it."""
     ref, action = voice_path(request)
     body = await json_body(request)
+    if action == "act":
+        return await community.act_on_voice(parts, ref, body)
     if action == "fetch":
         seed = flag(body, "seed", default=True)
 

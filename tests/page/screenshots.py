@@ -1,5 +1,4 @@
-"""Takes the pictures in specs/page: `python -m tests.page.screenshots [FOLDER]`, with a real node behind them.
-"""
+"""Takes the pictures in specs/page, with real nodes: `python -m tests.page.screenshots [FOLDER]`."""
 
 import sys
 from pathlib import Path

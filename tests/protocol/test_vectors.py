@@ -3,7 +3,7 @@
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +12,7 @@ from p2pvoice.protocol import (
     canonical,
     chunks,
     codec,
+    conversation,
     envelope,
     errors,
     framing,
@@ -21,6 +22,7 @@ from p2pvoice.protocol import (
     label,
     manifest,
     messages,
+    reconcile,
     revocation,
     successor,
     tags,
@@ -49,6 +51,9 @@ KINDS = {
         messages.Fail,
     )
 }
+
+
+SAID = {kind.TYPE: kind for kind in get_args(conversation.Said)}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -267,18 +272,42 @@ def test_chunks() -> None:
             )
 
 
-def test_messages() -> None:
-    vector = load("messages")
-    assert {case["type"] for case in vector["messages"]} == set(KINDS)
+@pytest.mark.parametrize(("vector", "kinds"), [(load("messages"), KINDS), (load("conversation"), SAID)])
+def test_messages(vector: dict[str, Any], kinds: dict[str, Any]) -> None:
+    assert {case["type"] for case in vector["messages"]} == set(kinds)
     for case in vector["messages"]:
         raw = bytes.fromhex(case["bytes"])
-        message = messages.decode_message(raw, KINDS[case["type"]])
+        message = messages.decode_message(raw, kinds[case["type"]])
         assert messages.encode_message(message) == raw
         assert canonical.encode(value_of(case["fields"]) | {"t": case["type"]}) == raw
         assert framing.FrameReader().feed(bytes.fromhex(case["frame"])) == [raw]
     for case in vector["refused"]:
         with pytest.raises(errors.ManifestError):
-            messages.decode_message(bytes.fromhex(case["bytes"]), KINDS[case["type"]])
+            messages.decode_message(bytes.fromhex(case["bytes"]), kinds[case["type"]])
+
+
+def test_reconcile() -> None:
+    for case in load("reconcile")["cases"]:
+        ours, theirs = (
+            reconcile.Pairs(
+                {
+                    ids.digest_of(f"key {number}".encode()): ids.digest_of(f"value {number}".encode())
+                    for number in range(case[side]["count"])
+                    if number not in case[side]["without"]
+                }
+            )
+            for side in ("ours", "theirs")
+        )
+        assert [ours.fingerprint().hex(), theirs.fingerprint().hex()] == case["fingerprints"]
+        asking = reconcile.Reconciliation(ours)
+        for one in case["rounds"]:
+            said = conversation.Reconciled(asking.question)
+            assert messages.encode_message(said).hex() == one["question"]
+            said = conversation.Reconciled(reconcile.answer(theirs, asking.question))
+            assert messages.encode_message(said).hex() == one["answer"]
+            asking.take(said.ranges)
+        assert (asking.question, asking.complete) == ((), True)
+        assert [one.key.hex() for one in asking.differences] == case["differences"]
 
 
 def test_framing() -> None:
