@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("p2pvoice.cli.commands.demo", "demo", "Run the whole path between three nodes on this machine."),
     "daemon": ("p2pvoice.cli.commands.daemon", "daemon", "Run, start, stop or ask about this node's daemon."),
     "status": ("p2pvoice.cli.commands.network", "status", "Show what the running daemon is doing."),
+    "open": ("p2pvoice.cli.commands.page", "open_page", "Open this node's page in your browser."),
     "doctor": (
         "p2pvoice.cli.commands.doctor",
         "doctor",

@@ -42,6 +42,7 @@ from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.notify import notify
 from p2pvoice.node.offer import Offer
+from p2pvoice.node.page.door import PageDoor
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
 from p2pvoice.node.rooms import speaking_room, training_room
@@ -87,6 +88,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
             parts.network.announce(release)
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
         async with trio.open_nursery() as answering:
+            await answering.start(parts.page.run, parts)
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
@@ -169,6 +171,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 following=following,
                 names=names,
                 community=community,
+                page=PageDoor(),
                 disk=disk,
                 drafting=drafting,
             )

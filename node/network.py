@@ -248,6 +248,10 @@ class Network:
         await self.remember(release, None)
         return release
 
+    async def holders(self, identifier: str) -> list[str]:
+        """Ids of the peers that say they have a release, the best first. NetworkError when nobody answers."""
+        return [str(info.peer_id) for info in await find_providers(self._host, identifier)]
+
     async def find_successors(self, author: str, release: str | None) -> list[bytes]:
         """Verified records of what comes after an author's key, from the DHT and a release's providers.
 

@@ -33,6 +33,7 @@ from p2pvoice.protocol.ids import author_id
 if TYPE_CHECKING:
     from p2pvoice.node.hearsay import Hearsay
     from p2pvoice.node.network import Network
+    from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
@@ -62,6 +63,7 @@ class Parts:
     successors: Successors
     following: Following
     names: Names
+    page: "PageDoor"
     community: Community
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))

@@ -28,6 +28,18 @@ class Client(Transport):
         """Ask the daemon to stop; it answers first and stops then."""
         self.json("POST", "/v1/shutdown")
 
+    def page(self) -> dict[str, Any]:
+        """The page's address, or None under ``url`` when it is closed."""
+        return dict(self.json("GET", "/v1/page"))
+
+    def open_page(self, *, new: bool = False) -> dict[str, Any]:
+        """Open the page, and say at which ``url``; ``new`` gives it another address."""
+        return dict(self.json("POST", "/v1/page", {"new": new}))
+
+    def close_page(self) -> dict[str, Any]:
+        """Close the page; whether it was open."""
+        return dict(self.json("DELETE", "/v1/page"))
+
     def peers(self) -> list[dict[str, Any]]:
         """The peers the node knows, with the reason for which any was dropped."""
         return list(self.json("GET", "/v1/peers")["peers"])
