@@ -49,7 +49,9 @@ def test_large_chains_leave_the_bytes_within_bounds(desk: Desk, monkeypatch: pyt
     assert honest.visible(desk, voice) == len(honest.said)
 
 
-def test_early_ones_that_grow_leave_newcomers_their_share(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_ones_that_grow_leave_newcomers_their_share(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who came first with little and grows afterwards keeps to the early ones' share of the bytes."""
     monkeypatch.setattr(room, "VOICE_BYTES", 64 * 1024)
     voice = VoiceName(generate().author_public, "storyteller")
