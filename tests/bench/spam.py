@@ -1,4 +1,4 @@
-"""Prints what 10⁵ spam operations on one voice leave behind: `python tests/bench/spam.py [OPERATIONS]`.
+"""Prints what 10⁵ spam operations on one voice leave behind: `python -m tests.bench.spam [OPERATIONS]`.
 
 Three floods, each in a process of its own against a fresh database: by one key, by a thousand, and by a new
 key for each operation. Everything is verified and taken as from a peer, without the allowance that a peer
@@ -23,8 +23,9 @@ def flood_once(operations: int, keys: int) -> None:
     from p2pvoice.node.community.sets import Sets
     from p2pvoice.node.process import resident_bytes
     from p2pvoice.protocol.operations import verify_operation
-    from tests.node.community_parts import Desk
-    from tests.node.spam import flood, settle
+
+    from ..node.community_parts import Desk
+    from ..node.spam import flood, settle
 
     with tempfile.TemporaryDirectory() as folder:
         desk = Desk(Path(folder) / "catalog.sqlite")
@@ -67,9 +68,8 @@ def main() -> None:
         flood_once(operations, int(sys.argv[2]))
         return
     for keys in (1, 1_000, operations):
-        subprocess.run([sys.executable, __file__, str(operations), str(keys)], check=True)
+        subprocess.run([sys.executable, "-m", "tests.bench.spam", str(operations), str(keys)], check=True)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent.parent))
     main()
