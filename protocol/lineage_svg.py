@@ -33,7 +33,8 @@ STYLE = (
     ".lineage{color:#1b1f24;--lineage-paper:#ffffff;--lineage-accent:#0b57d0;background:#ffffff}"
     "@media (prefers-color-scheme:dark){"
     ".lineage{color:#e6e9ee;--lineage-paper:#14171c;--lineage-accent:#8ab4ff;background:#14171c}}"
-    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}.lineage-focus{stroke:var(--lineage-accent)}"
+    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}"
+    ".lineage-focus{stroke:var(--lineage-accent)}"
 )
 """What a file of its own says of colours."""
 
@@ -44,7 +45,8 @@ def lineage_svg(
     """The graph as an SVG document, the same one for the same graph.
 
     ``standalone`` for a file: with its own colours. Else it is to be put into a page, whose text colour it
-    takes, and whose ``--lineage-paper`` it follows. ``link`` gives the address that a known release leads to.
+    takes, and whose ``--lineage-paper`` and ``--lineage-accent`` it follows. ``link`` gives the address that
+    a known release leads to.
     """
     order = in_order(graph)
     places = places_of(order)
@@ -128,11 +130,13 @@ def _box(
         for number, (line, style) in enumerate(lines)
     )
     whole = f"{_title(node)}, {node.release}" + (f", by {node.author}" if node.author else "")
+    # In a page there are no styles of ours, which its policy may forbid: the attributes say it all.
+    stroke = "var(--lineage-accent, currentColor)" if focused and "var(" in paper else "currentColor"
     classes = "lineage-box lineage-focus" if focused else "lineage-box"
     box = (
         f'<g class="lineage-node" data-release={_attribute(node.release)}><title>{_escape(whole)}</title>'
         f'<rect class="{classes}" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8"'
-        f' fill="{paper}" stroke="currentColor"{marks}/>{text}</g>'
+        f' fill="{paper}" stroke="{stroke}"{marks}/>{text}</g>'
     )
     if link is None or not node.known:
         return box
