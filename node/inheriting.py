@@ -55,7 +55,7 @@ async def binding(parts: Parts, draft: Draft) -> tuple[Ancestor, ...]:
     """
 
     def walk() -> Ancestry:
-        head = parts.catalog.head(parts.author, draft.slug)
+        head = parts.catalog.head(parts.author, draft.voice)
         parents = parents_of(draft, head.release if head is not None else None)
         found = _walk(parts, parts.identity.author_public, parents)
         # What one has called back oneself is no secret to oneself, and nobody else has it any more.

@@ -13,6 +13,7 @@ import click
 from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.said import short_operation
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.consent import SIGNED_LIMIT
 from p2pvoice.protocol.errors import UsageError
@@ -168,6 +169,7 @@ def publish(
         output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:
         output.note("no peer has heard of it yet: it is announced again as soon as one connects")
+    settled(output, result.get("proposal"))
     if result.get("proposed_tags"):
         output.note("measured, not used as tags: " + " ".join(result["proposed_tags"]))
     query = f"--tag {tags[0]}" if tags else f'"{result.get("slug", draft)}"'
@@ -188,6 +190,17 @@ def inherited(
     if not consent and result.get("consent"):
         found.append(f"consent {result['consent'].get('subject')}")
     return found
+
+
+def settled(output: Output, proposal: dict[str, Any] | None) -> None:
+    """What publishing has said of the proposal that the draft was merged from."""
+    if not proposal:
+        return
+    name = short_operation(proposal["proposal"])
+    if proposal.get("error"):
+        output.note(f"the proposal {name} stays as it is: {proposal['error'].get('message', '')}")
+    else:
+        output.note(f"merged the proposal {name}")
 
 
 def request(

@@ -200,6 +200,30 @@ class Client(Transport):
         """Speak a text; the body is that of specs/rpc.md."""
         return self.audio("POST", "/v1/speak", dict(body))
 
+    def diff(self, a: str, b: str, **body: object) -> Iterator[Event]:
+        """What differs between two voices or drafts; ``samples``, ``text``, ``lang``, ``tensors``."""
+        return self.stream("POST", "/v1/diff", {"a": a, "b": b, **body})
+
+    def sample(self, name: str) -> Audio:
+        """A sentence that was spoken for a comparison."""
+        return self.audio("GET", "/v1/samples/" + quote(name, safe=""))
+
+    def propose(self, ref: str, mine: str, text: str) -> dict[str, Any]:
+        """Offer a published voice of one's own for another voice."""
+        return dict(self.json("POST", _voice(ref) + "/propose", {"from": mine, "text": text}))
+
+    def proposal_diff(self, operation: str, **body: object) -> Iterator[Event]:
+        """What a proposal would change of the voice as it is now; as :meth:`diff`."""
+        return self.stream("POST", _operation(operation) + "/diff", body)
+
+    def merge_proposal(self, operation: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge a proposal into an own voice; as :meth:`merge`, without the other voice's name."""
+        return self.stream("POST", _operation(operation) + "/merge", dict(body))
+
+    def merge(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge another release into an own voice; the body is that of specs/rpc.md. Makes a draft."""
+        return self.stream("POST", _voice(ref) + "/merge", dict(body))
+
     def bases(self) -> list[dict[str, Any]]:
         """The installed helper networks."""
         return list(self.json("GET", "/v1/bases")["bases"])
