@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from p2pvoice.node import voices
 from p2pvoice.node.page import shown, talk
+from p2pvoice.node.page.family import family
 from p2pvoice.node.page.view import View
 from p2pvoice.node.rpc.requests import REF_LIMIT
 from p2pvoice.node.voices import disk
@@ -46,6 +47,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
         return card | {"said": talk.of_voice(parts, view, found["author"], found["slug"], release.id)}
 
     card = await disk(parts, look)
+    card["family"] = await family(parts, view, release.id)
     return view.render("voice.html", voice=card | _facts(view, found, release))
 
 
@@ -127,7 +129,7 @@ def _measured(view: View, row: dict[str, Any]) -> dict[str, Any]:
         value = t.tag(f"{row['field']}/{value}")
     return {
         "what": t.named("measured", row["field"]),
-        "value": f"{value} {row['unit']}".strip(),
+        "value": f"{value} {t.named('unit', row['unit'])}".strip(),
         "sure": f"{row['confidence']} %",
         "how": row["method"],
     }
