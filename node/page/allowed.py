@@ -1,6 +1,6 @@
 """What the page's scripts may ask of the RPC: a closed list, by method and path as they were sent.
 
-Whatever is not here is not there for a browser: keys, consent, publishing, revoking, bases, shutting down.
+Whatever is not here is not there for a browser: keys, signing a consent, revoking, bases, shutting down.
 The path is matched before it is unquoted, so that no spelling of another path gets through. Follows
 specs/page.md, "What the page may ask".
 """
@@ -26,6 +26,14 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     ("POST", "/v1/voices/{}/act"),
     ("POST", "/v1/operations/{}/act"),
     ("POST", "/v1/speak"),
+    ("PUT", "/v1/uploads"),
+    ("GET", "/v1/trainings"),
+    ("POST", "/v1/trainings"),
+    ("POST", "/v1/trainings/{}/resume"),
+    ("POST", "/v1/trainings/{}/stop"),
+    ("DELETE", "/v1/trainings/{}"),
+    ("POST", "/v1/publish"),
+    ("GET", "/v1/doctor"),
     ("GET", "/v1/following"),
     ("POST", "/v1/following"),
     ("DELETE", "/v1/following/{}"),

@@ -20,7 +20,7 @@ from p2pvoice.protocol.errors import P2PVoiceError
 CHOICES = {"lang": tuple(LANGUAGES), "theme": ("auto", "light", "dark")}
 """What can be chosen, and between what."""
 
-SECTIONS = (("browse", ""),)
+SECTIONS = (("browse", ""), ("train", "train"), ("node", "node"))
 """The pages that every page leads to: name and path."""
 
 QUERY_FIELDS = 64

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2pvoice.node import voices
-from p2pvoice.node.page import shown, talk
+from p2pvoice.node.page import shown, speaking, talk
 from p2pvoice.node.page.family import family
 from p2pvoice.node.page.view import View
 from p2pvoice.node.rpc.requests import REF_LIMIT
@@ -60,6 +60,11 @@ def _facts(view: View, found: dict[str, Any], release: Release) -> dict[str, Any
     newest = found["newest"]
     return {
         "lines": found["description"].splitlines(),
+        "speak": speaking.box(
+            view, found["name"], found["slug"], found["languages"], found["engine"], voice=found["release"]
+        )
+        if found["installed"] and found["consent"]["state"] != "expired"
+        else None,
         "languages": [t.language(code) for code in found["languages"]],
         "version": found["sequence"],
         "newer": view.voice(newest) if newest != found["release"] else None,
@@ -79,8 +84,15 @@ def _facts(view: View, found: dict[str, Any], release: Release) -> dict[str, Any
             }
             for one in found["parents"]
         ],
-        "training": _training(view, found["training"]),
-        "measured": [_measured(view, one) for one in found["measured"]],
+        **made_of(view, found["training"], found["measured"]),
+    }
+
+
+def made_of(view: View, training: dict[str, Any] | None, measured: list[dict[str, Any]]) -> dict[str, Any]:
+    """How a voice was made and measured, as voice_made.html shows it; a draft has the same to say."""
+    return {
+        "training": _training(view, training),
+        "measured": [_measured(view, one) for one in measured],
     }
 
 

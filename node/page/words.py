@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2pvoice.node.page.words_en import WORDS as ENGLISH
+from p2pvoice.node.page.words_en_making import WORDS as ENGLISH_MAKING
 from p2pvoice.node.page.words_zh import WORDS as CHINESE
+from p2pvoice.node.page.words_zh_making import WORDS as CHINESE_MAKING
 from p2pvoice.protocol.tags import tag_names
 
-LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH | ENGLISH_MAKING, "zh": CHINESE | CHINESE_MAKING}
 """The texts of each language."""
 
 CODES = {"en": "en", "zh": "zh-Hans"}

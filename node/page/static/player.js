@@ -73,7 +73,8 @@ class Player {
     try {
       await this.audio.play();
     } catch (error) {
-      if (error.name !== "AbortError") this.problem(say("unplayable"));
+      // Some browsers play only what was asked for a moment ago: then the button is there to be pressed.
+      if (!["AbortError", "NotAllowedError"].includes(error.name)) this.problem(say("unplayable"));
       return;
     }
     const follow = () => {

@@ -8,8 +8,11 @@ export function say(key, values = {}) {
   return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-export function count(key, n) {
-  return say(`${key}.${n === 1 ? "one" : "other"}`, { n });
+// Whether there is such a text: a newer daemon may name what this page has no word for.
+say.has = (key) => key in words;
+
+export function count(key, n, values = {}) {
+  return say(`${key}.${n === 1 ? "one" : "other"}`, { n, ...values });
 }
 
 // Tells a screen reader something; what is seen is put elsewhere by the caller.
@@ -62,7 +65,7 @@ export async function* stream(method, path, body, signal) {
       rest = lines.pop();
       for (const line of lines) {
         const event = JSON.parse(line);
-        if (event.event === "error") throw new Error(event.error.message);
+        if (event.event === "error") throw new Refusal(event.error);
         yield event;
       }
     }
@@ -71,9 +74,33 @@ export async function* stream(method, path, body, signal) {
   }
 }
 
+// What the daemon refused, with what may help and a code to tell it by.
+export class Refusal extends Error {
+  constructor({ message, hint = "", code = "" }) {
+    super(message);
+    this.hint = hint;
+    this.code = code;
+  }
+}
+
+// Shows in a place what went wrong, in the daemon's words, with its hint; nothing to show empties it.
+export function tell(place, error = null) {
+  place.replaceChildren();
+  if (error === null) return;
+  const text = typeof error === "string" ? error : problem(error);
+  place.append(text);
+  if (error.hint) {
+    const hint = document.createElement("span");
+    hint.className = "hint";
+    hint.textContent = say("hint", { hint: error.hint });
+    place.append(hint);
+  }
+  announce(text);
+}
+
 async function refusal(response) {
   try {
-    return new Error((await response.json()).error.message);
+    return new Refusal((await response.json()).error);
   } catch {
     return new Error(`${response.status}`);
   }
