@@ -7,8 +7,8 @@ Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTER
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
-is called back, to recalling.py; what is said of one, to community/; how one is made of clips, to enrol.py.
-Follows specs/daemon.md.
+is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
+what lists of voices are, to collecting.py. Follows specs/daemon.md.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import expiry, keys
+from p2pvoice.node import collecting, expiry, keys
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
@@ -82,6 +82,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.community.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
+        collecting.announce_all(parts)
         for release in expiry.offered_releases(parts, time.time())[0]:
             parts.network.announce(release)
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import inheriting
 from p2pvoice.node.admit import admit
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.offer import Landing
@@ -111,7 +112,9 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "peers": report.peers if report else {},
         "dropped": report.dropped if report else {},
         "seeding": seed,
-        "warnings": await disk(parts, lambda: parts.names.warnings(release)),
+        "warnings": await disk(
+            parts, lambda: [*inheriting.warnings(parts, release), *parts.names.warnings(release)]
+        ),
     }
 
 

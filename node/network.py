@@ -16,6 +16,7 @@ import trio
 
 from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.collection_swarm import CollectionSwarm
 from p2pvoice.node.discovery import (
     Announcer,
     Found,
@@ -87,6 +88,8 @@ class Network:
         )
         #: Revocations: learning of them.
         self.hearsay = Hearsay(host, catalog, self.recall, disk)
+        #: Collections: announcing and finding them.
+        self.collections = CollectionSwarm(host, announcer)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
 

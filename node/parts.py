@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.community.parts import Community
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.names import Names
@@ -82,6 +84,16 @@ class Parts:
     def hearsay(self) -> "Hearsay":
         """Revocations: learning of them."""
         return self.network.hearsay
+
+    @property
+    def collections(self) -> Collections:
+        """The collections kept here, and their drafts."""
+        return self.catalog.collections
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was measured of releases here."""
+        return self.catalog.evaluations
 
     @property
     def author(self) -> str:

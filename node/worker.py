@@ -20,7 +20,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from p2pvoice.node import jobs, worker_measuring, worker_references, worker_selftest, worker_training
+from p2pvoice.node import (
+    jobs,
+    worker_evaluating,
+    worker_measuring,
+    worker_references,
+    worker_selftest,
+    worker_training,
+)
 from p2pvoice.node.partial import FULL
 from p2pvoice.node.sandbox.room import Room, enter
 from p2pvoice.protocol.errors import (
@@ -226,6 +233,7 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "describe": worker_measuring.describe,
     "similarity": worker_measuring.similarity,
     "stability": worker_measuring.stability,
+    "evaluate": worker_evaluating.evaluate,
 }
 
 

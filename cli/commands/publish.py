@@ -4,11 +4,13 @@ The weight files are sent to the daemon as bytes: it opens no path that a caller
 and specs/consent.md.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import follow, short_id
+from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
 from p2pvoice.node.rpc.client import Client
@@ -131,8 +133,9 @@ def publish(
 
     Owning a recording is not permission to make an AI voice of its speaker: --consent says whose voice it
     is, and for anyone but yourself --consent-file brings what they signed, or --permission claims that they
-    agreed. Publishing without a licence and consent is refused. Recordings of a person stay here unless that
-    person lets them travel. What others have fetched cannot be called back.
+    agreed. Publishing without a licence and consent is refused; a fork takes its parent's licence and tags
+    when none are given, and cannot loosen what its parent forbids. Recordings of a person stay here unless
+    that person lets them travel. What others have fetched cannot be called back.
     """
     client = Client()
     if consent_file is not None and consent_file.stat().st_size > SIGNED_LIMIT:
@@ -158,6 +161,9 @@ def publish(
         return
     output.line(str(result.get("release", "")))
     output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
+    taken = inherited(result, tags=tags, licence=licence, consent=consent)
+    if taken:
+        output.note("as in what it was forked from: " + ", ".join(taken))
     if (result.get("consent") or {}).get("references_may_travel") is False:
         output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:
@@ -168,6 +174,20 @@ def publish(
     output.hint(
         f"p2pvoice find {query}   (on any node; or: p2pvoice show {short_id(str(result.get('release', '')))})"
     )
+
+
+def inherited(
+    result: Mapping[str, Any], *, tags: tuple[str, ...], licence: str | None, consent: str | None
+) -> list[str]:
+    """What a fork took over from its parent because it was not said."""
+    found = []
+    if not licence and result.get("license"):
+        found.append(f"licence {result['license']}")
+    if not tags and result.get("tags"):
+        found.append("tags " + bare_tags(result["tags"]))
+    if not consent and result.get("consent"):
+        found.append(f"consent {result['consent'].get('subject')}")
+    return found
 
 
 def request(

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from p2pvoice.node.page import author, browse, draft, own_node, train, voice
+from p2pvoice.node.page import author, browse, draft, own_node, talk, train, voice
 from p2pvoice.node.page.allowed import is_allowed
 from p2pvoice.node.page.files import static
 from p2pvoice.node.page.gate import Gate
@@ -36,6 +36,7 @@ PAGES: tuple[tuple[str, Page], ...] = (
     ("/train", train.page),
     ("/draft/{draft}", draft.page),
     ("/node", own_node.page),
+    ("/said/{operation}", talk.page),
 )
 """Path and page. All are read with GET; what changes something is the RPC's."""
 

@@ -64,6 +64,7 @@ def card(parts: "Parts", view: View, release: Release, row: dict[str, Any] | Non
         "size": view.words.size(row["size"]),
         "created": view.words.day(row["created"]),
         "installed": row["installed"],
+        "stars": row.get("stars", 0),
         "consent": consent["state"],
         "subject": consent["subject"],
         "warnings": [{"code": one["code"], "author": one["author"]} for one in row["warnings"]],

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2pvoice.node import voices
-from p2pvoice.node.page import shown, speaking
+from p2pvoice.node.page import shown, speaking, talk
+from p2pvoice.node.page.family import family
 from p2pvoice.node.page.view import View
 from p2pvoice.node.rpc.requests import REF_LIMIT
 from p2pvoice.node.voices import disk
@@ -42,9 +43,11 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
     release: Release = await voices.resolve(parts, found["release"])
 
     def look() -> dict[str, Any]:
-        return shown.card(parts, view, release, found)
+        card = shown.card(parts, view, release, found)
+        return card | {"said": talk.of_voice(parts, view, found["author"], found["slug"], release.id)}
 
     card = await disk(parts, look)
+    card["family"] = await family(parts, view, release.id)
     return view.render("voice.html", voice=card | _facts(view, found, release))
 
 
@@ -138,7 +141,7 @@ def _measured(view: View, row: dict[str, Any]) -> dict[str, Any]:
         value = t.tag(f"{row['field']}/{value}")
     return {
         "what": t.named("measured", row["field"]),
-        "value": f"{value} {row['unit']}".strip(),
+        "value": f"{value} {t.named('unit', row['unit'])}".strip(),
         "sure": f"{row['confidence']} %",
         "how": row["method"],
     }

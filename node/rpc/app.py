@@ -22,7 +22,18 @@ from starlette.types import ASGIApp
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
-from p2pvoice.node.rpc import community, consents, keys, making, measuring, pages, training, upkeep, voices
+from p2pvoice.node.rpc import (
+    collections,
+    community,
+    consents,
+    keys,
+    making,
+    measuring,
+    pages,
+    training,
+    upkeep,
+    voices,
+)
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.guard import UNIX, Face, Guard
@@ -71,6 +82,11 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("POST", "/v1/describe", measuring.describe),
         ("POST", "/v1/similarity", measuring.similarity),
         ("POST", "/v1/stability", measuring.stability),
+        ("GET", "/v1/collections", collections.listed),
+        ("POST", "/v1/collections", collections.begin),
+        ("GET", "/v1/collections/{rest:path}", collections.read),
+        ("POST", "/v1/collections/{rest:path}", collections.change),
+        ("DELETE", "/v1/collections/{rest:path}", collections.forget),
         ("POST", "/v1/speak", voices.speak_text),
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),

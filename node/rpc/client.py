@@ -140,6 +140,14 @@ class Client(Transport):
         """Fetch a voice; progress events, then a result."""
         return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed})
 
+    def fork(self, ref: str, name: str, *, slug: str = "") -> Iterator[Event]:
+        """Make a draft of a voice's files, with lineage; the voice is fetched when it is not here."""
+        return self.stream("POST", _voice(ref) + "/fork", {"name": name, "slug": slug or None})
+
+    def lineage(self, ref: str, *, fetch: bool = False) -> dict[str, Any]:
+        """What a release was made from, and what is known here to be made from it; ``fetch`` asks peers."""
+        return dict(self.json("GET", _voice(ref) + "/lineage" + ("?fetch=1" if fetch else "")))
+
     def update(self, ref: str = "") -> Iterator[Event]:
         """Bring one installed voice, or all of them, to its newest release."""
         return self.stream("POST", _voice(ref) + "/update" if ref else "/v1/update")
@@ -255,6 +263,46 @@ class Client(Transport):
     def stability(self, subject: Mapping[str, str]) -> Iterator[Event]:
         """How well a voice, or a draft, stays itself."""
         return self.stream("POST", "/v1/stability", dict(subject))
+
+
+    def collections(self) -> list[dict[str, Any]]:
+        """The collections kept here, and drafts of own ones."""
+        return list(self.json("GET", "/v1/collections")["collections"])
+
+    def new_collection(
+        self, name: str, *, slug: str = "", card: str = "", license: str = ""
+    ) -> dict[str, Any]:
+        """Begin a collection of one's own."""
+        body = {"name": name, "slug": slug, "card": card, "license": license}
+        return dict(self.json("POST", "/v1/collections", body))
+
+    def collection(self, ref: str) -> dict[str, Any]:
+        """One collection in full."""
+        return dict(self.json("GET", _collection(ref)))
+
+    def change_collection(self, ref: str, action: str, **body: object) -> dict[str, Any]:
+        """``add``, ``remove`` or ``edit`` a draft; bodies as in specs/rpc.md."""
+        return dict(self.json("POST", f"{_collection(ref)}/{action}", body))
+
+    def publish_collection(self, ref: str) -> Iterator[Event]:
+        """Sign a draft of a collection and announce it."""
+        return self.stream("POST", _collection(ref) + "/publish")
+
+    def fetch_collection(self, ref: str, *, voices: bool = True, seed: bool = True) -> Iterator[Event]:
+        """Fetch a collection, and its voices; a ``voice`` event each, then a result."""
+        return self.stream("POST", _collection(ref) + "/fetch", {"voices": voices, "seed": seed})
+
+    def evaluate(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Measure all voices of a collection; events ``columns`` and ``row``, then a result."""
+        return self.stream("POST", _collection(ref) + "/evaluate", dict(body))
+
+    def forget_collection(self, ref: str) -> dict[str, Any]:
+        """Forget a collection; its voices stay."""
+        return dict(self.json("DELETE", _collection(ref)))
+
+
+def _collection(ref: str) -> str:
+    return "/v1/collections/" + quote(ref, safe="", errors="surrogateescape")
 
 
 def _voice(ref: str) -> str:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, removing, speech, updating, voices
+from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import as_it_is
@@ -66,10 +66,13 @@ async def installed(parts: Parts, request: Request) -> Response:
 
 
 async def read_voice(parts: Parts, request: Request) -> Response:
-    """Show a voice, give its preview, or tell what is said of it."""
+    """Show a voice or its lineage, give its preview, or tell what is said of it."""
     ref, action = voice_path(request)
     if action == "":
         return JSONResponse(await voices.show(parts, ref))
+    if action == "lineage":
+        fetch = request.query_params.get("fetch", "") == "1"
+        return JSONResponse(await lineage.lineage(parts, ref, fetch=fetch))
     if action == "preview":
         release, data = await fetching.preview(parts, ref)
         label = read_label(data)
@@ -86,7 +89,7 @@ async def read_voice(parts: Parts, request: Request) -> Response:
 
 
 async def change_voice(parts: Parts, request: Request) -> EventStream | Response:
-    """Fetch a voice, update it, revoke it, or say something of it."""
+    """Fetch a voice, fork it, update it, revoke it, or say something of it."""
     ref, action = voice_path(request)
     body = await json_body(request)
     if action == "act":
@@ -98,6 +101,14 @@ async def change_voice(parts: Parts, request: Request) -> EventStream | Response
             return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "fork":
+        name = text(body, "name", limit=200)
+        slug = text(body, "slug", default="", limit=200) or None
+
+        async def fork(report: Report) -> Mapping[str, Any]:
+            return await forking.fork(parts, ref, name, slug, report)
+
+        return EventStream(fork)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:
