@@ -1,4 +1,4 @@
-"""Rows of an evaluation: every column in its place, no guess about a person, and ties told the same each time."""
+"""Rows of an evaluation: every column in its place, no guess about a person, ties told the same each time."""
 
 import pytest
 
