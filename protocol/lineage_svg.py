@@ -28,46 +28,77 @@ DASHES: Mapping[str, str] = {
 }
 """How a connection is dashed, by its kind, else it is plain; the words beside it say the same."""
 
+WORDS: Mapping[str, str] = {
+    **KIND_WORDS,
+    "title": "Lineage of {name}",
+    "connection": "{child}, {kind} {parent}",
+    "loosens": "; it loosens what that one says",
+    "loosened": " (loosened)",
+    "count": "{releases} releases, {connections} connections.",
+    "more": "And {n} more connections.",
+    "truncated": "More releases are known than are shown.",
+    "circles": "{n} connections that go in a circle are left out.",
+    "unknown": "not known here",
+    "revoked": "revoked",
+    "here": "here",
+    "whole": "{name}, {release}",
+    "by": "{name}, {release}, by {author}",
+}
+"""What a picture says in English, by its key; a page gives the texts of another language."""
+
 STYLE = (
     ":root{color-scheme:light dark}"
     ".lineage{color:#1b1f24;--lineage-paper:#ffffff;--lineage-accent:#0b57d0;background:#ffffff}"
     "@media (prefers-color-scheme:dark){"
     ".lineage{color:#e6e9ee;--lineage-paper:#14171c;--lineage-accent:#8ab4ff;background:#14171c}}"
-    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}.lineage-focus{stroke:var(--lineage-accent)}"
+    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}"
+    ".lineage-focus{stroke:var(--lineage-accent)}"
 )
 """What a file of its own says of colours."""
 
 
 def lineage_svg(
-    graph: Graph, *, standalone: bool = True, link: Callable[[str], str] | None = None
+    graph: Graph,
+    *,
+    standalone: bool = True,
+    link: Callable[[str], str] | None = None,
+    words: Mapping[str, str] = WORDS,
 ) -> str:
     """The graph as an SVG document, the same one for the same graph.
 
     ``standalone`` for a file: with its own colours. Else it is to be put into a page, whose text colour it
-    takes, and whose ``--lineage-paper`` it follows. ``link`` gives the address that a known release leads to.
+    takes, and whose ``--lineage-paper`` and ``--lineage-accent`` it follows. ``link`` gives the address that
+    a known release leads to; with links it is no single image but a group of them. ``words`` are texts as in
+    :data:`WORDS`.
     """
     order = in_order(graph)
     places = places_of(order)
     ports = ports_of(order, places)
     names = {node.release: _title(node) for node in order.nodes}
-    title = f"Lineage of {names.get(graph.focus) or _short(graph.focus)}"
+    title = words["title"].format(name=names.get(graph.focus) or _short(graph.focus))
     said = [
-        f"{names[edge.child]} ({_short(edge.child)}), {_kind(edge.kind)} {names[edge.parent]}"
-        f" ({_short(edge.parent)})"
-        + ("; it loosens what that one says" if edge.loosens else "")
+        words["connection"].format(
+            child=f"{names[edge.child]} ({_short(edge.child)})",
+            kind=words.get(edge.kind, edge.kind),
+            parent=f"{names[edge.parent]} ({_short(edge.parent)})",
+        )
+        + (words["loosens"] if edge.loosens else "")
         for edge in order.edges[:SENTENCES]
     ]
     more = len(order.edges) - len(said)
-    notes = [f"{len(order.nodes)} releases, {len(order.edges)} connections.", *(f"{one}." for one in said)]
-    notes += [f"And {more} more connections."] if more else []
-    notes += ["More releases are known than are shown."] if graph.truncated else []
-    notes += [f"{order.left_out} connections that go in a circle are left out."] if order.left_out else []
+    notes = [words["count"].format(releases=len(order.nodes), connections=len(order.edges))]
+    notes += [f"{one}." for one in said]
+    notes += [words["more"].format(n=more)] if more else []
+    notes += [words["truncated"]] if graph.truncated else []
+    notes += [words["circles"].format(n=order.left_out)] if order.left_out else []
     style = f"<style>{STYLE}</style>" if standalone else ""
     root = ' color="#1b1f24"' if standalone else ""
     width, height = places.width, places.height
+    role = "img" if link is None else "group"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="img" viewBox="0 0 {width} {height}"'
-        f' width="{width}" height="{height}" font-family="system-ui, sans-serif" font-size="13"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="{role}"'
+        f' viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        ' font-family="system-ui, sans-serif" font-size="13"'
         f' aria-labelledby="lineage-title lineage-desc"{root}>',
         f'<title id="lineage-title">{_escape(title)}</title>',
         f'<desc id="lineage-desc">{_escape(" ".join(notes))}</desc>',
@@ -90,24 +121,29 @@ def lineage_svg(
             f" data-parent={_attribute(edge.parent)} data-kind={_attribute(edge.kind)}"
             f' d="{line(points)}"{marks}/>'
         )
-        words = _kind(edge.kind) + (" (loosened)" if edge.loosens else "")
+        kind = words.get(edge.kind, edge.kind) + (words["loosened"] if edge.loosens else "")
         # At the child's end, where connections from one parent have parted; neighbours take turns in height.
         turn = told[edge.child] = told.get(edge.child, 0) + 1
         y = points[-1][1] - 8 - 14 * ((turn - 1) % 3)
-        labels.append(f'<text x="{enters}" y="{y}" text-anchor="middle">{_escape(words)}</text>')
+        labels.append(f'<text x="{enters}" y="{y}" text-anchor="middle">{_escape(kind)}</text>')
     parts.append("</g>")
     # A reader of files that knows no CSS variables takes the plain colour.
     paper = "#ffffff" if standalone else "var(--lineage-paper, none)"
     kinds = f'<g class="lineage-kinds" fill="currentColor" font-size="11" stroke="{paper}" stroke-width="4"'
     # The paper's colour around the words keeps them apart from the lines that they stand on.
     parts += [f'{kinds} stroke-linejoin="round" paint-order="stroke">', *labels, "</g>"]
-    parts += [_box(node, places.tops[node.release], graph.focus, paper, link) for node in order.nodes]
+    parts += [_box(node, places.tops[node.release], graph.focus, paper, link, words) for node in order.nodes]
     parts.append("</svg>")
     return "\n".join(part for part in parts if part) + "\n"
 
 
 def _box(
-    node: Node, top: tuple[int, int], focus: str, paper: str, link: Callable[[str], str] | None
+    node: Node,
+    top: tuple[int, int],
+    focus: str,
+    paper: str,
+    link: Callable[[str], str] | None,
+    words: Mapping[str, str],
 ) -> str:
     """One release: its name, whose it is, when, under which terms, and its id."""
     x, y = top[0] - WIDTH // 2, top[1]
@@ -120,19 +156,23 @@ def _box(
         lines.append((_cut(f"{node.fingerprint} ({node.whose})  {when}"), ""))
         lines.append((_cut(f"{node.license}, {node.consent}"), ""))
     else:
-        lines.append(("revoked" if node.revoked else "not known here", ""))
-    place = "revoked" if node.revoked and node.known else "here" if node.here else ""
+        lines.append((words["revoked" if node.revoked else "unknown"], ""))
+    place = words["revoked"] if node.revoked and node.known else words["here"] if node.here else ""
     lines.append((_cut("  ".join(word for word in (_short(node.release), place) if word)), ' opacity="0.75"'))
     text = "".join(
         f'<text x="{x + 12}" y="{y + 20 + 18 * number}" fill="currentColor"{style}>{_escape(line)}</text>'
         for number, (line, style) in enumerate(lines)
     )
-    whole = f"{_title(node)}, {node.release}" + (f", by {node.author}" if node.author else "")
+    whole = words["by" if node.author else "whole"].format(
+        name=_title(node), release=node.release, author=node.author
+    )
+    # In a page there are no styles of ours, which its policy may forbid: the attributes say it all.
+    stroke = "var(--lineage-accent, currentColor)" if focused and "var(" in paper else "currentColor"
     classes = "lineage-box lineage-focus" if focused else "lineage-box"
     box = (
         f'<g class="lineage-node" data-release={_attribute(node.release)}><title>{_escape(whole)}</title>'
         f'<rect class="{classes}" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8"'
-        f' fill="{paper}" stroke="currentColor"{marks}/>{text}</g>'
+        f' fill="{paper}" stroke="{stroke}"{marks}/>{text}</g>'
     )
     if link is None or not node.known:
         return box
@@ -141,10 +181,6 @@ def _box(
 
 def _title(node: Node) -> str:
     return node.name or node.slug or _short(node.release)
-
-
-def _kind(kind: str) -> str:
-    return KIND_WORDS.get(kind, kind)
 
 
 def _short(release: str) -> str:

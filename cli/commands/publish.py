@@ -40,6 +40,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--ref-lang", help="The clip's language: yue, zh or en.")
 @click.option("--name", required=True, help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")
+@click.option(
+    "--parent",
+    "parents",
+    multiple=True,
+    metavar="VOICE",
+    help="A voice that these weights were fine-tuned from, by GPT-SoVITS or anything else; repeat for more.",
+)
 @click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
 @json_option
 @click.pass_obj
@@ -52,6 +59,7 @@ def import_voice(
     ref_lang: str | None,
     name: str,
     slug: str | None,
+    parents: tuple[str, ...],
     bundled: bool,
 ) -> None:
     """Turn your GPT-SoVITS files into a local draft.
@@ -62,7 +70,7 @@ def import_voice(
     given = {"--sovits": sovits, "--gpt": gpt, "--ref": clip, "--ref-text": ref_text, "--ref-lang": ref_lang}
     client = Client()
     if bundled:
-        if any(given.values()) or slug:
+        if any(given.values()) or slug or parents:
             raise UsageError(
                 "--bundled brings its own files", hint="p2pvoice import --bundled --name " + name
             )
@@ -87,6 +95,7 @@ def import_voice(
                 clip_name=clip.name,
                 text=ref_text,
                 lang=ref_lang,
+                parents=parents,
             ),
         )
     if output.as_json:

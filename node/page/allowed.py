@@ -18,6 +18,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     ("GET", "/v1/voices/{}"),
     ("GET", "/v1/voices/{}/preview"),
     ("GET", "/v1/voices/{}/holders"),
+    ("GET", "/v1/voices/{}/lineage"),
     ("POST", "/v1/voices/{}/fetch"),
     ("POST", "/v1/voices/{}/update"),
     ("DELETE", "/v1/voices/{}"),

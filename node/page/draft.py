@@ -71,6 +71,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
         speak=speaking.box(view, draft.name, draft.slug, facts["languages"], dict(facts), draft=draft.slug),
         locked=parts.identity.locked,
         facets=_facets(view, proposed),
+        proposed=bool(proposed),
         licences=[(licence, view.words("terms." + key)) for licence, key in LICENCES.items()],
         subjects=[
             {

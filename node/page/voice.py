@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from p2pvoice.node import voices
 from p2pvoice.node.page import shown, speaking, talk
+from p2pvoice.node.page.family import family
 from p2pvoice.node.page.view import View
 from p2pvoice.node.rpc.requests import REF_LIMIT
 from p2pvoice.node.voices import disk
@@ -21,6 +22,9 @@ from p2pvoice.protocol.manifest import Release
 
 if TYPE_CHECKING:
     from p2pvoice.node.parts import Parts
+
+MEASURED_FIRST = ("language", "gender", "age", "pitch_median", "speech_rate", "loudness", "snr")
+"""Measured figures that most people understand; the others are one step away."""
 
 LOOK_SECONDS = 20.0
 """Seconds for which a voice is looked for that is not known here."""
@@ -46,6 +50,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
         return card | {"said": talk.of_voice(parts, view, found["author"], found["slug"], release.id)}
 
     card = await disk(parts, look)
+    card["family"] = await family(parts, view, release.id)
     return view.render("voice.html", voice=card | _facts(view, found, release))
 
 
@@ -138,8 +143,9 @@ def _measured(view: View, row: dict[str, Any]) -> dict[str, Any]:
     if row["field"] in ("gender", "age", "language"):
         value = t.tag(f"{row['field']}/{value}")
     return {
+        "first": row["field"] in MEASURED_FIRST,
         "what": t.named("measured", row["field"]),
-        "value": f"{value} {row['unit']}".strip(),
+        "value": f"{value} {t.named('unit', row['unit'])}".strip(),
         "sure": f"{row['confidence']} %",
         "how": row["method"],
     }

@@ -4,7 +4,7 @@ Importing it costs milliseconds and pulls in neither torch nor libp2p nor trio. 
 of ``p2pvoice.protocol.errors``. Not for how a request travels: see transport.py. Follows specs/rpc.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -91,8 +91,9 @@ class Client(Transport):
         text: str,
         lang: str,
         slug: str = "",
+        parents: Sequence[str] = (),
     ) -> Iterator[Event]:
-        """Make a draft of three uploads (their ids)."""
+        """Make a draft of three uploads (their ids); ``parents`` are what the weights were tuned from."""
         body = {
             "name": name,
             "slug": slug or None,
@@ -102,6 +103,7 @@ class Client(Transport):
             "clip_name": clip_name,
             "text": text,
             "lang": lang,
+            "parents": list(parents),
         }
         return self.stream("POST", "/v1/drafts", body)
 

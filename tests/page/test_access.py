@@ -11,7 +11,7 @@ from p2pvoice.node.page.words import CODES, LANGUAGES
 from p2pvoice.node.page.words_en import WORDS as ENGLISH
 from p2pvoice.node.page.words_zh import WORDS as CHINESE
 
-from .world import MARKUP, PHONE, VOICES, WIDE, World, window
+from .world import FORK, MARKUP, PHONE, VOICES, WIDE, World, window
 
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 
@@ -39,6 +39,8 @@ def pages(world: World) -> dict[str, str]:
         "a hostile voice": world.url(world.b, f"voice/{world.releases[MARKUP]}"),
         "an author": world.url(world.b, f"author/{author}"),
         "oneself": world.url(world.a, f"author/{author}"),
+        "a voice with relatives": world.url(world.b, f"voice/{world.releases[VOICES[0][0]]}"),
+        "a fork": world.url(world.b, f"voice/{world.releases[FORK]}"),
         "an error": world.url(world.b, "nowhere"),
     }
 

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Browser, expect
 
-from .world import HOSTILE, MARKUP, VOICES, World, publish_one, window
+from .world import FORK, HOSTILE, MARKUP, VOICES, World, publish_one, window
 
 EVENING = VOICES[0][0]
 
@@ -132,3 +132,17 @@ def test_who_has_a_voice_is_asked_for(browser: Browser, world: World) -> None:
         seen.page.goto(world.url(world.a, f"voice/{world.releases[EVENING]}"))
         seen.page.get_by_role("button", name="Ask the network").click()
         expect(seen.page.locator("[data-answer]")).to_contain_text("You have it too.")
+
+
+def test_relatives_are_drawn_and_lead_to_each_other(browser: Browser, world: World) -> None:
+    with window(browser, lang="zh-CN") as seen:
+        page = seen.page
+        page.goto(world.url(world.b, f"voice/{world.releases[FORK]}"))
+        picture = page.locator("svg.lineage")
+        expect(picture.locator("title").first).to_have_text(f"{FORK} 的谱系")
+        expect(picture.locator(".lineage-kinds")).to_have_text("分支自")
+        picture.locator(f"a[href*='{world.releases[EVENING]}']").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(EVENING)
+        page.locator("#lineage li").get_by_role("link", name=FORK).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(FORK)
+        seen.check(world.url(world.b))

@@ -1,4 +1,4 @@
-"""What people say of a voice, from page to page: stars, comments, issues and proposals between two real nodes."""
+"""What people say of a voice, from page to page: stars, comments, issues and proposals of two real nodes."""
 
 from collections.abc import Iterator
 

@@ -14,6 +14,7 @@ from p2pvoice.node.page.mark import mark_of
 from p2pvoice.node.page.words import LANGUAGES, Words, preferred
 from p2pvoice.protocol.consent import SCOPES, SUBJECTS
 from p2pvoice.protocol.entries import PARENT_KINDS
+from p2pvoice.protocol.lineage_svg import WORDS as PICTURE_WORDS
 from p2pvoice.protocol.vocabulary import FACETS
 
 HERE = Path(wave.__file__).parent
@@ -39,7 +40,8 @@ def test_both_languages_say_the_same_things() -> None:
 def test_every_word_of_a_closed_family_has_a_text() -> None:
     names = [f"facet.{name}" for name in (*FACETS, "tag")]
     names += [f"subject.{name}" for name in SUBJECTS] + [f"scope.{name}" for name in SCOPES]
-    names += [f"parent.{name}" for name in PARENT_KINDS]
+    names += [f"{side}.{name}" for name in PARENT_KINDS for side in ("parent", "child")]
+    names += [f"lineage.{name}" for name in PICTURE_WORDS if name not in PARENT_KINDS]
     names += [f"consent.{state}" for state in ("claimed", "signed", "expired")]
     names += [f"trust.{state}" for state in ("own", "followed", "unknown")]
     assert [name for name in names if name not in LANGUAGES["en"]] == []

@@ -49,6 +49,9 @@ VOICES: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Names and terms of A's voices."""
 
+FORK = "Evening stories at sea"
+"""A voice that A made from its first one."""
+
 WIDE, PHONE = 1280, 360
 """Widths of a window, in CSS pixels."""
 
@@ -69,8 +72,9 @@ class World:
 
 
 def publish_one(node: Daemon, name: str, **terms: Any) -> str:
-    """Publish the packaged voice under a name of its own; the release's id."""
+    """Measure and publish the packaged voice under a name of its own; the release's id."""
     *_, draft = node.client.import_bundled(name)
+    list(node.client.describe({"draft": draft["draft"]}))
     return str(publish(node, draft["draft"], **terms)["release"])
 
 
@@ -84,10 +88,12 @@ def made(*, hostile: bool = True) -> Iterator[World]:
         wanted = [*VOICES, *([(MARKUP, {"tags": ["english"], "description": HOSTILE})] if hostile else [])]
         for name, terms in wanted:
             world.releases[name] = publish_one(a, name, **terms)
+        *_, draft = a.client.fork(world.releases[VOICES[0][0]], FORK)
+        world.releases[FORK] = publish(a, draft["draft"], tags=["english"], description="")["release"]
         b.start(a)
         b.meet(a)
         known = [event for event in b.client.find(timeout=10) if event["event"] == "voice"]
-        assert len(known) == len(wanted)
+        assert len(known) == len(world.releases)
         yield world
     finally:
         for node in nodes:

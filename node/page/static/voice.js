@@ -8,6 +8,7 @@ export function enhance(root) {
     button.addEventListener("click", () => dialog.showModal());
   }
   for (const button of root.querySelectorAll("[data-remove]")) button.addEventListener("click", () => remove(button));
+  for (const button of root.querySelectorAll("[data-ancestors]")) button.addEventListener("click", () => ancestors(button));
   for (const button of root.querySelectorAll("[data-holders]")) button.addEventListener("click", () => holders(button));
 }
 
@@ -102,4 +103,17 @@ async function holders(button) {
   }
   button.disabled = false;
   announce(answer.textContent);
+}
+
+async function ancestors(button) {
+  button.disabled = true;
+  announce(say("asking"));
+  try {
+    await ask("GET", `${voice(button.dataset.ancestors)}/lineage?fetch=1`);
+    await refresh("lineage");
+    document.getElementById("lineage-head")?.focus();
+  } catch (error) {
+    button.disabled = false;
+    button.closest("section").querySelector("[data-problem]").textContent = problem(error);
+  }
 }
