@@ -88,11 +88,13 @@ class LogReader:
         return [(VoiceName(bytes(row["author"]), row["slug"]), bytes(row["id"])) for row in rows]
 
     def signers_named(self, beginning: str) -> list[str]:
-        """At most NAMED_LIMIT author ids that signed something here and begin so, also without ``did:key:``."""
+        """At most NAMED_LIMIT author ids that signed something and begin so, also without ``did:key:``."""
         wanted = beginning if beginning.startswith("did:key:") else "did:key:" + beginning
         rows = self._database.rows("SELECT DISTINCT signer FROM chains")
         return sorted(
-            author for author in (author_id(bytes(row["signer"])) for row in rows) if author.startswith(wanted)
+            author
+            for author in (author_id(bytes(row["signer"])) for row in rows)
+            if author.startswith(wanted)
         )[:NAMED_LIMIT]
 
     def voices(self) -> list[VoiceName]:

@@ -147,18 +147,15 @@ async def credits(parts: Parts, request: Request) -> Response:
 
 async def _act(parts: Parts, voice: VoiceName, act: Act) -> Response:
     community = parts.community
-    acted = await community.acting.act(voice, act)
+    acted, told = await community.say(voice, act)
     answer: dict[str, Any] = {
-        "operation": None,
+        "operation": operation_id(acted.signed.id) if acted.signed is not None else None,
         "author": acted.line.authors[-1],
         "slug": acted.line.slug,
         "done": acted.signed is not None,
         "nothing": acted.nothing,
-        "told": 0,
+        "told": told,
     }
-    if acted.signed is not None:
-        told = await community.telling.tell(acted.line, [acted.signed])
-        answer |= {"operation": operation_id(acted.signed.id), "told": told}
     figures = await voices.disk(parts, lambda: community.views.look(acted.line).facts())
     return JSONResponse(answer | {"totals": figures["totals"], "others": figures["others"]})
 
