@@ -310,7 +310,8 @@ async def test_an_allowance_at_the_limit_and_one_past_it() -> None:
     now = 100.0
     assert not one.spend("a", 11)
     assert one.spend("a", 10)
-    for peer in "bcd":
+    assert [one.grant("b", 7), one.grant("b", 7), one.grant("b", 7)] == [7, 3, 0]
+    for peer in "cde":
         assert one.spend(peer, 10)
     assert len(one) <= 2
 
