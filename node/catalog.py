@@ -14,7 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from p2pvoice.node import lineage_tables
+from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.database import Database
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
@@ -53,6 +56,10 @@ class Catalog:
         self._room = Room()
         #: Asked before a release gets in or is installed.
         self.tombstones = Tombstones(database, clock=clock)
+        #: Lists of releases: own drafts, and signed ones.
+        self.collections = Collections(database, clock=clock)
+        #: What was measured of releases.
+        self.evaluations = Evaluations(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 
@@ -85,6 +92,7 @@ class Catalog:
                 connection.execute(
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
+                lineage_tables.note(connection, release)
                 author = author_id(manifest.author)
                 _delete(connection, self._room.added_release(connection, author, len(data), now))
         return release
@@ -127,6 +135,10 @@ class Catalog:
             "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
         )
         return [_open_release(bytes(row["data"])) for row in rows]
+
+    def children(self, identifier: str, limit: int) -> list[str]:
+        """Ids of remembered releases that say they were made from this one, installed ones first."""
+        return lineage_tables.children_of(self._database, identifier, limit)
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other threads out of the database for several calls."""
@@ -434,6 +446,7 @@ def _delete(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
     if identifiers:
         given = (json.dumps(list(identifiers)),)
         connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
+        connection.execute("DELETE FROM parents WHERE child IN (SELECT value FROM json_each(?))", given)
         for table in ("tags", "files", "words"):
             connection.execute(
                 f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given

@@ -135,6 +135,12 @@ class Offer:
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
+    async def get_collection(self, author: str, slug: str) -> bytes | None:
+        """A collection that is kept here and seeded."""
+        return await trio.to_thread.run_sync(
+            self._catalog.collections.offered, author, slug, limiter=self._disk
+        )
+
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """One chunk of a file that an offered release uses."""
 

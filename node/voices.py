@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import inheriting
 from p2pvoice.node.moves import look_up_followed
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
@@ -200,7 +201,9 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
         return facts | {"release": revoked[1] or facts["release"], "revoked": error.to_dict() | facts}
     manifest = release.manifest
     found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
+    loosened = await disk(parts, lambda: inheriting.warnings(parts, release))
     return found | {
+        "warnings": [*loosened, *found["warnings"]],
         "revoked": None,
         "bundle": manifest.bundle_id,
         "engine": {

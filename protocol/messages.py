@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNK_LIMIT, CHUNKS_LIMIT, Bitmap
+from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.entries import check_number
 from p2pvoice.protocol.errors import (
     ManifestError,
@@ -510,6 +511,8 @@ Message: TypeAlias = (
     | TellRevocation
     | GetSuccessor
     | SuccessorReply
+    | GetCollection
+    | CollectionReply
     | GetHave
     | Have
     | Want

@@ -4,13 +4,16 @@ The weight files are sent to the daemon as bytes: it opens no path that a caller
 and specs/consent.md.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import follow, short_id
+from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.said import short_operation
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.consent import SIGNED_LIMIT
 from p2pvoice.protocol.errors import UsageError
@@ -37,6 +40,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--ref-lang", help="The clip's language: yue, zh or en.")
 @click.option("--name", required=True, help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")
+@click.option(
+    "--parent",
+    "parents",
+    multiple=True,
+    metavar="VOICE",
+    help="A voice that these weights were fine-tuned from, by GPT-SoVITS or anything else; repeat for more.",
+)
 @click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
 @json_option
 @click.pass_obj
@@ -49,6 +59,7 @@ def import_voice(
     ref_lang: str | None,
     name: str,
     slug: str | None,
+    parents: tuple[str, ...],
     bundled: bool,
 ) -> None:
     """Turn your GPT-SoVITS files into a local draft.
@@ -59,7 +70,7 @@ def import_voice(
     given = {"--sovits": sovits, "--gpt": gpt, "--ref": clip, "--ref-text": ref_text, "--ref-lang": ref_lang}
     client = Client()
     if bundled:
-        if any(given.values()) or slug:
+        if any(given.values()) or slug or parents:
             raise UsageError(
                 "--bundled brings its own files", hint="p2pvoice import --bundled --name " + name
             )
@@ -84,6 +95,7 @@ def import_voice(
                 clip_name=clip.name,
                 text=ref_text,
                 lang=ref_lang,
+                parents=parents,
             ),
         )
     if output.as_json:
@@ -131,8 +143,9 @@ def publish(
 
     Owning a recording is not permission to make an AI voice of its speaker: --consent says whose voice it
     is, and for anyone but yourself --consent-file brings what they signed, or --permission claims that they
-    agreed. Publishing without a licence and consent is refused. Recordings of a person stay here unless that
-    person lets them travel. What others have fetched cannot be called back.
+    agreed. Publishing without a licence and consent is refused; a fork takes its parent's licence and tags
+    when none are given, and cannot loosen what its parent forbids. Recordings of a person stay here unless
+    that person lets them travel. What others have fetched cannot be called back.
     """
     client = Client()
     if consent_file is not None and consent_file.stat().st_size > SIGNED_LIMIT:
@@ -158,16 +171,45 @@ def publish(
         return
     output.line(str(result.get("release", "")))
     output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
+    taken = inherited(result, tags=tags, licence=licence, consent=consent)
+    if taken:
+        output.note("as in what it was forked from: " + ", ".join(taken))
     if (result.get("consent") or {}).get("references_may_travel") is False:
         output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:
         output.note("no peer has heard of it yet: it is announced again as soon as one connects")
+    settled(output, result.get("proposal"))
     if result.get("proposed_tags"):
         output.note("measured, not used as tags: " + " ".join(result["proposed_tags"]))
     query = f"--tag {tags[0]}" if tags else f'"{result.get("slug", draft)}"'
     output.hint(
         f"p2pvoice find {query}   (on any node; or: p2pvoice show {short_id(str(result.get('release', '')))})"
     )
+
+
+def inherited(
+    result: Mapping[str, Any], *, tags: tuple[str, ...], licence: str | None, consent: str | None
+) -> list[str]:
+    """What a fork took over from its parent because it was not said."""
+    found = []
+    if not licence and result.get("license"):
+        found.append(f"licence {result['license']}")
+    if not tags and result.get("tags"):
+        found.append("tags " + bare_tags(result["tags"]))
+    if not consent and result.get("consent"):
+        found.append(f"consent {result['consent'].get('subject')}")
+    return found
+
+
+def settled(output: Output, proposal: dict[str, Any] | None) -> None:
+    """What publishing has said of the proposal that the draft was merged from."""
+    if not proposal:
+        return
+    name = short_operation(proposal["proposal"])
+    if proposal.get("error"):
+        output.note(f"the proposal {name} stays as it is: {proposal['error'].get('message', '')}")
+    else:
+        output.note(f"merged the proposal {name}")
 
 
 def request(

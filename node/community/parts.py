@@ -57,8 +57,11 @@ class Community:
         Raises as :meth:`Acting.act` does; what reaches nobody is told later.
         """
         acted = await self.acting.act(voice, act)
-        told = await self.telling.tell(acted.line, [acted.signed]) if acted.signed is not None else 0
-        return acted, told
+        return acted, await self.tell(acted)
+
+    async def tell(self, acted: Acted) -> int:
+        """Tell others of an act that was done; how many others hold it now."""
+        return await self.telling.tell(acted.line, [acted.signed]) if acted.signed is not None else 0
 
     def forget_unneeded(self) -> int:
         """Forget the logs of voices that this node has nothing to do with any more; how many. Blocking."""

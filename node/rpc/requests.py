@@ -123,6 +123,11 @@ def author_path(request: Request) -> str:
     return author
 
 
+def collection_path(request: Request) -> tuple[str, str]:
+    """The reference and the action in ``/v1/collections/<quoted reference>[/<action>]``."""
+    return _name_and_action(request, "/v1/collections/")
+
+
 def voice_path(request: Request) -> tuple[str, str]:
     """The reference and the action in ``/v1/voices/<quoted reference>[/<action>]``.
 

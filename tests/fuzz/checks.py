@@ -17,6 +17,7 @@ from p2pvoice.protocol import (
     chain,
     chunks,
     codec,
+    collection,
     confusable,
     conversation,
     framing,
@@ -121,6 +122,26 @@ def check_heads(data: bytes) -> None:
     assert len(key) <= 128
     if len(one.slug) <= head.SLUG_IN_KEY:
         assert head.parse_head_key(key) == (one.author, one.slug)
+
+
+def check_collection(data: bytes) -> None:
+    """A collection: it is no fork of itself and has a key, and signed again it is an equal one."""
+    try:
+        one = collection.verify_collection(data)
+    except RefusedError:
+        return
+    held = one.collection
+    assert len(data) <= collection.COLLECTION_LIMIT
+    assert len(held.items) == len(set(held.releases)) <= collection.ITEMS_LIMIT
+    assert collection.advance(one, one) is one
+    assert not collection.is_fork(one, one)
+    assert collection.collection_key(one.author, held.slug) == collection.collection_key(
+        held.author, held.slug
+    )
+    if held.author in KEYS:
+        again = collection.sign_collection(held, KEYS[held.author])
+        assert collection.verify_collection(again.data) == again
+        assert again.collection == held
 
 
 def check_head_key(data: bytes) -> None:

@@ -145,6 +145,7 @@ RELEASE = ids.release_id(b"payload")
 TARGETS: dict[str, Target] = {
     "canonical": Target(wire(_decoded, encode), vectors("canonical", "head"), mutate.edit_map),
     "chunk": Target(checks.check_chunk, lambda: (encode_chunk(CHUNK)[1], CHUNK, *vectors("chunks")())),
+    "collection": Target(checks.check_collection, vectors("collection"), mutate.edit_signed, quick=500),
     "consent": Target(mapped(Consent.from_map, Consent.to_map), part("consent"), mutate.edit_map),
     "confusable": Target(checks.check_confusable, words("Mei", "М\u0435\u0456 2", "說書人 ＡＩ", "M\u200dé")),
     "consent-statement": Target(

@@ -13,6 +13,8 @@ from p2pvoice.protocol import (
     canonical,
     chunks,
     codec,
+    collection,
+    collection_messages,
     conversation,
     envelope,
     errors,
@@ -46,6 +48,8 @@ KINDS = {
         messages.TellRevocation,
         messages.GetSuccessor,
         messages.SuccessorReply,
+        collection_messages.GetCollection,
+        collection_messages.CollectionReply,
         messages.GetHave,
         messages.Have,
         messages.Want,
@@ -218,6 +222,37 @@ def test_successor() -> None:
     for case in vector["refused"]:
         with pytest.raises(errors.by_code(case["error"])) as caught:
             successor.verify_successor(bytes.fromhex(case["record"]))
+        assert caught.value.code == case["error"], case["about"]
+
+
+def test_collection() -> None:
+    vector, key = load("collection"), private_key(load("collection"))
+    made = collection.Collection(
+        key.public_key().public_bytes_raw(),
+        vector["slug"],
+        vector["sequence"],
+        vector["name"],
+        vector["created"],
+        tuple(collection.Item(item["release"], item["note"]) for item in vector["items"]),
+        vector["card"],
+        vector["license"],
+    )
+    assert made.payload.hex() == vector["payload"]
+    signed = collection.sign_collection(made, key)
+    assert (signed.data.hex(), signed.id, signed.author) == (vector["record"], vector["id"], vector["author"])
+    assert collection.collection_key(vector["author"], vector["slug"]).hex() == vector["key"]
+    read, fork, empty, later = (
+        collection.verify_collection(bytes.fromhex(vector[name]))
+        for name in ("record", "fork", "empty", "later")
+    )
+    assert read == signed
+    assert collection.is_fork(read, fork)
+    assert collection.advance(read, empty) is empty
+    assert empty.collection.items == ()
+    assert later.collection == made
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            collection.verify_collection(bytes.fromhex(case["record"]))
         assert caught.value.code == case["error"], case["about"]
 
 

@@ -23,7 +23,7 @@ COMMAND_TIMEOUT = 300
 
 PEER = r"12D3KooW[A-Za-z0-9]{6,}"
 
-OPERATION = r"\bop(?!erations\b)[a-z2-7]{8}(?:[a-z2-7]{44})?\b"
+OPERATION = r"\bop(?!erations\b)[a-z2-7]{8,}\b"
 
 ID = (
     rf"/ip4/[0-9.]+/tcp/[0-9]+/p2p/{PEER}|(?:did:key:)?z6Mk[A-Za-z0-9]{{6,}}|{PEER}|ba[a-z2-7]{{12,}}"
@@ -144,7 +144,12 @@ def execute(typed: str, folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         ["/bin/sh", "-c", typed],
         cwd=here,
-        env={**os.environ, "P2PVOICE_HOME": str(nodes_of(folder)[0]), "PATH": path},
+        env={
+            **os.environ,
+            "P2PVOICE_HOME": str(nodes_of(folder)[0]),
+            "PATH": path,
+            "PAGES": str(Path(__file__).parent),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
