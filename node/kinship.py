@@ -14,6 +14,7 @@ import trio
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import disk
 from p2pvoice.protocol.errors import P2PVoiceError
+from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Manifest, Release
 
 #: Releases that are looked at for each of the two.
@@ -57,13 +58,24 @@ async def ancestors(parts: Parts, release: Release) -> dict[str, Release | None]
 async def related(parts: Parts, a: Release, b: Release) -> bool:
     """Whether two releases are of one lineage."""
     left, right = await ancestors(parts, a), await ancestors(parts, b)
-    return bool(_ids(left) & _ids(right))
+    if _ids(left) & _ids(right):
+        return True
+    # Releases of one voice are one lineage, whether those between them are known or not.
+    return bool(
+        await disk(parts, partial(_voices, parts, left)) & await disk(parts, partial(_voices, parts, right))
+    )
 
 
 def _ids(found: dict[str, Release | None]) -> set[str]:
     """The releases of a walk, and the bases of their trainings, which need not be releases."""
     roots = (_base(release.manifest) for release in found.values() if release is not None)
     return {*found, *filter(None, roots)}
+
+
+def _voices(parts: Parts, found: dict[str, Release | None]) -> set[tuple[str, str]]:
+    """The voices of a walk, under the keys that their authors have now; blocking."""
+    manifests = [release.manifest for release in found.values() if release is not None]
+    return {(parts.successors.current(author_id(one.author)), one.slug) for one in manifests}
 
 
 def _parents(child: Release) -> list[tuple[str, str]]:
