@@ -239,7 +239,7 @@ WORDS = {
     "worker.idle": "待命",
     "worker.busy": "正在合成",
     "node.training": "训练",
-    "node.training.none": "没有进行中的训练",
+    "node.training.none": "没有进行",
     "node.disk": "磁盘",
     "node.disk.used": "声音占用",
     "node.disk.of": "{used}，上限 {quota}",
@@ -256,6 +256,7 @@ WORDS = {
     "node.addresses": "地址",
     "node.addresses.lead": "把其中一个告诉别人，对方的节点就能找到你。",
     "node.addresses.none": "节点没有监听任何地址。",
+    "node.copies": "复制",
     "node.copy": "复制第 {n} 个地址",
     "node.voices": "已安装的声音",
     "node.voices.none": "还没有安装声音。",
@@ -308,5 +309,6 @@ WORDS = {
     "js.doctor.fail": "有问题",
     "js.doctor.running": "正在体检，需要一点时间……",
     "js.doctor.done": "完成：{ok} 项正常，{warn} 项需留意，{fail} 项有问题。",
+    "js.node.copied": "已复制",
     "js.node.old": "节点没有回应，以下是最近一次的数据。",
 }

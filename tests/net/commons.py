@@ -1,4 +1,4 @@
-"""Nodes that keep logs of voices, in one process: real hosts on loopback, real databases, no daemon around them."""
+"""Nodes that keep logs of voices, in one process: real hosts and databases on loopback, no daemon around."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -90,9 +90,7 @@ async def neighbour(
             open_host(identity, listen=LOOPBACK, bootstrap=bootstrap) as host,
             trio.open_nursery() as nursery,
         ):
-            community = open_community(
-                host, database, catalog, following, successors, names, identity, disk
-            )
+            community = open_community(host, database, catalog, following, successors, names, identity, disk)
             community.server.attach()
             if run:
                 nursery.start_soon(community.run)
@@ -115,7 +113,8 @@ async def neighbours(folder: Path, count: int, *, run: bool = False) -> AsyncIte
 async def eventually(look: Callable[[], Any]) -> Any:
     """What ``look`` returns as soon as that is true."""
     with trio.fail_after(PATIENCE):
-        while not (found := look()):
+        # What is looked at is a database and notes in memory: there is no event for all of it.
+        while not (found := look()):  # noqa: ASYNC110
             await trio.sleep(0.02)
     return found
 

@@ -80,7 +80,7 @@ async def test_a_long_chain_comes_in_parts_and_goes_on_where_it_was(tmp_path: Pa
     ):
         voice = a.install(release)
         b.install(release)
-        put(a, long_chain(voice, key, 700))
+        put(a, long_chain(voice, key, 560))
         assert await b.sync(a)
         assert b.heads(voice) == a.heads(voice)
         await a.act(voice, Comment("one more"))
@@ -265,7 +265,7 @@ async def test_a_talk_that_is_cut_short_keeps_what_came(tmp_path: Path, publish:
     ):
         voice = a.install(release)
         b.install(release)
-        put(a, long_chain(voice, key, 1_500))
+        put(a, long_chain(voice, key, 700))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(b.sync, a)
             await eventually(lambda: b.community.intake.joined > 0)

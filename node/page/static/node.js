@@ -55,8 +55,8 @@ async function copy(button) {
     return;
   }
   const text = button.textContent;
-  button.textContent = say("copied");
-  announce(say("copied"));
+  button.textContent = say("node.copied");
+  announce(say("node.copied"));
   setTimeout(() => { button.textContent = text; }, 2000);
 }
 

@@ -10,6 +10,14 @@ export function enhance(scope) {
   for (const box of scope.querySelectorAll("[data-speak]")) new SpeakBox(box);
 }
 
+// The language that a text is spoken in until the reader chooses one: the voice's own, unless it is written in
+// another script.
+function fitting(text, own) {
+  const han = /\p{Script=Han}/u.test(text);
+  if (han) return own === "en" ? "auto" : own;
+  return /\p{Script=Latin}/u.test(text) ? "en" : own;
+}
+
 class SpeakBox {
   constructor(box) {
     const find = (name) => box.querySelector(`[data-${name}]`);
@@ -22,8 +30,14 @@ class SpeakBox {
     );
     this.kept = [];
     this.stop = null;
-    const { text, speed } = this.form.elements;
-    text.addEventListener("input", () => this.counted());
+    const { text, speed, lang } = this.form.elements;
+    const own = lang.value;
+    let chosen = false;
+    lang.addEventListener("change", () => { chosen = true; });
+    text.addEventListener("input", () => {
+      this.counted();
+      if (!chosen) lang.value = fitting(text.value, own);
+    });
     text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
         event.preventDefault();
