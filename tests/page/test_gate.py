@@ -28,7 +28,6 @@ NEVER = (
     ("GET", "/v1/key"),
     ("POST", "/v1/shutdown"),
     ("POST", "/v1/consent"),
-    ("POST", "/v1/publish"),
     ("POST", "/v1/bases"),
     ("POST", "/v1/drafts"),
     ("POST", "/v1/drafts/bundled"),
@@ -36,7 +35,6 @@ NEVER = (
     ("POST", "/v1/gc"),
     ("POST", "/v1/page"),
     ("DELETE", "/v1/page"),
-    ("GET", "/v1/doctor"),
     ("GET", "/metrics"),
 )
 
