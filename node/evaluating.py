@@ -360,7 +360,8 @@ def _compare(run: _Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for release, row in measured.items():
         cosines = {other: cosine for other, cosine in known[release].items() if other in measured}
         if cosines:
-            nearest = max(cosines, key=lambda other: cosines[other])
+            # Of equals the same one each time, whatever order they were measured in.
+            nearest = max(cosines, key=lambda other: (cosines[other], other))
             row["similarity_voices"] = len(cosines)
             row["similarity_mean_cosine"] = round(sum(cosines.values()) / len(cosines), 4)
             row["similarity_nearest_cosine"] = cosines[nearest]

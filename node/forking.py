@@ -21,10 +21,10 @@ from p2pvoice.node.drafts import Draft
 from p2pvoice.node.fetching import fetch_release
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import Tell, resolve, resolve_installed
-from p2pvoice.protocol.errors import ConflictError, CorruptError
-from p2pvoice.protocol.ids import author_id, slugify
+from p2pvoice.protocol.errors import ConflictError, CorruptError, UsageError
+from p2pvoice.protocol.ids import author_id, check_slug, slugify
 from p2pvoice.protocol.inherit import INHERITED
-from p2pvoice.protocol.manifest import Release
+from p2pvoice.protocol.manifest import NAME_LENGTH, Release
 
 if TYPE_CHECKING:
     from p2pvoice.node.publish import Publication
@@ -36,8 +36,8 @@ FORK = "fork"
 async def fork(parts: Parts, ref: str, name: str, slug: str | None, tell: Tell) -> dict[str, Any]:
     """Make a draft of a release's files, which is fetched when it is not here.
 
-    Raises ConflictError when a draft of that name is there, what fetching raises, RevokedError, and
-    ConsentError when the release's consent has expired.
+    Raises UsageError for a name that is none and ConflictError when a draft of that name is there, before
+    anything is fetched; then what fetching raises, RevokedError, and ConsentError for an expired consent.
     """
     await trio.to_thread.run_sync(_require_free, parts, name, slug, limiter=parts.disk)
     release = await resolve(parts, ref, prefer_installed=True)
@@ -53,7 +53,8 @@ async def fork(parts: Parts, ref: str, name: str, slug: str | None, tell: Tell) 
     async with parts.drafting:
         with parts.store.holding(digests):
             draft = await trio.to_thread.run_sync(_make, parts, release, name, slug, limiter=parts.disk)
-    manifest, size = release.manifest, draft.size()
+    own = await trio.to_thread.run_sync(inheriting.is_own, parts, release, limiter=parts.disk)
+    manifest, size = release.manifest, release.manifest.size
     return {
         "draft": draft.slug,
         "slug": draft.slug,
@@ -66,6 +67,7 @@ async def fork(parts: Parts, ref: str, name: str, slug: str | None, tell: Tell) 
         "tags": list(manifest.tags),
         "consent": manifest.consent.subject,
         "consent_inherited": manifest.consent.subject in INHERITED,
+        "own": own,
     }
 
 
@@ -114,7 +116,9 @@ def require_unchanged(draft: Draft, parent: Release) -> None:
 
 
 def _require_free(parts: Parts, name: str, slug: str | None) -> None:
-    chosen = slug or slugify(name)
+    if not 1 <= len(name.strip()) <= NAME_LENGTH:
+        raise UsageError(f"a voice's name has 1 to {NAME_LENGTH} characters")
+    chosen = check_slug(slug) if slug else slugify(name)
     if any(draft.slug == chosen for draft in parts.drafts.all()):
         raise ConflictError(f"there is a draft {chosen} already", hint="choose another --name for the fork")
 

@@ -135,7 +135,7 @@ def loosens(parts: Parts, child: Manifest, parent: Release, kind: str) -> bool:
 def forewarnings(parts: Parts, parent: Release) -> list[str]:
     """What somebody should know who begins to make something of a release: it may not be publishable."""
     manifest = parent.manifest
-    if _same(parts, manifest.author, parts.identity.author_public):
+    if is_own(parts, parent):
         return []
     found = []
     if allowed_licences(manifest.license) == frozenset():
@@ -150,6 +150,11 @@ def forewarnings(parts: Parts, parent: Release) -> list[str]:
             f"{parts.author}, signed by {author_id(key)}"
         )
     return found
+
+
+def is_own(parts: Parts, release: Release) -> bool:
+    """Whether a release is by the author of this node, under whichever key. Blocks."""
+    return _same(parts, release.manifest.author, parts.identity.author_public)
 
 
 def _walk(parts: Parts, author: bytes, parents: Sequence[Parent]) -> Ancestry:

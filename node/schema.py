@@ -18,7 +18,7 @@ from p2pvoice.node import (
     recall_tables,
     successors,
 )
-from p2pvoice.node.community import log
+from p2pvoice.node.community import reading
 from p2pvoice.node.database import Database, Step
 
 STEPS: Final[Sequence[Step]] = (
@@ -26,7 +26,7 @@ STEPS: Final[Sequence[Step]] = (
     recall_tables.first_schema,
     successors.first_schema,
     following.first_schema,
-    log.first_schema,
+    reading.first_schema,
     lineage_tables.first_schema,
     collection_tables.first_schema,
     evaluations.first_schema,

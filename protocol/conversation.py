@@ -61,11 +61,11 @@ class Compare:
     def __post_init__(self) -> None:
         if not 1 <= len(self.voices) <= VOICES_COMPARED:
             raise ManifestError(f"1 to {VOICES_COMPARED} voices are compared at once")
-        if len({voice for voice, _ in self.voices}) != len(self.voices):
-            raise ManifestError("a voice is compared once")
         for voice, fingerprint in self.voices:
             _voice(voice)
             _bytes(fingerprint, FINGERPRINT_SIZE, "a fingerprint")
+        if len({voice for voice, _ in self.voices}) != len(self.voices):
+            raise ManifestError("a voice is compared once")
 
     def _body(self) -> dict[str, Any]:
         return {"voices": [[voice.author, voice.slug, fingerprint] for voice, fingerprint in self.voices]}

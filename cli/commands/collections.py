@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import byline, follow
+from p2pvoice.cli.commands.voices import byline, follow, whose
 from p2pvoice.cli.output import Output, date, json_option, printable, short_id, size
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import P2PVoiceError, UsageError, from_dict
@@ -254,7 +254,7 @@ def show_collection(output: Output, found: dict[str, Any]) -> None:
     output.pairs(
         [
             ("name", found["name"]),
-            ("author", f"{found['author']} ({'you' if found['own'] else byline(found).split(' ', 1)[-1]})"),
+            ("author", f"{found['author']} ({whose(found)})"),
             ("slug", found["slug"]),
             ("state", state_of(found)),
             ("id", found["id"]),

@@ -47,7 +47,10 @@ def fork(output: Output, voice: str, name: str, slug: str | None) -> None:
         output.hint(f"p2pvoice publish {draft}")
     else:
         output.note(proposed)
-        output.hint(f"p2pvoice publish {draft} --consent named --consent-file FILE")
+        own = f"--consent {result.get('consent')}"
+        output.hint(
+            f"p2pvoice publish {draft} {own if result.get('own') else '--consent named --consent-file FILE'}"
+        )
 
 
 @click.command()

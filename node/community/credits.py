@@ -11,7 +11,7 @@ from typing import Any
 
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.lines import Lines
-from p2pvoice.node.community.log import Logs
+from p2pvoice.node.community.reading import LogReader
 from p2pvoice.node.community.standing import Standing
 from p2pvoice.node.community.states import States
 from p2pvoice.node.database import Database
@@ -35,7 +35,7 @@ class Credits:
         lines: Lines,
         standing: Standing,
         states: States,
-        logs: Logs,
+        logs: LogReader,
         successors: Successors,
         own: Callable[[], str],
         *,

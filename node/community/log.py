@@ -2,7 +2,8 @@
 
 What becomes of an operation is protocol/chain.py's to say, asked with the two links of the chain that it
 needs; a transaction holds the question and what follows from it. Operations get in verified, and none that
-lies too far in the future. Not for what a log adds up to (states.py), nor for which voices have one
+lies too far in the future. Not for looking into a log
+(reading.py), for what it adds up to (states.py), nor for which voices have one
 (lines.py). All methods block. Follows specs/community.md and specs/operations.md.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from p2pvoice.node.community.reading import LogReader
 from p2pvoice.node.community.room import TurnedAway, make_room, make_room_among_voices
 from p2pvoice.node.database import Database
 from p2pvoice.protocol.acts import Act
@@ -25,14 +27,8 @@ from p2pvoice.protocol.operations import AHEAD, Operation, Signed, VoiceName, re
 AHEAD_MARGIN = 60 * 1000
 """Milliseconds by which what is signed here stays below the limit of the future, whatever others signed."""
 
-NAME_LETTERS = 6
-"""Fewest letters, after "op", by which an operation is named."""
-
 LOST_LIMIT = 1_024
 """Operations of the user's own that wait to be signed again."""
-
-NAMED_LIMIT = 8
-"""Operations of one beginning that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Taken:
         return sum(verdict.kept for verdict in self.verdicts)
 
 
-class Logs:
+class Logs(LogReader):
     """The tables ``logs``, ``chains`` and ``operations`` of the node's database (schema.py)."""
 
     def __init__(
@@ -62,7 +58,7 @@ class Logs:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._trusted_of = trusted_of
         self._clock = clock
         #: Chains that were forgotten lately and are not taken again for now.
@@ -214,88 +210,6 @@ class Logs:
         ).fetchone()
         return int(row[0] or 0)
 
-    # -- reading -----------------------------------------------------------------------------------------
-
-    def version(self, voice: VoiceName) -> int:
-        """A number that changes when the log does; 0 when there is none."""
-        row = self._row(voice)
-        return int(row["version"]) if row is not None else 0
-
-    def heads(self, voice: VoiceName) -> dict[bytes, Digest]:
-        """The id of the last operation of each signer."""
-        row = self._row(voice)
-        if row is None:
-            return {}
-        rows = self._database.rows("SELECT signer, head FROM chains WHERE log=?", (row["id"],))
-        return {bytes(one["signer"]): bytes(one["head"]) for one in rows}
-
-    def operations(self, voice: VoiceName) -> list[Signed]:
-        """Every operation of a voice, chain by chain."""
-        row = self._row(voice)
-        if row is None:
-            return []
-        rows = self._database.rows(
-            "SELECT o.data FROM operations o JOIN chains c ON c.id=o.chain WHERE c.log=?"
-            " ORDER BY c.id, o.seq",
-            (row["id"],),
-        )
-        return [reread_operation(bytes(one["data"])) for one in rows]
-
-    def length(self, voice: VoiceName, signer: bytes) -> int:
-        """Operations in a signer's chain."""
-        row = self._chain(voice, signer)
-        return int(row["length"]) if row is not None else 0
-
-    def id_at(self, voice: VoiceName, signer: bytes, seq: int) -> Digest | None:
-        """The id of an operation by its place in its chain."""
-        chain = self._chain(voice, signer)
-        if chain is None:
-            return None
-        row = self._database.row("SELECT id FROM operations WHERE chain=? AND seq=?", (chain["id"], seq))
-        return bytes(row["id"]) if row is not None else None
-
-    def behind(self, voice: VoiceName, signer: bytes, seq: int, count: int, size: int) -> list[bytes]:
-        """The signed operations of a chain behind a place, at most so many of so many bytes together."""
-        chain = self._chain(voice, signer)
-        if chain is None:
-            return []
-        rows = self._database.rows(
-            "SELECT data FROM operations WHERE chain=? AND seq>? ORDER BY seq LIMIT ?",
-            (chain["id"], seq, count),
-        )
-        found: list[bytes] = []
-        for row in rows:
-            size -= len(row["data"])
-            if size < 0:
-                break
-            found.append(bytes(row["data"]))
-        return found
-
-    def named(self, low: bytes, high: bytes) -> list[tuple[VoiceName, Digest]]:
-        """The operations whose ids lie between two, the ends included; at most NAMED_LIMIT."""
-        rows = self._database.rows(
-            "SELECT l.author, l.slug, o.id FROM operations o JOIN chains c ON c.id=o.chain"
-            " JOIN logs l ON l.id=c.log WHERE o.id>=? AND o.id<=? ORDER BY o.id LIMIT ?",
-            (low, high, NAMED_LIMIT),
-        )
-        return [(VoiceName(bytes(row["author"]), row["slug"]), bytes(row["id"])) for row in rows]
-
-    def voices(self) -> list[VoiceName]:
-        """Every voice that has a log here, in the order in which they came."""
-        rows = self._database.rows("SELECT author, slug FROM logs ORDER BY id")
-        return [VoiceName(bytes(row["author"]), row["slug"]) for row in rows]
-
-    def sizes(self) -> dict[str, int]:
-        """How much is kept: logs, chains, operations and their signed bytes; of strangers, too."""
-        row = self._database.row(
-            "SELECT (SELECT count(*) FROM logs) AS logs, count(*) AS chains,"
-            " coalesce(sum(length), 0) AS operations, coalesce(sum(bytes), 0) AS bytes,"
-            " (SELECT coalesce(sum(stranger_operations), 0) FROM logs) AS stranger_operations,"
-            " (SELECT coalesce(sum(stranger_bytes), 0) FROM logs) AS stranger_bytes FROM chains"
-        )
-        assert row is not None
-        return {key: int(row[key]) for key in row.keys()}  # noqa: SIM118 - a Row iterates over its values
-
     # -- what the user did -------------------------------------------------------------------------------
 
     def asked(self, voice: VoiceName) -> None:
@@ -303,24 +217,6 @@ class Logs:
         with self._database.write(lasting=False) as connection:
             log = self._log(connection, voice)
             connection.execute("UPDATE logs SET asked=? WHERE id=?", (int(self._clock()), log))
-
-    def untold(self, own: Collection[bytes]) -> list[tuple[VoiceName, bytes]]:
-        """Voices, with the user's key, on which the newest operation of the user's reached nobody yet."""
-        found = []
-        for key in own:
-            rows = self._database.rows(
-                "SELECT l.author, l.slug FROM chains c JOIN logs l ON l.id=c.log"
-                " WHERE c.signer=? AND c.length > c.told",
-                (key,),
-            )
-            found += [(VoiceName(bytes(row["author"]), row["slug"]), key) for row in rows]
-        return found
-
-    def behind_told(self, voice: VoiceName, signer: bytes, count: int, size: int) -> list[Signed]:
-        """The operations of a chain that reached nobody yet, from the earliest on."""
-        chain = self._chain(voice, signer)
-        place = int(chain["told"]) if chain is not None else 0
-        return [reread_operation(data) for data in self.behind(voice, signer, place, count, size)]
 
     def told(self, voice: VoiceName, signer: bytes, length: int) -> None:
         """Somebody else holds the first ``length`` operations of a chain of the user's."""
@@ -330,12 +226,6 @@ class Logs:
                 "(SELECT id FROM logs WHERE author=? AND slug=?)",
                 (length, signer, voice.author, voice.slug),
             )
-
-    def lost(self) -> list[tuple[VoiceName, Signed]]:
-        """Operations of the user's own that lost their place and were not signed again yet."""
-        rows = self._database.rows("SELECT data FROM lost_operations ORDER BY rowid")
-        found = [reread_operation(bytes(row["data"])) for row in rows]
-        return [(one.operation.voice, one) for one in found]
 
     def settled(self, one: Signed) -> None:
         """A lost operation was signed again, or need not be."""
@@ -356,40 +246,6 @@ class Logs:
             connection.execute("DELETE FROM chains WHERE log=?", (row["id"],))
             connection.execute("DELETE FROM lost_operations WHERE log=?", (row["id"],))
             connection.execute("DELETE FROM logs WHERE id=?", (row["id"],))
-
-    def _row(self, voice: VoiceName) -> sqlite3.Row | None:
-        return self._database.row("SELECT * FROM logs WHERE author=? AND slug=?", (voice.author, voice.slug))
-
-    def _chain(self, voice: VoiceName, signer: bytes) -> sqlite3.Row | None:
-        return self._database.row(
-            "SELECT c.* FROM chains c JOIN logs l ON l.id=c.log WHERE l.author=? AND l.slug=? AND c.signer=?",
-            (voice.author, voice.slug, signer),
-        )
-
-
-def first_schema(connection: sqlite3.Connection) -> None:
-    """The tables of logs, chains and operations."""
-    for statement in (
-        "CREATE TABLE logs(id INTEGER PRIMARY KEY, author BLOB NOT NULL, slug TEXT NOT NULL,"
-        " version INTEGER NOT NULL DEFAULT 0, asked INTEGER NOT NULL DEFAULT 0,"
-        " stranger_bytes INTEGER NOT NULL DEFAULT 0, stranger_operations INTEGER NOT NULL DEFAULT 0,"
-        " UNIQUE(author, slug))",
-        # The ids of chains are never used again, so that their order is that of arrival.
-        "CREATE TABLE chains(id INTEGER PRIMARY KEY AUTOINCREMENT, log INTEGER NOT NULL,"
-        " signer BLOB NOT NULL, length INTEGER NOT NULL, bytes INTEGER NOT NULL, head BLOB NOT NULL,"
-        " time INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0, UNIQUE(log, signer))",
-        "CREATE INDEX chains_by_signer ON chains(signer)",
-        "CREATE TABLE operations(chain INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,"
-        " time INTEGER NOT NULL, total INTEGER NOT NULL, target BLOB, data BLOB NOT NULL,"
-        " UNIQUE(chain, seq))",
-        "CREATE INDEX operations_by_id ON operations(id)",
-        "CREATE INDEX operations_by_target ON operations(chain, target) WHERE target IS NOT NULL",
-        "CREATE TABLE lost_operations(id BLOB NOT NULL UNIQUE, log INTEGER NOT NULL, data BLOB NOT NULL)",
-        "CREATE INDEX successors_by_new ON successors(new)",
-        "CREATE TABLE served_by(peer TEXT NOT NULL, author TEXT NOT NULL, bytes INTEGER NOT NULL,"
-        " at INTEGER NOT NULL, PRIMARY KEY(peer, author)) WITHOUT ROWID",
-    ):
-        connection.execute(statement)
 
 
 def _link(connection: sqlite3.Connection, chain: int, seq: int) -> Link | None:

@@ -6,7 +6,7 @@ For what a person types. Follows specs/community.md, "Names of operations".
 import base64
 import re
 
-from p2pvoice.node.community.log import NAME_LETTERS, NAMED_LIMIT, Logs
+from p2pvoice.node.community.reading import NAME_LETTERS, NAMED_LIMIT, LogReader
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.operations import ID_LENGTH, ID_PREFIX, VoiceName, operation_id
@@ -23,7 +23,7 @@ def looks_like_operation(text: str) -> bool:
     return bool(_BEGINNING.fullmatch(text.removeprefix(ID_PREFIX))) or bool(_BEGINNING.fullmatch(text))
 
 
-def find_operation(logs: Logs, text: str) -> tuple[VoiceName, Digest]:
+def find_operation(logs: LogReader, text: str) -> tuple[VoiceName, Digest]:
     """The voice and the id of the operation that is meant; blocking.
 
     Raises UsageError for what is no such name or fits several, NotFoundError when nothing here fits.

@@ -5,11 +5,10 @@ that this node itself keeps are noted, so nobody fills the memory with names. Fo
 "Syncing".
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-
-import trio
 
 from p2pvoice.protocol.operations import VoiceName
 
@@ -35,7 +34,7 @@ class _Noted:
 class Neighbours:
     """Notes on connected peers, by peer id."""
 
-    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._noted: dict[str, _Noted] = {}
         self._declined: OrderedDict[tuple[str, VoiceName, bytes], float] = OrderedDict()

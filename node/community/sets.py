@@ -7,7 +7,7 @@ specs/operations.md, "Reconciliation".
 import threading
 from collections import OrderedDict
 
-from p2pvoice.node.community.log import Logs
+from p2pvoice.node.community.reading import LogReader
 from p2pvoice.protocol.operations import VoiceName
 from p2pvoice.protocol.reconcile import Pairs
 
@@ -18,7 +18,7 @@ SETS_KEPT = 256
 class Sets:
     """The sets of all voices that have a log here."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: LogReader) -> None:
         self._logs = logs
         self._lock = threading.Lock()
         self._kept: OrderedDict[VoiceName, tuple[int, Pairs]] = OrderedDict()

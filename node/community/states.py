@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 
 from p2pvoice.node.community.lines import Line
-from p2pvoice.node.community.log import Logs
+from p2pvoice.node.community.reading import LogReader
 from p2pvoice.protocol.replay import VoiceState, replay
 
 STATES_KEPT = 32
@@ -18,7 +18,7 @@ STATES_KEPT = 32
 class States:
     """The states of voices, kept in memory while they are looked at."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: LogReader) -> None:
         self._logs = logs
         self._lock = threading.Lock()
         self._kept: OrderedDict[Line, tuple[tuple[int, ...], VoiceState]] = OrderedDict()

@@ -45,10 +45,13 @@ ASK_CHECK = 60.0
 ASK_VOICES = 512
 """Voices asked about in one round with one peer."""
 
-WIDTH = 4
+WIDTH = 6
 """Peers talked with at the same time."""
 
-TALK_TIMEOUT = 120.0
+URGENT_WIDTH = 16
+"""Peers talked with at the same time because the user waits for it."""
+
+TALK_TIMEOUT = 60.0
 """Seconds one talk with one peer may take; what was taken by then stays."""
 
 FETCH_OPERATIONS = 4_096
@@ -98,6 +101,7 @@ class Sync:
         self._neighbours = neighbours
         self._disk = disk
         self._width = trio.CapacityLimiter(WIDTH)
+        self._urgent = trio.CapacityLimiter(URGENT_WIDTH)
         #: Talks that went through since the start, for tests and metrics.
         self.talks = 0
 
@@ -118,15 +122,18 @@ class Sync:
                     await coming.wait()
 
     async def with_peer(self, peer: PeerInfo, voices: Sequence[VoiceName] | None = None) -> bool:
-        """Bring ``voices``, or all that peers may know of, up to date with one peer; False when it failed."""
-        name = str(peer.peer_id)
+        """Bring ``voices``, or all that peers may know of, up to date with one peer; False when it failed.
+
+        ``voices`` are named when the user waits: slow peers that are asked by and by do not stand in the way.
+        """
+        name, width = str(peer.peer_id), self._width if voices is None else self._urgent
         if voices is None:
             shown = await trio.to_thread.run_sync(self._lines.shown, limiter=self._disk)
             voices = [voice for voice in shown if not self._neighbours.is_lacking(name, voice)]
             voices = random.sample(voices, min(len(voices), ASK_VOICES))
         if not voices:
             return True
-        async with self._width:
+        async with width:
             with trio.move_on_after(TALK_TIMEOUT):
                 try:
                     async with talk_to(self._host, peer) as talk:
@@ -139,6 +146,9 @@ class Sync:
                     log.debug("no talk of logs with peer %s: %s", name, error.message)
                 except P2PVoiceError as error:
                     log.info("the talk of logs with peer %s ended: %s", name, error.message)
+                except Exception:
+                    # Whatever a peer finds to break here must not end the daemon.
+                    log.exception("the talk of logs with peer %s failed", name)
         return False
 
     async def _batch(self, talk: Talk, voices: Sequence[VoiceName], budget: _Budget) -> None:

@@ -88,6 +88,7 @@ class Telling:
         self._sync = sync
         self._disk = disk
         self._width = trio.CapacityLimiter(TELL_WIDTH)
+        self._again = trio.Event()
         self._to_ask, self._asking = trio.open_memory_channel[Line](ASK_QUEUE)
         self._to_pass, self._passing = trio.open_memory_channel[_News](PASS_ON_QUEUE)
 
@@ -198,7 +199,10 @@ class Telling:
                         return await talk.tell(records)
             except (P2PVoiceError, trio.TooSlowError) as error:
                 log.info("peer %s was not told of operations: %s", peer.peer_id, error)
-                return None
+            except Exception:
+                # Whatever a peer finds to break here must not end the daemon.
+                log.exception("telling peer %s of operations failed", peer.peer_id)
+        return None
 
     async def _reached(self, signed: Sequence[Signed]) -> None:
         def note() -> None:
@@ -210,7 +214,13 @@ class Telling:
     # -- what others say ---------------------------------------------------------------------------------
 
     def heard(self, voice: VoiceName, signed: Sequence[Signed], peer: str) -> None:
-        """Something new joined a log here, brought by ``peer``; it is passed on in a moment."""
+        """Something new joined a log here, brought by ``peer``; it is passed on in a moment.
+
+        Without a peer it is the user's own, signed again: then it is told like all that reached nobody yet.
+        """
+        if not peer:
+            self._again.set()
+            return
         records: list[bytes] = []
         size = 0
         for one in signed[:TOLD_LIMIT]:
@@ -232,6 +242,12 @@ class Telling:
                 await self._pass_on(news)
 
     async def _pass_on(self, news: _News) -> None:
+        def shown() -> bool:
+            return self._lines.shows(self._lines.of_voice(news.voice))
+
+        # Passing on what is kept and not offered would tell that it is here.
+        if not await trio.to_thread.run_sync(shown, limiter=self._disk):
+            return
         connected = set(self._host.connected())
         holders = [
             name
@@ -246,13 +262,24 @@ class Telling:
         while True:
             coming = self._host.coming()
             untold = await trio.to_thread.run_sync(self._untold, limiter=self._disk)
-            if self._host.connected():
+            if untold and self._host.connected():
                 for line, records in untold:
                     await self.tell(line, records)
-            if untold:
                 await trio.sleep(TRY_PAUSE)
             with trio.move_on_after(TRY_AGAIN * random.uniform(0.8, 1.2)):
-                await coming.wait()
+                await self._occasion(coming)
+
+    async def _occasion(self, coming: trio.Event) -> None:
+        """Wait until a peer connects, or something of the user's was signed again."""
+        async with trio.open_nursery() as nursery:
+
+            async def wait(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait, coming)
+            nursery.start_soon(wait, self._again)
+        self._again = trio.Event()
 
     def _untold(self) -> list[tuple[Line, list[Signed]]]:
         """The user's operations that reached nobody yet, by voice; the earliest of each, as many as fit."""

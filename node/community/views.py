@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from p2pvoice.node.community.lines import Line
-from p2pvoice.node.community.log import Logs
+from p2pvoice.node.community.reading import LogReader
 from p2pvoice.node.community.standing import Standing
 from p2pvoice.node.community.states import States
 from p2pvoice.node.names import Names
@@ -34,7 +34,7 @@ class Views:
 
     def __init__(
         self,
-        logs: Logs,
+        logs: LogReader,
         states: States,
         standing: Standing,
         names: Names,

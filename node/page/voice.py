@@ -23,6 +23,9 @@ from p2pvoice.protocol.manifest import Release
 if TYPE_CHECKING:
     from p2pvoice.node.parts import Parts
 
+MEASURED_FIRST = ("language", "gender", "age", "pitch_median", "speech_rate", "loudness", "snr")
+"""Measured figures that most people understand; the others are one step away."""
+
 LOOK_SECONDS = 20.0
 """Seconds for which a voice is looked for that is not known here."""
 
@@ -140,6 +143,7 @@ def _measured(view: View, row: dict[str, Any]) -> dict[str, Any]:
     if row["field"] in ("gender", "age", "language"):
         value = t.tag(f"{row['field']}/{value}")
     return {
+        "first": row["field"] in MEASURED_FIRST,
         "what": t.named("measured", row["field"]),
         "value": f"{value} {t.named('unit', row['unit'])}".strip(),
         "sure": f"{row['confidence']} %",

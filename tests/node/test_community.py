@@ -74,7 +74,11 @@ def test_one_node_alone(daemons: Callable[[], Daemon], encoder: Path, clip: Path
     starred = client.act("storyteller", "star")
     assert (starred["done"], starred["told"], starred["totals"]["stars"]) == (True, 0, 1)
     again = client.act("storyteller", "star")
-    assert (again["done"], again["operation"], again["nothing"]) == (False, None, "you have starred it already")
+    assert (again["done"], again["operation"], again["nothing"]) == (
+        False,
+        None,
+        "you have starred it already",
+    )
     first = client.act("storyteller", "comment", text="Schön!\r\n  and warm ")["operation"]
     answer = client.act_on(first, "comment", text="Thanks")["operation"]
     client.act_on(first[:10], "edit", text="Very warm")
@@ -145,9 +149,7 @@ def test_an_act_reaches_who_was_away_through_who_holds_the_voice(village: Villag
     assert stars(a) == (0, 1)
 
 
-def test_a_late_joiner_learns_everything_once(
-    village: Village, daemons: Callable[[], Daemon]
-) -> None:
+def test_a_late_joiner_learns_everything_once(village: Village, daemons: Callable[[], Daemon]) -> None:
     a, b, c = village.author, village.listener, village.holder
     a.client.act("storyteller", "star")
     first = b.client.act("storyteller", "comment", text="eins")["operation"]

@@ -1,4 +1,4 @@
-"""What binds a publication and what a reader is told, in a whole daemon of this process: no work before a refusal."""
+"""What binds a publication and what a reader is told, in a daemon of this process; refusals cost no work."""
 
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import enrol, inheriting, lineage, lineage_tables, publish, schema, voices
+from p2pvoice.node import enrol, forking, inheriting, lineage, lineage_tables, publish, schema, voices
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.drafts import Draft
@@ -19,11 +19,20 @@ from p2pvoice.node.publish import Publication
 from p2pvoice.node.recall import Hit, Kind
 from p2pvoice.node.schema import open_database
 from p2pvoice.protocol.consent import ConsentDeclaration
-from p2pvoice.protocol.errors import ConsentError, NotFoundError, P2PVoiceError, PolicyError, RevokedError
+from p2pvoice.protocol.errors import (
+    ConflictError,
+    ConsentError,
+    NoPeersError,
+    NotFoundError,
+    P2PVoiceError,
+    PolicyError,
+    RevokedError,
+    UsageError,
+)
 from p2pvoice.protocol.head import Head, sign_head
 from p2pvoice.protocol.ids import author_id, release_id
 from p2pvoice.protocol.lineage import read_graph
-from p2pvoice.protocol.manifest import Parent, Release, sign_manifest
+from p2pvoice.protocol.manifest import NAME_LENGTH, Parent, Release, sign_manifest
 from p2pvoice.protocol.successor import Successor, sign_successor
 
 from .faces import daemon_here
@@ -180,7 +189,8 @@ async def test_readers_are_warned_of_what_anybody_can_sign(parts: Parts) -> None
         assert all(one["message"] and one["release"] == parent.id for one in shown)
         assert {one["author"] for one in shown} == {author_id(parent.manifest.author)}
     graph = await lineage.lineage(parts, loose.id)
-    assert {(one["child"], one["loosens"]) for one in graph["edges"]} == {(loose.id, True), (onward.id, False)}
+    marks = {(one["child"], one["loosens"]) for one in graph["edges"]}
+    assert marks == {(loose.id, True), (onward.id, False)}
 
 
 async def test_the_graph_has_ancestors_descendants_and_places(
@@ -260,6 +270,30 @@ async def test_what_is_learnt_from_a_fork_is_learnt_from_its_parent(parts: Parts
         assert dict(found.parents)[NOWHERE] == expected
         assert dict(found.parents).get(other) == ("merged-from" if name == "forked" else None)
         assert found.identifier == base
+
+
+async def test_a_fork_with_a_name_that_is_none_fetches_nothing(parts: Parts) -> None:
+    release = made(ADA)
+    await keep(parts, release)
+    draft_of(parts, "Taken")
+    for name, slug, error in (
+        (" ", None, UsageError),
+        ("n" * (NAME_LENGTH + 1), None, UsageError),
+        ("fine", "../up", UsageError),
+        ("taken", None, ConflictError),
+        ("fine", "taken", ConflictError),
+        # Nobody has its files: only now was it looked for.
+        ("n" * NAME_LENGTH, None, NoPeersError),
+    ):
+        events: list[object] = []
+
+        async def tell(event: object, events: list[object] = events) -> None:
+            events.append(event)
+
+        with pytest.raises(error):
+            await forking.fork(parts, release.id, name, slug, tell)
+        assert bool(events) is (error is NoPeersError)
+    assert [draft.slug for draft in parts.drafts.all()] == ["taken"]
 
 
 async def test_what_will_be_refused_is_told_before_it_is_made(parts: Parts) -> None:

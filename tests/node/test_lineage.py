@@ -1,4 +1,4 @@
-"""A fork between real daemons: it shares every chunk, remembers its parent, and takes a person's word anew."""
+"""A fork between real daemons: it shares every chunk, remembers its parent, takes a person's word anew."""
 
 import base64
 from collections.abc import Callable

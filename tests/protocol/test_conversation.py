@@ -78,6 +78,8 @@ BEYOND = [
     lambda: c.Compare((*VOICES, (VoiceName(b"x" * 32, "s"), FINGERPRINT))),
     lambda: c.Compare((VOICES[0], VOICES[0])),
     lambda: c.Compare(((VOICE, b"f" * 17),)),
+    lambda: c.Compare(((VoiceName(b"a" * 32, ["s"]), FINGERPRINT),)),
+    lambda: c.Compare(((VOICE, [FINGERPRINT]),)),
     lambda: c.Compare(((VoiceName(b"a" * 31, "s"), FINGERPRINT),)),
     lambda: c.Compare(((VoiceName(b"a" * 32, "S"), FINGERPRINT),)),
     lambda: c.Differ(tuple(range(c.VOICES_COMPARED + 1))),

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.protocol import (
+    acts,
     canonical,
     chunks,
     codec,
@@ -24,6 +25,7 @@ from p2pvoice.protocol import (
     label,
     manifest,
     messages,
+    operations,
     reconcile,
     revocation,
     successor,
@@ -319,6 +321,37 @@ def test_messages(vector: dict[str, Any], kinds: dict[str, Any]) -> None:
     for case in vector["refused"]:
         with pytest.raises(errors.ManifestError):
             messages.decode_message(bytes.fromhex(case["bytes"]), kinds[case["type"]])
+
+
+def test_operation() -> None:
+    vector = load("operation")
+    key, before = private_key(vector), None
+    author, slug = vector["voice"].split("/")
+    for place, case in enumerate(vector["chain"], start=1):
+        payload = bytes.fromhex(case["payload"])
+        read = operations.verify_operation(bytes.fromhex(case["signed"]))
+        assert canonical.encode(value_of(case["value"])) == payload == read.operation.payload
+        assert operations.operation_id(read.id) == case["id"]
+        assert operations.parse_operation_id(case["id"]) == ids.digest_of(payload)
+        assert operations.sign_operation(read.operation, key) == read
+        assert (read.operation.seq, read.operation.previous) == (place, before)
+        assert read.operation.voice == operations.VoiceName.of(author, slug)
+        assert acts.name_of(read.operation.act) == case["act"]
+        before = read.id
+    for case in vector["kept"]:
+        read = operations.verify_operation(bytes.fromhex(case["signed"]))
+        assert (operations.operation_id(read.id), acts.name_of(read.operation.act)) == (
+            case["id"],
+            case["name"],
+        )
+        assert isinstance(read.operation.act, acts.Unknown) == (case["read_as"] == "unknown"), case["about"]
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            operations.verify_operation(bytes.fromhex(case["signed"]))
+        assert caught.value.code == case["error"], case["about"]
+    for text in vector["not_ids"]:
+        with pytest.raises(errors.UsageError):
+            operations.parse_operation_id(text)
 
 
 def test_reconcile() -> None:
