@@ -31,10 +31,10 @@ async def ancestors(parts: Parts, release: Release) -> dict[str, Release | None]
     """A release and all it comes from, the nearest first; None for one of which only the id is known."""
     asked = 0
     found: dict[str, Release | None] = {release.id: release}
-    waiting = deque(_parents(release.manifest))
+    waiting = deque(_parents(release))
     with trio.move_on_after(ASK_SECONDS):
         while waiting and len(found) < WALK_LIMIT:
-            identifier = waiting.popleft()
+            identifier, child = waiting.popleft()
             if identifier in found:
                 continue
             found[identifier] = None
@@ -42,15 +42,15 @@ async def ancestors(parts: Parts, release: Release) -> dict[str, Release | None]
             if known is None and asked < ASK_LIMIT:
                 asked += 1
                 try:
-                    known = await parts.network.find_release(identifier)
+                    known = await parts.network.find_release(identifier, child=child)
                 except P2PVoiceError:
                     # Nobody has it, or it was revoked: its id is all that is known of it.
                     continue
             if known is not None:
                 found[identifier] = known
-                waiting += _parents(known.manifest)
+                waiting += _parents(known)
     # What a walk that ran out of time or room had still to look at is an ancestor, too.
-    for identifier in list(waiting)[: max(0, WALK_LIMIT - len(found))]:
+    for identifier, _ in list(waiting)[: max(0, WALK_LIMIT - len(found))]:
         found.setdefault(identifier, None)
     return found
 
@@ -78,8 +78,8 @@ def _voices(parts: Parts, found: dict[str, Release | None]) -> set[tuple[str, st
     return {(parts.successors.current(author_id(one.author)), one.slug) for one in manifests}
 
 
-def _parents(manifest: Manifest) -> list[str]:
-    return [parent.release for parent in manifest.parents if parent.kind in SAME_WEIGHTS]
+def _parents(child: Release) -> list[tuple[str, str]]:
+    return [(parent.release, child.id) for parent in child.manifest.parents if parent.kind in SAME_WEIGHTS]
 
 
 def _base(manifest: Manifest) -> str:
