@@ -116,7 +116,8 @@ def test_words_of_a_difference() -> None:
     assert shape([]) == "1"
     assert shape({"a": [2, 3], "b": None}) == "2x3 / missing"
     assert value("tags", []) == "-"
-    assert value("consent", {"subject": "named", "subject_name": "A", "state": "signed"}) == "named, A: signed"
+    said = {"subject": "named", "subject_name": "A", "state": "signed"}
+    assert value("consent", said) == "named, A: signed"
     assert value("parents", [{"kind": "forked-from", "release": "baga" + "q" * 57}]).startswith("forked-from")
     assert "draft x-merge" in whose({"name": "X", "draft": "x-merge"})
     assert in_short({"offer": None}) == "not found in the network"
