@@ -15,7 +15,7 @@ import trio
 from p2pvoice.node import speech
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import Tell
-from p2pvoice.protocol.errors import UsageError
+from p2pvoice.protocol.errors import SynthesisError, UsageError
 from p2pvoice.protocol.manifest import Release
 
 #: Seed of the first sentence.
@@ -23,6 +23,9 @@ SEED = 11
 
 #: Sentences of one comparison, and characters of one.
 SENTENCES_LIMIT, SENTENCE_LENGTH = 6, 200
+
+#: Bytes of what one sentence may become: a minute at 48 kHz. A voice that says more does not come to an end.
+SAMPLE_BYTES = 6 << 20
 
 #: Languages of a voice that are tried, and sentences in each.
 LANGUAGES_TRIED, SENTENCES_EACH = 2, 3
@@ -44,6 +47,16 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
         "Have you had something to eat? There is a bowl of hot soup in the kitchen.",
         "The library closes at six, and we can get there in time if we leave now.",
     ),
+}
+
+
+#: Who speaks, in words.
+ROLES = {
+    "before": "your voice",
+    "theirs": "the other voice",
+    "after": "the merged voice",
+    "a": "the first voice",
+    "b": "the second voice",
 }
 
 
@@ -82,7 +95,7 @@ async def speak_side_by_side(
     """Let each voice speak each sentence: the WAV files by role, and the samples that are kept of them.
 
     The work is one request a sentence, so that others may speak in between. Cancelling it leaves samples
-    behind that go by themselves.
+    behind that go by themselves. Raises SynthesisError when a voice cannot speak, or does not end.
     """
     spoken: dict[str, list[bytes]] = {one.role: [] for one in speakers}
     kept: list[dict[str, Any]] = []
@@ -99,6 +112,7 @@ async def speak_side_by_side(
                 options={"seed": SEED + number},
                 release=speaker.release,
             )
+            require_ended(made.data, speaker.role)
             name = await trio.to_thread.run_sync(parts.samples.add, made.data, limiter=parts.disk)
             spoken[speaker.role].append(made.data)
             kept.append(
@@ -111,6 +125,15 @@ async def speak_side_by_side(
                 }
             )
     return spoken, kept
+
+
+def require_ended(data: bytes, role: str) -> None:
+    """SynthesisError for a sample that is too long to be one sentence."""
+    if len(data) > SAMPLE_BYTES:
+        raise SynthesisError(
+            f"{ROLES.get(role, role)} does not come to an end: it says more than a minute for one sentence",
+            hint="--sentence with a shorter one",
+        )
 
 
 async def judge(

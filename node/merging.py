@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from p2pvoice.node import judging
+from p2pvoice.node import inheriting, judging
 from p2pvoice.node.bases import recogniser
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.kinship import related
@@ -106,6 +106,8 @@ async def merge(parts: Parts, wanted: Wanted, tell: Tell) -> dict[str, Any]:
             "neither comes from the other, nor both from a third",
             hint="--unrelated, if you know that their weights come from the same base",
         )
+    for message in await disk(parts, lambda: inheriting.forewarnings(parts, theirs)):
+        await tell({"event": "warning", "message": message})
     sentences = judging.sentences_for(ours.manifest.languages, wanted.sentences, wanted.lang)
     ear = await disk(parts, lambda: recogniser(parts.home.bases, wanted.asr))
     merging = _Merge(ours, theirs, wanted, sentences, ear)
@@ -175,7 +177,10 @@ def _spare_drafts(parts: Parts, slug: str) -> None:
     """ConflictError when the result would replace a draft that no merge has made."""
     for draft in parts.drafts.all():
         if draft.slug == slug and not draft.notes.get("merge"):
-            raise ConflictError(f"there is a draft {slug} already", hint="publish it, or remove it")
+            raise ConflictError(
+                f"there is a draft {slug} already, which no merge has made",
+                hint=f"p2pvoice publish {slug}, or move drafts/{slug} out of the home",
+            )
 
 
 async def _make(

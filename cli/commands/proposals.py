@@ -139,12 +139,13 @@ def _show(
     if "proposal" not in found:
         raise NotFoundError(f"{operation} is no proposal", hint="p2pvoice proposals VOICE")
     row: dict[str, Any] = found["proposal"]
-    if not output.as_json:
+    if output.as_json:
+        output.document({"event": "proposal", **found})
+    else:
         _headlines(output, row)
     result = follow(output, client.proposal_diff(operation, measure=True, **body))
     saved = save_samples(client, samples, result.get("samples", ())) if samples is not None else []
     if output.as_json:
-        output.document(found)
         return
     difference(output, result, body["tensors"])
     if result.get("report"):

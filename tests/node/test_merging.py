@@ -237,8 +237,8 @@ def test_an_average_is_heard_reported_and_published_with_what_was_declared_befor
 def test_two_nodes_that_merge_the_same_get_the_same_files(village: Village) -> None:
     """Half of each: whoever of the two authors does it, into a voice of their own."""
     author, reader = village.author, village.reader
-    list(reader.client.update("storyteller"))
     newest = village.newest()["release"]
+    list(reader.client.fetch(newest))
     here = merged(author.client, village.releases["Mine"])
     body = {"with": newest, "mode": "average", "sentences": ["你好。"]}
     there = result(reader.client.merge("mine", body))

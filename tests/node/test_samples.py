@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 
 from p2pvoice.node import samples
-from p2pvoice.node.judging import SENTENCE_LENGTH, SENTENCES, SENTENCES_LIMIT, sentences_for
+from p2pvoice.node.judging import (
+    SAMPLE_BYTES,
+    SENTENCE_LENGTH,
+    SENTENCES,
+    SENTENCES_LIMIT,
+    require_ended,
+    sentences_for,
+)
 from p2pvoice.node.samples import Samples
-from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.errors import NotFoundError, SynthesisError, UsageError
 
 
 class Clock:
@@ -86,3 +93,9 @@ def test_sentences_to_compare_by() -> None:
         with pytest.raises(UsageError):
             sentences_for(["yue"], wrong)
     assert all(len(said) <= SENTENCE_LENGTH for texts in SENTENCES.values() for said in texts)
+
+
+def test_a_voice_that_does_not_end_is_not_compared() -> None:
+    require_ended(bytes(SAMPLE_BYTES), "theirs")
+    with pytest.raises(SynthesisError, match="the other voice does not come to an end"):
+        require_ended(bytes(SAMPLE_BYTES + 1), "theirs")
