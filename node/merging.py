@@ -40,6 +40,9 @@ PARENTS_KEPT = PARENTS_LIMIT - 2
 #: How the slug of a merged draft ends.
 ENDING = "-merge"
 
+#: Characters of a release id that a hint shows.
+SHOWN = 17
+
 #: Files of a release that are not part of its bundle.
 NOT_TAKEN = frozenset({"preview.wav", "preview.flac"})
 
@@ -71,7 +74,7 @@ class Wanted:
         if (self.mode == "layers") != bool(self.parts):
             raise UsageError(
                 "--mode layers takes named parts of the other voice, and no other mode does",
-                hint="--mode layers --take decoder",
+                hint="--mode layers --part decoder",
             )
 
 
@@ -213,6 +216,11 @@ async def _make(
         finally:
             await disk(parts, partial(shutil.rmtree, out, ignore_errors=True))
     compared = await parts.engine.call("compare", {"a": str(ours), "b": str(bundle)}, on_progress=on_progress)
+    if not any(row["changed"] for row in compared["parts"]):
+        raise ConflictError(
+            "there is nothing to merge: the voice would stay as it is",
+            hint=f"p2pvoice diff {merging.ours.id[:SHOWN]} {merging.theirs.id[:SHOWN]}",
+        )
     return made | {"changes": compared["parts"]}
 
 

@@ -49,7 +49,7 @@ class Recipe:
                 f"a share of {self.share} thousandths leaves nothing to average", hint="take, or no merge"
             )
         if self.mode == "layers" and not self.parts:
-            raise UsageError("name at least one part to take", hint="--take decoder")
+            raise UsageError("name at least one part to take", hint="--part decoder")
 
 
 def require_fitting(ours: Path, theirs: Path) -> None:

@@ -170,6 +170,7 @@ def test_what_cannot_be_merged_is_refused_with_the_reason(village: Village) -> N
         (known["Mine"], {"parts": ["decoder"]}, UsageError, "named parts"),
         (known["Mine"], {"mode": "layers", "parts": ["engine"]}, UsageError, "no part of a voice"),
         (known["Mine"], {"mode": "layers", "parts": ["codes"]}, UsageError, "nothing to take"),
+        (known["Mine"], {"mode": "layers", "parts": ["decoder"]}, ConflictError, "nothing to merge"),
         (known["Mine"], {"sentences": ["x"] * 7}, UsageError, "at most 6"),
         (known["Mine"], {"sentences": ["x" * 201]}, UsageError, "1 to 200"),
         (known["Mine"], {"asr": "nobody"}, NotFoundError, "no speech recogniser"),
