@@ -28,7 +28,8 @@ def talk(world: World) -> str:
     b.act(release, "comment", text="The breath before the last sentence is very human.")
     said = a.act(release, "comment", text="The next version will be a little slower.")["operation"]
     a.act_on(said, "comment", text="And warmer.")
-    issue = str(a.act(release, "issue", title="“Wednesday” loses its middle", text="On every one.")["operation"])
+    said = a.act(release, "issue", title="“Wednesday” loses its middle", text="On every one.")
+    issue = str(said["operation"])
     a.act_on(issue, "label", add=["pronunciation", "english"])
     a.act(release, "proposal", release=world.releases[FORK], base=release, text="Softer s sounds")
     return issue
@@ -58,7 +59,8 @@ def take(browser: Browser, world: World, folder: Path) -> None:
         page.locator(".play").click()
         page.locator(".hero [data-state=playing], .hero[data-state=playing]").wait_for()
         page.locator(".play").click()
-        page.locator(".hero input").evaluate("one => { one.value = 420; one.dispatchEvent(new Event('input')) }")
+        middle = "one => { one.value = 420; one.dispatchEvent(new Event('input')) }"
+        page.locator(".hero input").evaluate(middle)
         picture(page, folder / "voice-zh-dark.png")
     with window(browser, lang="zh-CN", width=PHONE) as seen:
         page = seen.page
