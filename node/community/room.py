@@ -88,7 +88,7 @@ class TurnedAway:
         if until is None:
             return False
         if until <= self._clock():
-            del self._until[voice, signer]
+            self._until.pop((voice, signer), None)
             return False
         return True
 

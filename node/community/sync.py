@@ -118,6 +118,8 @@ class Sync:
                     if due.get(name, now) <= now and not self._host.peers.is_shunned(name):
                         due[name] = now + ASK_EVERY * random.uniform(0.8, 1.2)
                         nursery.start_soon(self.with_peer, PeerInfo(ID.from_string(name), []))
+                # What could not be signed again while the key was locked.
+                await self._intake.restore()
                 with trio.move_on_after(ASK_CHECK):
                     await coming.wait()
 

@@ -166,17 +166,15 @@ async def perform(parts: Parts, voice: VoiceName, act: Act) -> Response:
 async def facts_of(parts: Parts, acted: Acted) -> dict[str, Any]:
     """What became of an act, once others were told of it."""
     community = parts.community
+    told = await community.tell(acted)
     answer: dict[str, Any] = {
-        "operation": None,
+        "operation": operation_id(acted.signed.id) if acted.signed is not None else None,
         "author": acted.line.authors[-1],
         "slug": acted.line.slug,
         "done": acted.signed is not None,
         "nothing": acted.nothing,
-        "told": 0,
+        "told": told,
     }
-    if acted.signed is not None:
-        told = await community.telling.tell(acted.line, [acted.signed])
-        answer |= {"operation": operation_id(acted.signed.id), "told": told}
     figures = await voices.disk(parts, lambda: community.views.look(acted.line).facts())
     return answer | {"totals": figures["totals"], "others": figures["others"]}
 

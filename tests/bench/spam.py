@@ -53,8 +53,9 @@ def flood_once(operations: int, keys: int) -> None:
     assert most <= VOICE_BYTES, most
     assert visible == len(honest.said), visible
     print(
-        f"{operations:>7} by {keys:>6} keys: {taken:6.1f} s of CPU, {kept} joined; left: {sizes['chains']} chains,"
-        f" {sizes['operations']} operations, {sizes['bytes'] / 1e6:.2f} MB signed (most {most / 1e6:.2f}),"
+        f"{operations:>7} by {keys:>6} keys: {taken:6.1f} s of CPU, {kept} joined;"
+        f" left: {sizes['chains']} chains, {sizes['operations']} operations,"
+        f" {sizes['bytes'] / 1e6:.2f} MB signed (most {most / 1e6:.2f}),"
         f" database {disk / 1e6:.2f} MB, memory +{memory / 1e6:.1f} MB;"
         f" honest {visible} of {len(honest.said)}, issue shown: {issue['shown']},"
         f" view {looked * 1000:.0f} ms",

@@ -60,9 +60,7 @@ class Neighbour:
 
     async def say(self, voice: VoiceName, act: Act) -> tuple[Acted, int]:
         """Say something and tell others, as the RPC does."""
-        acted = await self.community.acting.act(voice, act)
-        assert acted.signed is not None
-        return acted, await self.community.telling.tell(acted.line, [acted.signed])
+        return await self.community.say(voice, act)
 
     def heads(self, voice: VoiceName) -> dict[bytes, bytes]:
         return self.community.logs.heads(voice)

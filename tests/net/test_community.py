@@ -256,7 +256,7 @@ async def test_two_devices_with_one_key_lose_nothing(tmp_path: Path, publish: Ma
 
 
 async def test_a_talk_that_is_cut_short_keeps_what_came(tmp_path: Path, publish: Make) -> None:
-    """The asker goes away in the middle; what it took is whole chains of what it saw, and the next talk ends it."""
+    """The asker goes away in the middle; what it took is a beginning, and the next talk ends it."""
     key = generate()
     release = publish(key=key.author).release
     async with (

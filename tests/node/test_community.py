@@ -1,4 +1,4 @@
-"""What people say of a voice, between real daemons: acting, away and back, late, strangers, restarts, kills."""
+"""What people say of a voice, between real daemons: acting, away and back, strangers, restarts, kills."""
 
 import shutil
 import signal
@@ -138,7 +138,8 @@ def test_on_an_own_voice_everything_can_be_said(village: Village) -> None:
     assert client.said("storyteller", "comments")["comments"][2]["text"] == ""
     log = client.said("storyteller", "log")
     assert [entry["act"] for entry in log["entries"]] == [
-        "retract", "close", "edit", "label", "label", "issue", "edit", "comment", "comment", "comment", "star",
+        "retract", "close", "edit", "label", "label", "issue", "edit", "comment", "comment", "comment",
+        "star",
     ]  # fmt: skip
     assert not any(entry.get("text") == "No, thank you" for entry in log["entries"])
     [row] = client.voices()
@@ -218,7 +219,7 @@ def test_a_late_joiner_learns_everything_once(village: Village, daemons: Callabl
         rows = eventually(lambda one=one: (found := thread(one)) and len(found) == 3 and found)
         assert [row["text"] for row in rows] == ["eins", "zwei", "drei"]
     rows = thread(late)
-    # The listener is a stranger here, but the author has answered: the question is shown, the other answer not.
+    # The listener is a stranger here, but the author has answered: the question is shown.
     assert [(row["counted"], row["shown"]) for row in rows] == [(False, True), (True, True), (False, False)]
     assert stars(late) == (0, 1)
     late.client.follow(c.client.status()["author"], "Cousine")

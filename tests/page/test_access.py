@@ -41,6 +41,9 @@ def pages(world: World) -> dict[str, str]:
         "oneself": world.url(world.a, f"author/{author}"),
         "a voice with relatives": world.url(world.b, f"voice/{world.releases[VOICES[0][0]]}"),
         "a fork": world.url(world.b, f"voice/{world.releases[FORK]}"),
+        "training": world.url(world.a, "train"),
+        "a draft": world.url(world.a, "draft/evening-stories"),
+        "one's own node": world.url(world.a, "node"),
         "an error": world.url(world.b, "nowhere"),
     }
 
@@ -58,6 +61,15 @@ def found_in(page: Page, options: dict[str, Any] = OPTIONS) -> list[str]:
         for one in response["violations"]
         for node in one["nodes"]
     ]
+
+
+def clean(page: Page) -> list[str]:
+    """What axe-core finds on a page as it stands, in light and in dark colours."""
+    found = found_in(page)
+    page.emulate_media(color_scheme="dark")
+    found += found_in(page, COLOURS)
+    page.emulate_media(color_scheme="light")
+    return found
 
 
 @pytest.mark.parametrize("lang", list(LANGUAGES))

@@ -224,19 +224,25 @@ async def test_a_flood_of_tellings_stops_at_the_allowance(
         assert own is not None
         batches = [[one.data for one in chain(voice, generate(), TOLD_LIMIT)] for _ in range(7)]
         sent = kept = 0
-        with trio.fail_after(60), pytest.raises(BusyError):
+        busy = False
+        with trio.fail_after(60):
             async with talk_to(liar.host, victim.info) as talk:
-                while sent < 7 * TOLD_LIMIT:
-                    kept += await talk.tell(batches[sent // TOLD_LIMIT])
-                    sent += TOLD_LIMIT
+                while not busy and sent < 7 * TOLD_LIMIT:
+                    try:
+                        kept += await talk.tell(batches[sent // TOLD_LIMIT])
+                        sent += TOLD_LIMIT
+                    except BusyError:
+                        busy = True
+        assert busy
         # The signing takes its time, and some of the allowance comes back meanwhile.
         assert 512 <= sent <= 512 + TOLD_LIMIT
         assert victim.identity.author_public in victim.heads(voice)
         async with neighbour(tmp_path / "honest.sqlite") as honest:
-            honest.catalog.add_release(victim.catalog.releases_of(*_named(victim))[0].envelope.to_bytes())
             honest.install(victim.catalog.releases_of(*_named(victim))[0])
-            assert await honest.sync(victim, [voice])
-            assert "honest" in honest.texts(voice)
+            await honest.host.reach(victim.info)
+            _, told = await honest.say(voice, Comment("honest, too"))
+            assert told == 1
+            assert "honest, too" in victim.texts(voice)
         tally("operations told in a flood", tried=sent, refused=sent, cost=f"{kept} kept of {sent}")
 
 
@@ -248,7 +254,7 @@ def _named(victim: Neighbour) -> tuple[str, str]:
 async def test_requests_that_make_no_sense_end_the_stream(
     tmp_path: Path, publish: Make, tally: Tally
 ) -> None:
-    async with attacked(tmp_path, publish) as (victim, voice, liar):
+    async with attacked(tmp_path, publish) as (victim, _, liar):
         limit = message_limit(Compare, Reconcile, GetChain, TellOperations)
         bad = [
             encode_frame(b"\xc1", 1),
@@ -276,11 +282,16 @@ async def test_questions_have_a_price(tmp_path: Path, publish: Make, tally: Tall
     async with attacked(tmp_path, publish) as (victim, _, liar):
         made_up = [(VoiceName(bytes([n]) * 32, f"v{n}"), b"f" * 16) for n in range(VOICES_COMPARED)]
         asked = 0
-        with trio.fail_after(60), pytest.raises(BusyError):
+        busy = False
+        with trio.fail_after(60):
             async with talk_to(liar.host, victim.info) as talk:
-                while asked < 200:
-                    assert len(await talk.compare(made_up)) == VOICES_COMPARED
-                    asked += 1
+                while not busy and asked < 200:
+                    try:
+                        assert len(await talk.compare(made_up)) == VOICES_COMPARED
+                        asked += 1
+                    except BusyError:
+                        busy = True
+        assert busy
         assert asked <= server.RECORDS_BURST // VOICES_COMPARED + 1
         assert victim.community.neighbours.holders(made_up[0][0]) == []
         tally("comparisons in a flood", tried=asked, refused=asked)
@@ -299,7 +310,8 @@ async def test_an_allowance_at_the_limit_and_one_past_it() -> None:
     now = 100.0
     assert not one.spend("a", 11)
     assert one.spend("a", 10)
-    for peer in "bcd":
+    assert [one.grant("b", 7), one.grant("b", 7), one.grant("b", 7)] == [7, 3, 0]
+    for peer in "cde":
         assert one.spend(peer, 10)
     assert len(one) <= 2
 
