@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
-from .world import FORK, PHONE, VOICES, World, launched, made, window
+from .world import PHONE, VOICES, World, launched, made, window
 
 HERE = Path(__file__).parent.parent.parent / "specs" / "page"
 
@@ -18,26 +18,18 @@ def picture(page: Page, path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def talk(world: World) -> str:
-    """Let both say something of a voice; the issue's operation."""
+def talk(world: World) -> None:
+    """Let B say something of the voice that A has spoken of already."""
     release = world.releases[EVENING]
-    a, b = world.a.client, world.b.client
-    list(b.fetch(release))
-    for one in (a, b):
-        one.act(release, "star")
-    b.act(release, "comment", text="The breath before the last sentence is very human.")
-    said = a.act(release, "comment", text="The next version will be a little slower.")["operation"]
-    a.act_on(said, "comment", text="And warmer.")
-    said = a.act(release, "issue", title="“Wednesday” loses its middle", text="On every one.")
-    issue = str(said["operation"])
-    a.act_on(issue, "label", add=["pronunciation", "english"])
-    a.act(release, "proposal", release=world.releases[FORK], base=release, text="Softer s sounds")
-    return issue
+    list(world.b.client.fetch(release))
+    for client in (world.a.client, world.b.client):
+        client.act(release, "star")
+    world.b.client.act(release, "comment", text="The breath before the last sentence is very human.")
 
 
 def take(browser: Browser, world: World, folder: Path) -> None:
     """Take all of them."""
-    issue = talk(world)
+    talk(world)
     with window(browser) as seen:
         page = seen.page
         page.goto(world.url(world.b))
@@ -67,7 +59,7 @@ def take(browser: Browser, world: World, folder: Path) -> None:
         page.goto(world.url(world.b))
         page.wait_for_selector("text=已询问其他节点")
         picture(page, folder / "browse-zh-phone.png")
-        page.goto(world.url(world.a, f"said/{issue}"))
+        page.goto(world.url(world.a, f"said/{world.said['issue']}"))
         picture(page, folder / "issue-zh-phone.png")
 
 
