@@ -3,16 +3,20 @@
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
+from . import screenshots_making as making
 from .world import PHONE, VOICES, World, launched, made, window
 
 HERE = Path(__file__).parent.parent.parent / "specs" / "page"
 
 
-def picture(page: Page, path: Path, *, whole: bool = False) -> None:
-    """Take one picture."""
-    page.screenshot(path=path, full_page=whole, animations="disabled")
+def picture(page: Page | Locator, path: Path, *, whole: bool = False) -> None:
+    """Take one picture, of a page or of a part of it."""
+    if isinstance(page, Page):
+        page.screenshot(path=path, full_page=whole, animations="disabled")
+    else:
+        page.screenshot(path=path, animations="disabled")
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -44,6 +48,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
     with made(hostile=False) as world, launched() as browser:
         take(browser, world, folder)
+        making.take(browser, world, folder, picture)
 
 
 if __name__ == "__main__":
