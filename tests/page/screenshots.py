@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
+from . import screenshots_making as making
 from .world import PHONE, VOICES, World, launched, made, window
 
 HERE = Path(__file__).parent.parent.parent / "specs" / "page"
@@ -12,9 +13,12 @@ HERE = Path(__file__).parent.parent.parent / "specs" / "page"
 EVENING, MORNING = VOICES[0][0], VOICES[1][0]
 
 
-def picture(page: Page, path: Path) -> None:
-    """Take one picture, of what a window shows."""
-    page.screenshot(path=path, animations="disabled")
+def picture(page: Page | Locator, path: Path, *, whole: bool = False) -> None:
+    """Take one picture, of a page or of a part of it."""
+    if isinstance(page, Page):
+        page.screenshot(path=path, full_page=whole, animations="disabled")
+    else:
+        page.screenshot(path=path, animations="disabled")
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -69,6 +73,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     with made(hostile=False) as world, launched() as browser:
         take(browser, world, folder)
+        making.take(browser, world, folder, picture)
 
 
 if __name__ == "__main__":
