@@ -112,7 +112,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "proposals",
         "List what was proposed for a voice, or show one proposal.",
     ),
-    "review": ("p2pvoice.cli.commands.proposals", "review", "Accept, reject or withdraw a proposal."),
+    "review": ("p2pvoice.cli.commands.proposals", "review", "Accept or reject a proposal."),
     "credits": ("p2pvoice.cli.commands.community", "credits", "Count what an author has given."),
     "evaluate": (
         "p2pvoice.cli.commands.evaluate",

@@ -22,7 +22,7 @@ from p2pvoice.node.voices import Tell, disk, resolve
 from p2pvoice.node.written import take
 from p2pvoice.protocol.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from p2pvoice.protocol.ids import SLUG_LIMIT, author_id
-from p2pvoice.protocol.manifest import Release
+from p2pvoice.protocol.manifest import PARENTS_LIMIT, Release
 from p2pvoice.protocol.provenance import MEASURED_LIMIT, METHOD_LENGTH
 
 #: How two voices can become one.
@@ -33,6 +33,9 @@ SHARE = 500
 
 #: Percentage of trust in a figure from half a minute of speech.
 JUDGED_CONFIDENCE = 70
+
+#: Parents of ours that a merge names again, the latest ones.
+PARENTS_KEPT = PARENTS_LIMIT - 2
 
 #: How the slug of a merged draft ends.
 ENDING = "-merge"
@@ -247,7 +250,7 @@ def _notes(merging: _Merge, made: Mapping[str, Any], report: Mapping[str, Any]) 
     measured |= {row["field"]: row for row in figures(report)}
     return {
         "voice": ours.slug,
-        "parents": [[merging.theirs.id, "merged-from"]],
+        "parents": _parents(merging),
         "training": theirs.training.to_map() if taken and theirs.training is not None else None,
         "measured": list(measured.values())[:MEASURED_LIMIT],
         # A release whose recordings may not travel holds clips that the voice spoke already.
@@ -264,6 +267,20 @@ def _notes(merging: _Merge, made: Mapping[str, Any], report: Mapping[str, Any]) 
     }
 
 
+def _parents(merging: _Merge) -> list[list[str]]:
+    """What the merged weights come from beside the release before, which publishing adds.
+
+    What ours names stays named: whoever asks for its ancestors may find the newest release only.
+    """
+    kept = [
+        [parent.release, parent.kind]
+        for parent in merging.ours.manifest.parents
+        if parent.kind != "revision-of" and parent.release != merging.theirs.id
+    ]
+    before = [] if merging.wanted.mode == "take" else kept[-PARENTS_KEPT:]
+    return [*before, [merging.theirs.id, "merged-from"]]
+
+
 def figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a report says of the merged voice, as measured fields of a manifest."""
     found = []
@@ -272,7 +289,8 @@ def figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         if row.get("after") is None:
             continue
         before = "" if name == "similarity" else f", before {row['before']}"
-        method = f"{row['method']}; {report['sentences']} sentences{before}"
+        spoken = int(report["sentences"])
+        method = f"{row['method']}; {spoken} sentence{'' if spoken == 1 else 's'}{before}"
         found.append(
             {
                 "field": field_name,

@@ -33,10 +33,10 @@ PAGES: tuple[tuple[str, Page], ...] = (
     ("/card/{release}", browse.card),
     ("/voice/{ref:path}", voice.page),
     ("/author/{author}", author.page),
+    ("/said/{operation}", talk.page),
     ("/train", train.page),
     ("/draft/{draft}", draft.page),
     ("/node", own_node.page),
-    ("/said/{operation}", talk.page),
 )
 """Path and page. All are read with GET; what changes something is the RPC's."""
 

@@ -66,6 +66,8 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
             "languages": [view.words.language(lang) for lang in facts["languages"]],
             "engine": f"{facts['family']} {facts['version']}",
             "published": view.voice(published) if published else None,
+            # What only a release has.
+            **{"parents": [], "family": None, "references": [], "files": []},
             **made_of(view, draft.notes.get("training"), list(draft.notes.get("measured", ()))),
         },
         speak=speaking.box(view, draft.name, draft.slug, facts["languages"], dict(facts), draft=draft.slug),
@@ -95,7 +97,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
 
 
 def _facets(view: View, proposed: list[str]) -> list[dict[str, Any]]:
-    """Every value of every facet as a choice; what was measured is marked, and chosen by nobody but the author."""
+    """Every value of every facet as a choice; what was measured is marked, and chosen by the author alone."""
     found = []
     for facet, values in FACETS.items():
         rows = [

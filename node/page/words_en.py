@@ -58,6 +58,7 @@ WORDS = {
     "voice.author.key": "The author's key",
     "voice.facts": "Details",
     "voice.release": "Release",
+    "voice.copy": "Copy",
     "voice.published": "Published",
     "voice.licence": "Licence",
     "voice.languages": "Languages",
@@ -320,5 +321,6 @@ WORDS = {
     "js.holders.one": "1 other node offers it.",
     "js.holders.other": "{n} other nodes offer it.",
     "js.holders.here": "You have it too.",
+    "js.copied": "Copied",
     "js.asking": "Asking …",
 }

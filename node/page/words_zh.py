@@ -58,6 +58,7 @@ WORDS = {
     "voice.author.key": "作者公钥",
     "voice.facts": "详情",
     "voice.release": "版本编号",
+    "voice.copy": "复制",
     "voice.published": "发布日期",
     "voice.licence": "许可证",
     "voice.languages": "语言",
@@ -320,5 +321,6 @@ WORDS = {
     "js.holders.one": "有 1 个其他节点提供。",
     "js.holders.other": "有 {n} 个其他节点提供。",
     "js.holders.here": "你这里也有一份。",
+    "js.copied": "已复制",
     "js.asking": "正在查询……",
 }

@@ -248,6 +248,11 @@ def test_two_nodes_that_merge_the_same_get_the_same_files(village: Village) -> N
             for daemon, made in ((author, here), (reader, there))
         )
         assert one == two
+    # A revision names again what it comes from: nobody offers the release before it any more.
+    publish(reader, "mine-merge", **NOTHING_SAID)
+    mine = reader.client.show("mine")
+    assert [parent["kind"] for parent in mine["parents"]] == ["revision-of", "fine-tuned-from", "merged-from"]
+    assert mine["parents"][1]["release"] == village.releases["ours"]
 
 
 def test_a_chain_of_parents_is_asked_for_in_the_network(village: Village) -> None:

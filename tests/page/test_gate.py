@@ -28,7 +28,10 @@ NEVER = (
     ("GET", "/v1/key"),
     ("POST", "/v1/shutdown"),
     ("POST", "/v1/consent"),
-    ("POST", "/v1/publish"),
+    ("POST", "/v1/tune"),
+    ("POST", "/v1/distil"),
+    ("POST", "/v1/describe"),
+    ("POST", "/v1/connect"),
     ("POST", "/v1/bases"),
     ("POST", "/v1/drafts"),
     ("POST", "/v1/drafts/bundled"),
@@ -36,7 +39,8 @@ NEVER = (
     ("POST", "/v1/gc"),
     ("POST", "/v1/page"),
     ("DELETE", "/v1/page"),
-    ("GET", "/v1/doctor"),
+    ("POST", "/v1/trainings/x/start"),
+    ("POST", "/v1/verify"),
     ("GET", "/metrics"),
 )
 

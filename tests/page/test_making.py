@@ -1,4 +1,4 @@
-"""Speaking, publishing and one's own node in a browser, with real daemons and the packaged voice behind it."""
+"""Speaking, publishing and one's own node in a browser, with real daemons and the packaged voice."""
 
 import re
 
@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from p2pvoice.protocol.label import read_label
 
+from .test_access import clean
 from .world import VOICES, World, window
 
 EVENING, MORNING = VOICES[0][0], VOICES[1][0]
@@ -17,7 +18,9 @@ def spoken(page: Page, length: float = 0.5) -> None:
     """Wait until the page's player holds a sound of at least so many seconds."""
     position = page.get_by_role("slider", name="Position in what was said")
     expect(position).to_have_attribute("aria-valuetext", re.compile(r"\d+:\d\d of \d+:\d\d"), timeout=60_000)
-    assert page.evaluate(LENGTHS) and min(page.evaluate(LENGTHS)) > length
+    lengths = page.evaluate(LENGTHS)
+    assert lengths
+    assert min(lengths) > length
 
 
 LENGTHS = "window.sounds.map(one => one.duration)"
@@ -71,7 +74,8 @@ def test_a_voice_speaks_by_keyboard_and_is_saved(browser: Browser, world: World)
         assert int(position.input_value()) > int(before)
         with page.expect_download() as saved:
             page.get_by_role("link", name="Save as a file").press("Enter")
-        assert re.fullmatch(r"evening-stories \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.wav", saved.value.suggested_filename)
+        name = saved.value.suggested_filename
+        assert re.fullmatch(r"evening-stories \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.wav", name)
         label = read_label(saved.value.path().read_bytes())
         assert label is not None
         assert label.release == release
@@ -80,6 +84,7 @@ def test_a_voice_speaks_by_keyboard_and_is_saved(browser: Browser, world: World)
         expect(box.locator(".before button")).to_have_count(2, timeout=60_000)
         box.locator(".before button").last.press("Enter")
         expect(box.locator(".player")).to_have_attribute("data-state", "playing")
+        assert clean(page) == []
         seen.check(world.url(world.a))
 
 
@@ -121,11 +126,25 @@ def test_what_cannot_be_spoken_is_told_with_its_hint(browser: Browser, world: Wo
         expect(problem).to_have_text("Cancelled.")
 
 
-def test_a_voice_that_is_not_here_does_not_speak(browser: Browser, world: World) -> None:
+def test_a_voice_speaks_as_soon_as_it_was_fetched(browser: Browser, world: World) -> None:
     with window(browser) as seen:
-        seen.page.goto(world.url(world.b, f"voice/{world.releases[MORNING]}"))
-        expect(seen.page.locator("#speak")).to_be_hidden()
-        expect(seen.page.get_by_label("What to say")).to_have_count(0)
+        page = seen.page
+        page.add_init_script(WATCH)
+        page.goto(world.url(world.b, f"voice/{world.releases[MORNING]}"))
+        expect(page.locator("#speak")).to_be_hidden()
+        expect(page.get_by_label("What to say")).to_have_count(0)
+        page.get_by_role("button", name="Get this voice").press("Enter")
+        page.get_by_label("What to say").fill(SENTENCE, timeout=60_000)
+        page.get_by_label("What to say").press("Control+Enter")
+        spoken(page)
+        # The same voice, taken away on the page of the node.
+        page.goto(world.url(world.b, "node"))
+        page.get_by_role("button", name=f"Remove {MORNING}").press("Enter")
+        page.get_by_role("dialog").get_by_role("button", name="Remove").press("Enter")
+        expect(page.get_by_role("heading", name="Installed voices")).to_be_focused()
+        expect(page.locator("#voices")).not_to_contain_text(MORNING)
+        assert all(row["name"] != MORNING for row in world.b.client.voices())
+        seen.check(world.url(world.b))
 
 
 def test_a_draft_is_heard_and_published_and_found_elsewhere(browser: Browser, world: World) -> None:
@@ -136,7 +155,7 @@ def test_a_draft_is_heard_and_published_and_found_elsewhere(browser: Browser, wo
         page.goto(world.url(world.a, "train"))
         page.get_by_role("link", name="From the form").press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("From the form")
-        page.wait_for_load_state()
+        page.wait_for_load_state()  # so that the buttons work
         page.get_by_label("What to say").fill("Good evening.")
         page.keyboard.press("Control+Enter")
         spoken(page)
@@ -167,12 +186,14 @@ def test_a_draft_is_heard_and_published_and_found_elsewhere(browser: Browser, wo
         expect(page.get_by_role("heading", name="Published")).to_be_focused(timeout=60_000)
         expect(page.locator("[data-said]")).to_contain_text("announced to other nodes")
         release = page.locator("[data-published] [data-release]").inner_text()
+        assert clean(page) == []
         page.get_by_role("link", name="See it as others do").press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("From the form")
         page.goto(world.url(world.a, f"draft/{draft['draft']}"))
         expect(page.get_by_role("link", name="Open the published one")).to_be_visible()
         seen.check(world.url(world.a))
-    found = {row["release"]: row for row in world.b.client.find(tags=["hearth"], timeout=10) if row["event"] == "voice"}
+    told = world.b.client.find(tags=["hearth"], timeout=10)
+    found = {row["release"]: row for row in told if row["event"] == "voice"}
     assert found[release]["license"] == "CC-BY-SA-4.0"
     assert set(found[release]["tags"]) == {"language/en", "tag/hearth", "tag/灯火"}
     assert found[release]["consent"]["subject"] == "synthetic"
@@ -198,12 +219,14 @@ def test_a_refused_publication_says_why(browser: Browser, world: World) -> None:
         expect(problem.locator(".hint")).to_contain_text("CC-BY-4.0")
         page.get_by_label("Licence", exact=True).select_option("CC-BY-4.0")
         # A file that is no signed consent.
-        page.get_by_label("Signed consent").set_input_files({"name": "c", "mimeType": "", "buffer": b"no consent"})
+        nothing = {"name": "c", "mimeType": "", "buffer": b"no consent"}
+        page.get_by_label("Signed consent").set_input_files(nothing)
         expect(page.get_by_label("An AI voice of this person may be made and published.")).to_be_hidden()
         go.click()
         expect(problem).to_contain_text("That did not work:")
         expect(problem).not_to_contain_text("licence")
         expect(go).to_be_enabled()
+        assert clean(page) == []
 
 
 def test_ones_own_node_is_shown_and_stays_fresh(browser: Browser, world: World) -> None:
@@ -228,18 +251,6 @@ def test_ones_own_node_is_shown_and_stays_fresh(browser: Browser, world: World) 
         seen.check(world.url(world.a))
 
 
-def test_a_voice_is_removed_on_the_nodes_page(browser: Browser, world: World) -> None:
-    list(world.b.client.fetch(world.releases[MORNING]))
-    with window(browser) as seen:
-        page = seen.page
-        page.goto(world.url(world.b, "node"))
-        page.get_by_role("button", name=f"Remove {MORNING}").press("Enter")
-        page.get_by_role("dialog").get_by_role("button", name="Remove").press("Enter")
-        expect(page.get_by_role("heading", name="Installed voices")).to_be_focused()
-        expect(page.locator("#voices")).not_to_contain_text(MORNING)
-        assert all(row["name"] != MORNING for row in world.b.client.voices())
-
-
 def test_the_check_up_is_read_row_by_row(browser: Browser, world: World) -> None:
     with window(browser) as seen:
         page = seen.page
@@ -247,8 +258,10 @@ def test_the_check_up_is_read_row_by_row(browser: Browser, world: World) -> None
         page.get_by_role("button", name="Check now").press("Enter")
         expect(page.locator("[data-doctor] [data-line]")).to_contain_text("Done:", timeout=60_000)
         rows = page.locator("[data-doctor] tbody tr")
-        assert {"addresses", "peers", "store", "sandbox", "speech"} <= set(rows.locator("th").all_inner_texts())
+        checks = set(rows.locator("th").all_inner_texts())
+        assert {"addresses", "peers", "store", "sandbox", "speech"} <= checks
         expect(rows.filter(has_text="speech")).to_contain_text("Good")
+        assert clean(page) == []
         seen.check(world.url(world.a))
 
 

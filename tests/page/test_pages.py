@@ -1,12 +1,26 @@
 """The page in a browser, with two real nodes behind it: what a person does, from finding to fetching."""
 
 import re
+from typing import Literal
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from .world import FORK, HOSTILE, MARKUP, VOICES, World, publish_one, window
 
 EVENING = VOICES[0][0]
+
+STEPS = 60
+"""Presses of Tab within which everything on a page is reached."""
+
+
+def tab_to(page: Page, role: Literal["button", "link"], name: str) -> None:
+    """Press Tab until something has the focus."""
+    wanted = page.get_by_role(role, name=name, exact=True)
+    for _ in range(STEPS):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("one => one === document.activeElement"):
+            return
+    raise AssertionError(f"{name} is not reached by Tab")
 
 
 def test_what_another_node_publishes_joins_the_list_and_is_heard(browser: Browser, world: World) -> None:
@@ -58,17 +72,27 @@ def test_a_voice_is_heard_and_fetched_and_removed_by_keyboard(browser: Browser, 
         page = seen.page
         page.goto(world.url(world.b, f"voice/{world.releases[EVENING]}"))
         expect(page.get_by_role("heading", level=1)).to_have_text(EVENING)
-        play = page.get_by_role("button", name=f"Play the preview of {EVENING}")
-        play.focus()
+        tab_to(page, "button", f"Play the preview of {EVENING}")
         page.keyboard.press("Enter")
         expect(page.locator(".hero .player")).to_have_attribute("data-state", "playing")
-        page.get_by_role("button", name="Get this voice").focus()
+        # The next step is the position: the arrows move it.
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("slider", name=re.compile("Position"))).to_be_focused()
+        page.keyboard.press("End")
+        tab_to(page, "button", "Get this voice")
         page.keyboard.press("Enter")
         expect(page.locator(".ready")).to_be_visible(timeout=60_000)
         expect(page.locator("#said")).to_have_text("Done. The voice is ready.")
         assert any(row["name"] == EVENING for row in world.b.client.voices())
-        page.get_by_role("button", name="Remove from this machine").press("Enter")
-        page.get_by_role("button", name="Remove", exact=True).press("Enter")
+        # What was pressed is gone; where it was is where the next step begins.
+        expect(page.locator("#actions-title")).to_be_focused()
+        tab_to(page, "button", "Remove from this machine")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+        page.keyboard.press("Enter")
+        tab_to(page, "button", "Remove")
+        page.keyboard.press("Enter")
         expect(page.get_by_role("button", name="Get this voice")).to_be_visible()
         assert not any(row["name"] == EVENING for row in world.b.client.voices())
         seen.check(world.url(world.b))
@@ -84,6 +108,10 @@ def test_markup_of_a_stranger_is_text(browser: Browser, world: World) -> None:
             assert "49" not in shown.replace(world.releases[MARKUP], "")
         assert seen.page.locator(".prose").first.inner_text().splitlines() == HOSTILE.splitlines()
         assert seen.page.locator("main a[href^='http'], main a[href^='javascript'], main img").count() == 0
+        # What a stranger calls a preview is a sound and nothing else.
+        answer = seen.context.request.get(world.url(world.b, f"v1/voices/{world.releases[MARKUP]}/preview"))
+        assert answer.headers["content-type"] == "audio/wav"
+        assert answer.headers["x-content-type-options"] == "nosniff"
         seen.check(world.url(world.b))
 
 
@@ -146,3 +174,19 @@ def test_relatives_are_drawn_and_lead_to_each_other(browser: Browser, world: Wor
         page.locator("#lineage li").get_by_role("link", name=FORK).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(FORK)
         seen.check(world.url(world.b))
+
+
+def test_a_voice_that_was_called_back_says_so(browser: Browser, world: World) -> None:
+    release = publish_one(world.a, "Not any more", tags=["german"])
+    list(world.a.client.revoke(release, reason="A mistake <b>"))
+    with window(browser) as seen:
+        page = seen.page
+        answer = page.goto(world.url(world.a, f"voice/{release}"))
+        assert answer is not None
+        assert answer.status == 410
+        expect(page.get_by_role("heading", level=1)).to_have_text("This voice was called back.")
+        expect(page.get_by_text("A mistake <b>")).to_be_visible()
+        answer = page.goto(world.url(world.a, "voice/nobody-knows-this"))
+        assert answer is not None
+        assert answer.status == 404
+        expect(page.get_by_role("heading", level=1)).to_have_text("Not found")

@@ -1,9 +1,10 @@
-"""Training in a browser, with a real daemon that really trains: start, leave, resume, finish, and what is told."""
+"""Training in a browser, with a daemon that really trains: start, leave, resume, finish, what is told."""
 
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from p2pvoice.sovits.packaged import packaged_voice
 
 from ..node.conftest import clip, encoder
 from ..node.nodes import Daemon, bring, install_encoder, publish
+from .test_access import clean
 from .world import Watched, window
 
 __all__ = ["clip", "encoder"]
 
 
-@pytest.fixture(scope="module")
-def trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
+@contextmanager
+def made_trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
     """A node with a voice so small that training it takes seconds."""
     one = Daemon(Path(tempfile.mkdtemp(prefix="p2pv-")))
     # On a busy machine a process that stands back would stand still.
@@ -40,9 +42,21 @@ def trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
+def trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
+    """Such a node for the tests of this file."""
+    with made_trainer(encoder, clip) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Recordings for the tests of this file."""
+    return made_recordings(tmp_path_factory.mktemp("recordings"))
+
+
+def made_recordings(folder: Path) -> list[Path]:
     """Three recordings of one speaker, each with a text of its own name beside it."""
-    came, folder = packaged_voice(), tmp_path_factory.mktemp("recordings")
+    came = packaged_voice()
     samples, rate = soundfile.read(came.clip)
     for number in range(3):
         soundfile.write(folder / f"clip {number}.wav", samples, int(rate * (1 + 0.03 * number)))
@@ -76,7 +90,29 @@ def until(seen: Watched, daemon: Daemon, name: str, wanted: str) -> None:
     raise AssertionError(f"{name} is {state(daemon, name)}, not {wanted}")
 
 
-def test_a_voice_is_trained_left_alone_resumed_and_finished(
+def begin(page: Page, recordings: list[Path], name: str, minutes: str) -> None:
+    """Fill the form in for a training that takes seconds, and start it from the keyboard."""
+    filled(page, recordings, name, **{"Start from": "Storyteller"})
+    expect(page.locator("[data-sum]")).to_contain_text("3 recordings")
+    expect(page.locator(".clip textarea").first).to_have_value(packaged_voice().text)
+    page.get_by_label("What is trained").select_option("last-layers")
+    page.get_by_label("Minutes of computing").fill(minutes)
+    page.get_by_role("button", name="Start training").press("Enter")
+    expect(page.get_by_role("heading", name=f"Training: {name}")).to_be_focused()
+
+
+def finished(page: Page) -> None:
+    """Wait for the end of a training, and look at what the page says of it."""
+    expect(page.locator("figure svg polyline").first).to_be_attached(timeout=90_000)
+    text = page.locator("#chart-text li").first
+    expect(text).to_have_text(re.compile(r"Learning how it \w+: \d+ looks, from [\d.e+-]+ to [\d.e+-]+"))
+    expect(page.locator("[data-running] [data-open]")).to_be_focused(timeout=120_000)
+    rows = page.locator("[data-verdicts] tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("clip 0.wav")
+
+
+def test_a_voice_is_trained_and_its_draft_opened(
     browser: Browser, trainer: Daemon, recordings: list[Path]
 ) -> None:
     url = trainer.client.open_page()["url"]
@@ -86,48 +122,54 @@ def test_a_voice_is_trained_left_alone_resumed_and_finished(
         # The drop zone is the label of a real file input, which the keyboard reaches.
         page.locator("#clips").focus()
         expect(page.locator("#clips")).to_be_focused()
-        filled(page, recordings, "Me", **{"Start from": "Storyteller"})
-        expect(page.locator("[data-sum]")).to_contain_text("3 recordings")
-        expect(page.locator(".clip textarea").first).to_have_value(packaged_voice().text)
-        page.get_by_label("What is trained").select_option("last-layers")
-        page.get_by_label("Minutes of computing").fill("0.2")
-        page.get_by_role("button", name="Start training").press("Enter")
-        expect(page.get_by_role("heading", name="Training: Me")).to_be_focused()
-        stop = page.get_by_role("button", name="Stop, and keep what is learnt")
-        expect(page.locator("[data-running] [data-line]")).to_contain_text("Learning how it", timeout=90_000)
+        begin(page, recordings, "Quick", "0.05")
+        finished(page)
+        assert clean(page) == []
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Quick")
+        declared = "Nobody's: the recordings are synthetic speech: Made for a test."
+        expect(page.get_by_text(declared)).to_be_visible()
+        seen.check(url)
+    assert [draft["slug"] for draft in trainer.client.drafts() if draft["name"] == "Quick"] == ["quick"]
+
+
+@pytest.mark.slow
+def test_a_training_is_stopped_left_alone_resumed_and_finished(
+    browser: Browser, trainer: Daemon, recordings: list[Path]
+) -> None:
+    url = trainer.client.open_page()["url"]
+    with window(browser) as seen:
+        page = seen.page
+        page.goto(url + "train")
+        begin(page, recordings, "Me", "0.3")
+        line = page.locator("[data-running] [data-line]")
+        expect(line).to_contain_text("Learning how it", timeout=90_000)
         assert state(trainer, "me") == "running"
+        page.get_by_role("button", name="Stop, and keep what is learnt").press("Enter")
+        expect(line).to_have_text("Stopped. What was learnt is kept; it can be resumed.", timeout=60_000)
+        expect(page.locator("[data-training=me]")).to_contain_text("Stopped")
+        page.get_by_role("button", name="Resume Me").press("Enter")
+        expect(line).to_contain_text("Learning how it", timeout=90_000)
         # Leaving asks first, and leaving all the same stops it after a checkpoint.
         asked: list[str] = []
         page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
         with page.expect_event("dialog"):
             page.close(run_before_unload=True)
         assert asked == ["beforeunload"]
-        expect(stop).to_be_visible()
+        expect(page.get_by_role("button", name="Stop, and keep what is learnt")).to_be_visible()
         seen.check(url)
         page.close()
     with window(browser) as seen:
         page = seen.page
         page.goto(url + "train")
         until(seen, trainer, "me", "stopped")
-        page.reload()
+        # The list looks after it by itself.
         row = page.locator("[data-training=me]")
         expect(row).to_contain_text("Stopped")
         expect(row).to_contain_text("3 recordings")
-        # Nobody resumes it from the keyboard without being told how far it has come.
         page.get_by_role("button", name="Resume Me").press("Enter")
-        expect(page.get_by_role("heading", name="Training: Me")).to_be_focused()
-        expect(page.locator("figure svg polyline").first).to_be_attached(timeout=90_000)
-        text = page.locator("#chart-text li").first
-        expect(text).to_have_text(re.compile(r"Learning how it \w+: \d+ looks, from [\d.e+-]+ to [\d.e+-]+"))
-        opens = page.locator("[data-running] [data-open]")
-        expect(opens).to_be_focused(timeout=120_000)
-        rows = page.locator("[data-verdicts] tbody tr")
-        expect(rows).to_have_count(3)
-        expect(rows.first).to_contain_text("clip 0.wav")
+        finished(page)
         expect(row).to_contain_text("Done")
-        opens.press("Enter")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Me")
-        expect(page.get_by_text("Nobody's: the recordings are synthetic speech: Made for a test.")).to_be_visible()
         seen.check(url)
     assert [draft["slug"] for draft in trainer.client.drafts() if draft["name"] == "Me"] == ["me"]
 
@@ -156,6 +198,7 @@ def test_unfit_recordings_are_told_of_with_what_to_do(
         expect(rows.filter(has_text="短.wav")).to_contain_text("未采用太短")
         expect(rows.filter(has_text="短.wav")).to_contain_text("至少录一句完整的话")
         expect(rows.filter(has_text="静.wav")).to_contain_text("几乎没有声音")
+        assert clean(page) == []
         # The form is there again, as it was filled in.
         expect(page.get_by_label("声音的名字")).to_have_value("不行")
         expect(page.locator("[data-training]", has_text="不行")).to_contain_text("失败")
@@ -174,12 +217,12 @@ def test_what_is_missing_is_said_where_it_is_missing(
     with window(browser) as seen:
         page = seen.page
         page.goto(url + "train")
-        start, problem = page.get_by_role("button", name="Start training"), page.locator("#train > [data-problem]")
+        start = page.get_by_role("button", name="Start training")
+        problem = page.locator("#train > [data-problem]")
         start.click()
         expect(problem).to_have_text("Choose a recording first.")
         expect(page.locator("#clips")).to_be_focused()
         # Dropped like chosen: the same files, by the mouse.
-        page.evaluate("window.moved = new DataTransfer()")
         page.locator("#clips").set_input_files(sounds[:1])
         page.evaluate(
             "() => { const t = new DataTransfer(); t.items.add(new File(['RIFF'], 'dropped.wav'));"

@@ -21,7 +21,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(1)
     weight = {}
     for name, tensor in gpt.tensors.items():
-        noise = torch.randn(tensor.shape, generator=generator) * tensor.float().std(correction=0) * 0.02
+        noise = torch.randn(tensor.shape, generator=generator) * tensor.float().std(correction=0) * 0.2
         weight[name] = (tensor.float() + noise).half() if name.startswith("model.h.") else tensor.clone()
     torch.save({"weight": weight, "config": gpt.config, "info": "moved"}, Path("gpt.ckpt"))
 

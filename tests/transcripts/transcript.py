@@ -23,7 +23,8 @@ COMMAND_TIMEOUT = 300
 
 PEER = r"12D3KooW[A-Za-z0-9]{6,}"
 
-OPERATION = r"\bop(?!erations\b)[a-z2-7]{8,}\b"
+OPERATION = r"\bop(?!erat|port|posit|tim)[a-z2-7]{8,}\b"
+"""The id of an operation; no English word of that form is one."""
 
 ID = (
     rf"/ip4/[0-9.]+/tcp/[0-9]+/p2p/{PEER}|(?:did:key:)?z6Mk[A-Za-z0-9]{{6,}}|{PEER}|ba[a-z2-7]{{12,}}"

@@ -54,12 +54,14 @@ async function act(part, path, body) {
 async function listen(talk) {
   try {
     const found = await (await ask("GET", talk.dataset.talk)).json();
-    const known = JSON.parse(talk.dataset.figures);
+    // Meanwhile the user may have said something, and the part was made anew.
+    const known = JSON.parse(document.getElementById("talk").dataset.figures);
     const differs = ["totals", "others"].some((side) =>
       Object.entries(known[side]).some(([name, number]) => found[side][name] !== number),
     );
     const busy = [...document.querySelectorAll("#talk textarea")].some((field) => field.value !== field.defaultValue);
-    if (!differs || busy || document.getElementById("talk").contains(document.activeElement)) return;
+    const held = document.activeElement.closest("#talk, #star") !== null;
+    if (!differs || busy || held) return;
     await refresh("star", "talk");
   } catch {
     // What is known here is on the page already.

@@ -16,7 +16,7 @@ const voice = (ref) => `v1/voices/${encodeURIComponent(ref)}`;
 
 // A part of the page was replaced, and with it the button that had the focus: its title takes it.
 async function settled(text) {
-  await refresh("actions", "speak");
+  await refresh("actions", "speak", "star", "talk");
   document.getElementById("actions-title")?.focus();
   announce(text);
 }
