@@ -127,8 +127,8 @@ class Acting:
         there in the same words stands for it, also for what was aimed at it.
         """
         act = lost.operation.act
-        target = getattr(act, "target", None)
-        if target in self._renamed:
+        target: Digest | None = getattr(act, "target", None)
+        if target is not None and target in self._renamed:
             act = cast(Act, replace(cast(Any, act), target=self._renamed[target]))
         chain = [one for one in self._logs.operations(voice) if one.operation.signer == lost.operation.signer]
         if isinstance(act, Star | Unstar):

@@ -217,7 +217,10 @@ def test_a_late_joiner_learns_everything_once(village: Village, daemons: Callabl
     # The listener is a stranger here, but the author has answered: the question is shown.
     assert [(row["counted"], row["shown"]) for row in rows] == [(False, True), (True, True), (False, False)]
     assert stars(late) == (0, 1)
-    late.client.follow(c.client.status()["author"], "Cousine")
+    # Who has published nothing is found by as much of the key as is shown, and by no less.
+    cousin = c.client.status()["author"]
+    assert isinstance(refusal(lambda: late.client.follow(cousin[len("did:key:") :][:11])), NotFoundError)
+    assert late.client.follow(cousin[len("did:key:") :][:12], "Cousine")["author"] == cousin
     assert [(row["counted"], row["author_name"]) for row in thread(late)][2] == (True, "Cousine")
     # Taking the voice out of use leaves a log with own words; without any it goes with the next collection.
     late.client.act("storyteller", "star")
