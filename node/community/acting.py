@@ -5,6 +5,7 @@ signed. What lost its place to another operation of the same key is signed again
 (telling.py) nor for what acts exist (protocol/acts.py). Follows specs/community.md, "Acting".
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import trio
 
 from p2pvoice.node.community.checking import check_act
 from p2pvoice.node.community.lines import Line, Lines
-from p2pvoice.node.community.log import Logs
+from p2pvoice.node.community.log import LOST_LIMIT, Logs
 from p2pvoice.node.community.states import States
 from p2pvoice.node.identity import Identity
 from p2pvoice.protocol.acts import Act, Star, Unstar
@@ -47,6 +48,8 @@ class Acting:
         self._identity = identity
         self._disk = disk
         self._lock = trio.Lock()
+        #: What lost operations are called since they were signed again, by their former ids.
+        self._renamed: OrderedDict[Digest, Digest] = OrderedDict()
 
     async def act(self, voice: VoiceName, act: Act) -> Acted:
         """Check an act on a voice, sign it and keep it; it is on disk when this returns.
@@ -101,31 +104,39 @@ class Acting:
         signed: list[Signed] = []
         if self._identity.locked:
             return signed
-        renamed: dict[Digest, Digest] = {}
         for voice, lost in self._logs.lost():
-            operation, again = lost.operation, None
-            if operation.signer == self._identity.author_public:
-                act = operation.act
-                target = getattr(act, "target", None)
-                if target in renamed:
-                    act = cast(Act, replace(cast(Any, act), target=renamed[target]))
+            if lost.operation.signer == self._identity.author_public:
                 try:
-                    if not self._is_said(voice, lost, act):
-                        again = self._logs.append(voice, act, self._identity.author)
+                    now, new = self._place_again(voice, lost)
                 except P2PVoiceError:
-                    # There is no place left for it in the chain: it stays lost.
-                    again = None
-            if again is not None:
-                renamed[lost.id] = again.id
-                signed.append(again)
+                    # There is no room left for it in the chain: it stays lost.
+                    now, new = None, False
+                if now is not None:
+                    self._renamed[lost.id] = now.id
+                    while len(self._renamed) > LOST_LIMIT:
+                        self._renamed.popitem(last=False)
+                if now is not None and new:
+                    signed.append(now)
             self._logs.settled(lost)
         return signed
 
-    def _is_said(self, voice: VoiceName, lost: Signed, act: Act) -> bool:
-        said = [one for one in self._logs.operations(voice) if one.operation.signer == lost.operation.signer]
+    def _place_again(self, voice: VoiceName, lost: Signed) -> tuple[Signed | None, bool]:
+        """The operation that says by now what a lost one said, and whether it was signed just now.
+
+        Two devices with one key may both sign again what one of them lost, and meet again after that: what is
+        there in the same words stands for it, also for what was aimed at it.
+        """
+        act = lost.operation.act
+        target: Digest | None = getattr(act, "target", None)
+        if target is not None and target in self._renamed:
+            act = cast(Act, replace(cast(Any, act), target=self._renamed[target]))
+        chain = [one for one in self._logs.operations(voice) if one.operation.signer == lost.operation.signer]
         if isinstance(act, Star | Unstar):
-            return any(
-                isinstance(one.operation.act, Star | Unstar) and one.operation.time > lost.operation.time
-                for one in said
-            )
-        return any(one.operation.act == act for one in said)
+            later = [one for one in chain if one.operation.time > lost.operation.time]
+            if any(isinstance(one.operation.act, Star | Unstar) for one in later):
+                return None, False
+        else:
+            said = next((one for one in chain if one.operation.act == act), None)
+            if said is not None:
+                return said, False
+        return self._logs.append(voice, act, self._identity.author), True

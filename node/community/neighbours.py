@@ -58,6 +58,11 @@ class Neighbours:
         while len(noted.lacks) > VOICES_NOTED:
             noted.lacks.popitem(last=False)
 
+    def silent(self, peer: str, voice: VoiceName) -> None:
+        """The peer could not be told of news: it counts as a holder again when it compares."""
+        if peer in self._noted:
+            self._noted[peer].holds.pop(voice, None)
+
     def is_lacking(self, peer: str, voice: VoiceName) -> bool:
         """Whether the peer said lately that it has no log of the voice."""
         noted = self._noted.get(peer)

@@ -39,8 +39,11 @@ PROVIDED_RELEASES = 2
 TELL_SECONDS = 10.0
 """Seconds that telling, or asking on the user's behalf, may take in all."""
 
-TELL_WIDTH = 6
-"""Peers told at the same time."""
+TELL_WIDTH = 16
+"""Peers told at the same time of what the user says."""
+
+PASS_ON_WIDTH = 16
+"""Batches of news passed on at the same time."""
 
 PASS_ON_PEERS = 6
 """Other holders of a voice that news from a peer goes on to."""
@@ -88,6 +91,7 @@ class Telling:
         self._sync = sync
         self._disk = disk
         self._width = trio.CapacityLimiter(TELL_WIDTH)
+        self._batches = trio.Semaphore(PASS_ON_WIDTH)
         self._again = trio.Event()
         self._to_ask, self._asking = trio.open_memory_channel[Line](ASK_QUEUE)
         self._to_pass, self._passing = trio.open_memory_channel[_News](PASS_ON_QUEUE)
@@ -101,7 +105,8 @@ class Telling:
 
         async def tell(peer: PeerInfo) -> None:
             name = str(peer.peer_id)
-            kept = await self._tell(peer, records)
+            async with self._width:
+                kept = await self._tell(peer, records)
             if kept == len(records):
                 self._neighbours.holds(name, {one.operation.voice for one in signed})
                 told.add(name)
@@ -192,16 +197,15 @@ class Telling:
 
     async def _tell(self, peer: PeerInfo, records: Sequence[bytes]) -> int | None:
         """How many of the records were news to the peer; None when it could not be told."""
-        async with self._width:
-            try:
-                with trio.fail_after(TELL_SECONDS):
-                    async with talk_to(self._host, peer) as talk:
-                        return await talk.tell(records)
-            except (P2PVoiceError, trio.TooSlowError) as error:
-                log.info("peer %s was not told of operations: %s", peer.peer_id, error)
-            except Exception:
-                # Whatever a peer finds to break here must not end the daemon.
-                log.exception("telling peer %s of operations failed", peer.peer_id)
+        try:
+            with trio.fail_after(TELL_SECONDS):
+                async with talk_to(self._host, peer) as talk:
+                    return await talk.tell(records)
+        except (P2PVoiceError, trio.TooSlowError) as error:
+            log.info("peer %s was not told of operations: %s", peer.peer_id, error)
+        except Exception:
+            # Whatever a peer finds to break here must not end the daemon.
+            log.exception("telling peer %s of operations failed", peer.peer_id)
         return None
 
     async def _reached(self, signed: Sequence[Signed]) -> None:
@@ -239,7 +243,15 @@ class Telling:
             nursery.start_soon(self._try_again)
             nursery.start_soon(self._ask_in_turn)
             async for news in self._passing:
-                await self._pass_on(news)
+                # A holder that never answers must not keep the next news from the others.
+                await self._batches.acquire()
+                nursery.start_soon(self._pass_on_and_release, news)
+
+    async def _pass_on_and_release(self, news: _News) -> None:
+        try:
+            await self._pass_on(news)
+        finally:
+            self._batches.release()
 
     async def _pass_on(self, news: _News) -> None:
         def shown() -> bool:
@@ -254,9 +266,14 @@ class Telling:
             for name in self._neighbours.holders(news.voice)
             if name in connected and name != news.source and not self._host.peers.is_shunned(name)
         ]
+
+        async def tell(name: str) -> None:
+            if await self._tell(PeerInfo(ID.from_string(name), []), news.records) is None:
+                self._neighbours.silent(name, news.voice)
+
         async with trio.open_nursery() as nursery:
             for name in random.sample(holders, min(len(holders), PASS_ON_PEERS)):
-                nursery.start_soon(self._tell, PeerInfo(ID.from_string(name), []), news.records)
+                nursery.start_soon(tell, name)
 
     async def _try_again(self) -> None:
         while True:

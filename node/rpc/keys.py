@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from p2pvoice.node import keys
-from p2pvoice.node.catalog import BEGINNING_MINIMUM
 from p2pvoice.node.following import PETNAME_LENGTH
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.events import EventStream, Report
@@ -19,6 +18,10 @@ from p2pvoice.node.rpc.requests import author_path, flag, json_body, text
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.keyfile import PASSPHRASE_LIMIT, SEALED_SIZE
 from p2pvoice.protocol.successor import REASON_LENGTH
+
+#: Shortest beginning, without ``did:key:``, that means somebody who has only said something: what tables
+#: show. Keys are free, and whoever wants to be taken for another makes them until the first letters fit.
+SIGNER_MINIMUM = 12
 
 
 def passphrase(body: Mapping[str, Any], name: str = "passphrase") -> str:
@@ -130,7 +133,8 @@ def author_named(parts: Parts, ref: str) -> str:
         return parts.catalog.author_named(ref)
     except NotFoundError:
         # Whoever has only said something of a voice has published nothing, and is known all the same.
-        signers = parts.community.logs.signers_named(ref) if len(ref) >= BEGINNING_MINIMUM else []
+        whole = len(ref.removeprefix("did:key:")) >= SIGNER_MINIMUM
+        signers = parts.community.logs.signers_named(ref) if whole else []
         if len(signers) > 1:
             message = f"{ref!r} could mean several authors: {', '.join(signers)}"
             raise UsageError(message, hint="give more of the name") from None

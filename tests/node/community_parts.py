@@ -77,6 +77,7 @@ class Desk:
         self.path = path
         self.identity = identity or generate()
         self.clock = clock or Clock()
+        self._acting: Acting | None = None
         self.database: Database = open_database(path)
         self.catalog = Catalog(self.database, clock=self.clock)
         self.successors = Successors(self.database, clock=self.clock)
@@ -94,8 +95,11 @@ class Desk:
         return author_id(self.identity.author_public)
 
     def acting(self) -> Acting:
-        """Needs a running loop."""
-        return Acting(self.logs, self.lines, self.states, self.identity, trio.CapacityLimiter(2))
+        """What signs; needs a running loop."""
+        if self._acting is None:
+            limiter = trio.CapacityLimiter(2)
+            self._acting = Acting(self.logs, self.lines, self.states, self.identity, limiter)
+        return self._acting
 
     def take(self, operations: Sequence[Signed], size: int = 64) -> int:
         """Take operations in batches, as they come from a peer; how many joined."""

@@ -39,7 +39,7 @@ from p2pvoice.protocol.messages import Fail, decode_message, encode_message, mes
 from p2pvoice.protocol.operations import AHEAD, Operation, Signed, VoiceName, sign_operation
 from p2pvoice.protocol.reconcile import LAST_KEY, Range
 
-from ..commons import Neighbour, neighbour
+from ..commons import Neighbour, eventually, neighbour
 
 Make = Callable[..., Any]
 Tally = Callable[..., None]
@@ -327,3 +327,34 @@ async def test_a_liar_does_not_stop_an_honest_peer(tmp_path: Path, publish: Make
             call: Awaitable[bool] = victim.sync(honest)
             assert await call
         assert victim.texts(voice) == ["true"]
+
+
+async def test_a_holder_that_never_answers_keeps_no_news_from_others(tmp_path: Path, publish: Make) -> None:
+    async with attacked(tmp_path, publish) as (victim, voice, liar):
+        asked = trio.Event()
+
+        async def hang(channel: Channel) -> None:
+            await channel.receive(message_limit(TellOperations))
+            asked.set()
+            await trio.sleep_forever()
+
+        liar.host.serve(OPERATIONS, hang)
+        async with (
+            neighbour(tmp_path / "honest.sqlite") as honest,
+            neighbour(tmp_path / "third.sqlite") as third,
+            trio.open_nursery() as nursery,
+        ):
+            for one in (honest, third):
+                one.install(victim.catalog.releases_of(*_named(victim))[0])
+            await victim.host.reach(honest.info)
+            for peer in (liar.host.id, honest.host.id):
+                victim.community.neighbours.holds(peer, [voice])
+            nursery.start_soon(victim.community.telling.run)
+            for number in range(20):
+                acted = await third.act(voice, Comment(f"news {number}"))
+                assert acted.signed is not None
+                async with talk_to(third.host, victim.info) as talk:
+                    assert await talk.tell([acted.signed.data]) == 1
+            await asked.wait()
+            await eventually(lambda: len(honest.texts(voice)) >= 15)
+            nursery.cancel_scope.cancel()
