@@ -11,7 +11,7 @@ from p2pvoice.cli.main import COMMANDS
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import DaemonUnavailableError
 
-from .transcript import Names, matches, nodes_of, run_page
+from .transcript import Names, elided, matches, nodes_of, run_page
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent.parent / "README.md", *sorted(HERE.glob("*.md"))]
@@ -46,3 +46,12 @@ def test_the_comparison_notices_differences() -> None:
     assert names.translate(f"show {short}") == f"show {other}x"
     with pytest.raises(AssertionError, match="was"):
         matches([f"id {short}"], ["id baqqqqqqqqqqqqqqq"], names)
+
+
+def test_what_a_page_leaves_out_is_left_out_when_it_is_written_again() -> None:
+    found = ["a 1", "b", "c 7 MB", "d"]
+    assert elided(["…", "c 5 MB", "…"], found) == ["…", "c 7 MB", "…"]
+    assert elided(["a 2", "…"], found) == ["a 1", "…"]
+    assert elided(["a 2", "b", "c 1 MB", "d"], found) == found
+    assert elided(["…", "e"], found) is None
+    assert elided(["a 2"], found) is None

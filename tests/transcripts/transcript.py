@@ -6,7 +6,8 @@ numbers, units, amounts of white space, and ids, but an id is the same id wherev
 in the commands that follow. A line `…` stands for any number of lines, `[exit N]` for the exit code (0
 when left out).
 
-`python tests/transcripts/transcript.py PAGE` runs a page and writes what was printed into it.
+`python tests/transcripts/transcript.py PAGE` runs a page and writes what was printed into it. Where the
+page shows `…` and fits otherwise, it goes on doing so.
 """
 
 import os
@@ -132,6 +133,20 @@ def _line(expected: str, found: str) -> list[tuple[str, str]] | None:
     return list(zip(ids, hit.groups(), strict=True)) if hit else None
 
 
+def elided(expected: list[str], found: list[str]) -> list[str] | None:
+    """The lines found, with a `…` wherever the page leaves lines out; None when the page does not fit."""
+    if not expected:
+        return None if found else []
+    if expected[0].strip() == "…":
+        rests = (elided(expected[1:], found[skip:]) for skip in range(len(found) + 1))
+        rest = next((one for one in rests if one is not None), None)
+        return None if rest is None else ["…", *rest]
+    if not found or _line(expected[0], found[0]) is None:
+        return None
+    rest = elided(expected[1:], found[1:])
+    return None if rest is None else [found[0], *rest]
+
+
 def nodes_of(folder: Path) -> tuple[Path, Path]:
     """The homes that a page's commands use: the one without `--home`, and `--home friend`."""
     return folder / "me", folder / "here" / "friend"
@@ -189,10 +204,14 @@ def write_page(page: Path) -> None:
                 # The ids typed are those of the last writing: what they were shown as is what they are now.
                 typed = names.translate(example.command)
                 code, shown = execute(typed, Path(folder))
-                for before, now in zip(example.expected, shown.splitlines(), strict=False):
+                rows = shown.strip("\n").splitlines()
+                expected = "\n".join(example.expected).strip("\n").splitlines()
+                # What a page leaves out it leaves out again.
+                rows = elided(expected, rows) or rows
+                for before, now in zip(expected, rows, strict=False):
                     names.actual.update(zip(re.findall(ID, before), re.findall(ID, now), strict=False))
                 # A path of this machine says nothing on a page.
-                kept = [row.rstrip().replace(folder, "…") for row in shown.rstrip().splitlines()]
+                kept = [row.rstrip().replace(folder, "…") for row in rows]
                 written += [f"$ {typed}", *kept, *([f"[exit {code}]"] if code else [])]
                 skip = True
             elif not skip:
