@@ -31,7 +31,6 @@ STAGES = {
     "base": "unpacking the voice to start from",
     "similarity": "comparing speakers",
     "speak": "speaking the test sentences",
-    "hear": "hearing the test sentences",
 }
 """The worker's stages in words; a stage that is not here is shown as it is named."""
 

@@ -65,6 +65,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "consent",
         "Sign a consent to an AI voice of yours, or show one.",
     ),
+    "diff": ("p2pvoice.cli.commands.merging", "diff", "Show what differs between two voices."),
+    "merge": ("p2pvoice.cli.commands.merging", "merge", "Merge a proposal or a release into your voice."),
     "publish": ("p2pvoice.cli.commands.publish", "publish", "Sign a draft and announce it to the network."),
     "find": ("p2pvoice.cli.commands.voices", "find", "Find voices by tag or free text."),
     "show": ("p2pvoice.cli.commands.voices", "show", "Show everything a release says about itself."),
@@ -104,6 +106,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Open, list, show, label and close issues of a voice.",
     ),
     "log": ("p2pvoice.cli.commands.community", "log", "Show what was said and done about a voice."),
+    "propose": ("p2pvoice.cli.commands.proposals", "propose", "Offer a voice of yours for another one."),
+    "proposals": (
+        "p2pvoice.cli.commands.proposals",
+        "proposals",
+        "List what was proposed for a voice, or show one proposal.",
+    ),
+    "review": ("p2pvoice.cli.commands.proposals", "review", "Accept or reject a proposal."),
     "credits": ("p2pvoice.cli.commands.community", "credits", "Count what an author has given."),
     "evaluate": (
         "p2pvoice.cli.commands.evaluate",

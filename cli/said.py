@@ -103,3 +103,12 @@ def totals_line(answer: Row) -> str:
         if mine or theirs:
             parts.append(count(mine, noun) + (f" (and {theirs} by others)" if theirs else ""))
     return ", ".join(parts) or "nothing was said of it yet"
+
+
+def figures_line(voice: Row) -> str:
+    """What the summary of an installed voice tells of it; "" while nothing was said."""
+    totals = {key: voice.get(key, 0) for key in ("stars", "comments", "issues_open", "proposals_open")}
+    others = {"stars": voice.get("stars_others", 0)}
+    return (
+        totals_line({"totals": totals, "others": others}) if any([*totals.values(), *others.values()]) else ""
+    )

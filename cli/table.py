@@ -21,7 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 PARQUET = ".parquet"
 """The ending of a file that is written as Parquet; every other one is CSV."""
 
-INSTALL = "pip install pandas pyarrow"
+INSTALL = "pip install 'p2pvoice[tables]'"
 """The command that brings what Parquet needs."""
 
 

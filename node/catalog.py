@@ -235,6 +235,10 @@ class Catalog:
         query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
         return self._database.row(query, (identifier,)) is not None
 
+    def leads_to_offered(self, identifier: str) -> bool:
+        """Whether a release that peers may have comes from this one."""
+        return lineage_tables.leads_to_offered(self._database, identifier)
+
     def offering(self, digest: bytes) -> list[str]:
         """Ids of the releases that peers may have and that a file belongs to."""
         rows = self._database.rows(

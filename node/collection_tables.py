@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from p2pvoice.node.database import Database
 from p2pvoice.protocol.collection import (
@@ -173,12 +174,10 @@ class Collections:
         drafts = [] if slash else [one for one in self.drafts() if ref in (one.slug, one.name)]
         if len(drafts) == 1:
             return drafts[0], self.get(own, drafts[0].slug)
-        kept = [
-            one
-            for one in self.all()
-            if (one.signed.collection.slug == slug or (not slash and one.signed.collection.name == ref))
-            and (not slash or _begins(one.signed.author, author))
-        ]
+        rows = self._database.rows("SELECT * FROM collections WHERE slug=? ORDER BY author", (slug,))
+        kept = [_kept(row) for row in rows if not slash or _begins(row["author"], author)]
+        if not kept and not slash:
+            kept = [one for one in self.all() if one.signed.collection.name == ref]
         if len(drafts) + len(kept) > 1:
             names = [f"{one.signed.author}/{one.signed.collection.slug}" for one in kept]
             listed = ", ".join([*(one.slug for one in drafts), *names])
@@ -242,5 +241,10 @@ def _draft(row: sqlite3.Row) -> Draft:
 
 
 def _kept(row: sqlite3.Row) -> Kept:
-    rival = verify_collection(bytes(row["rival"])) if row["rival"] is not None else None
-    return Kept(verify_collection(bytes(row["data"])), bool(row["seed"]), int(row["at"]), rival)
+    rival = _open(bytes(row["rival"])) if row["rival"] is not None else None
+    return Kept(_open(bytes(row["data"])), bool(row["seed"]), int(row["at"]), rival)
+
+
+@lru_cache(maxsize=128)
+def _open(data: bytes) -> SignedCollection:
+    return verify_collection(data)

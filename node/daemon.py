@@ -49,6 +49,7 @@ from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
+from p2pvoice.node.samples import Samples
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
@@ -160,6 +161,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 catalog=catalog,
                 drafts=drafts,
                 uploads=uploads,
+                samples=Samples(home.scratch / "samples"),
                 trainings=trainings,
                 engine=engine,
                 training_engine=learning,

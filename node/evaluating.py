@@ -7,78 +7,39 @@ worker_evaluating.py; nor for writing the table, which is the caller's. Follows 
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import mul
 from pathlib import Path
 from typing import Any, Final
 
-from p2pvoice.node import collecting, measuring
+from p2pvoice.node import measuring
 from p2pvoice.node.bases import installed_bases, recogniser
+from p2pvoice.node.collection_facts import HERE
+from p2pvoice.node.collection_fetching import fetch_voices
+from p2pvoice.node.evaluation_rows import (
+    COLUMNS,
+    Row,
+    new_row,
+    put_compared,
+    put_described,
+    put_heard,
+    put_spoken,
+    put_stable,
+)
 from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.measuring import Subject
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import Tell, disk
-from p2pvoice.protocol.collection import Item
-from p2pvoice.protocol.consent_state import consent_facts
 from p2pvoice.protocol.entries import LANGUAGE
 from p2pvoice.protocol.errors import P2PVoiceError, UsageError
-from p2pvoice.protocol.manifest import LANGUAGES_LIMIT, Release
+from p2pvoice.protocol.manifest import LANGUAGES_LIMIT
 
 SENTENCES_LIMIT: Final = 64
 """Test sentences in one language."""
 
 SENTENCE_LENGTH: Final = 200
 """Characters of a test sentence."""
-
-DESCRIBED: Final[Mapping[str, str]] = {
-    "clips": "reference_clips",
-    "seconds": "reference_seconds",
-    "speech_seconds": "reference_speech_seconds",
-    "voiced_seconds": "reference_voiced_seconds",
-    "training_seconds": "training_seconds",
-    "pitch_median": "pitch_median_hz",
-    "pitch_low": "pitch_low_hz",
-    "pitch_high": "pitch_high_hz",
-    "pitch_range": "pitch_range_semitones",
-    "speech_rate": "speech_rate_syllables_per_s",
-    "loudness": "loudness_lufs",
-    "peak": "peak_dbfs",
-    "snr": "snr_db",
-    "bandwidth": "bandwidth_hz",
-    "hnr": "hnr_db",
-    "jitter": "jitter_percent",
-    "shimmer": "shimmer_percent",
-    "cpps": "cpps_db",
-    "h1_h2": "h1_h2_db",
-    "hoarseness": "hoarseness_0_to_1",
-    "breathiness": "breathiness_0_to_1",
-    "vocal_tract": "vocal_tract_cm",
-    "dnsmos_ovrl": "dnsmos_ovrl_1_to_5",
-    "dnsmos_sig": "dnsmos_sig_1_to_5",
-    "dnsmos_bak": "dnsmos_bak_1_to_5",
-    "dnsmos_p808": "dnsmos_p808_1_to_5",
-}
-"""Fields of a description that a table has, and their columns. Guesses about a person are left out."""
-
-STABILITY: Final = tuple(
-    f"stability.{kind}.{name}" for kind in ("plain", "devices") for name in ("mean", "p5")
-)
-"""Fields of a stability report that a table has."""
-
-COLUMNS: Final = (
-    "collection", "place", "state", "release", "author", "slug", "name", "note", "languages", "tags",
-    "license", "consent_subject", "consent_state", "consent_signed_by", "references_may_travel", "engine",
-    "sample_rate_hz", "size_bytes", "created_utc", *DESCRIBED.values(), "spoken_language", "spoken_sentences",
-    "spoken_seconds", "speed_rtf", "asr", "asr_errors", "asr_units", "wer_percent", "cer_percent",
-    "similarity_voices", "similarity_mean_cosine", "similarity_nearest_cosine", "similarity_nearest_release",
-    *(f"{name.replace('.', '_')}_cosine" for name in STABILITY), "methods", "problem",
-)  # fmt: skip
-"""The columns of the table, in order. A row has them all, empty (None) where nothing was measured.
-
-``methods`` says what each figure was measured by, and with what confidence.
-"""
 
 
 @dataclass(frozen=True)
@@ -163,16 +124,19 @@ async def evaluate(parts: Parts, ref: str, wish: Wish, tell: Tell) -> dict[str, 
     source = draft if draft is not None else kept.signed.collection
     if wish.fetch:
         seed = kept.seed if kept is not None else True
-        await collecting.fetch_voices(parts, source.items, seed=seed, tell=tell)
+        await fetch_voices(parts, source.items, seed=seed, tell=tell)
     facts = {"columns": list(COLUMNS), "collection": source.slug, "rows": len(source.items)}
     await tell({"event": "columns", **facts})
     if run.ear is None:
         message = "no recogniser is installed: no error rates (p2pvoice base add asr FOLDER)"
         await tell({"event": "warning", "message": message})
-    rows = [await _facts(parts, source.slug, number, item) for number, item in enumerate(source.items, 1)]
-    here = [row["release"] for row in rows if row["state"] == collecting.HERE]
+    rows: list[Row] = await disk(
+        parts,
+        lambda: [new_row(parts, source.slug, place, item) for place, item in enumerate(source.items, 1)],
+    )
+    here = [row["release"] for row in rows if row["state"] == HERE]
     for row in rows:
-        if row["state"] == collecting.HERE:
+        if row["state"] == HERE:
             await _measure(run, row, here, tell)
         await tell({"event": "row", "row": row})
     for row in await disk(parts, lambda: _compare(run, rows)):
@@ -196,43 +160,7 @@ async def _begin(parts: Parts, wish: Wish) -> _Run:
     return _Run(parts, wish, ear, identifier, parts.evaluations)
 
 
-async def _facts(parts: Parts, collection: str, place: int, item: Item) -> dict[str, Any]:
-    """A row before anything was measured: whose voice it is, and under what."""
-
-    def read() -> dict[str, Any]:
-        known = collecting.item_facts(parts, item)
-        row = dict.fromkeys(COLUMNS) | {
-            "collection": collection,
-            "place": place,
-            "note": item.note,
-            **{key: known.get(key) for key in ("state", "release", "author", "slug", "name")},
-        }
-        release = parts.catalog.release(item.release)
-        return row | (_release_facts(release) if release is not None else {})
-
-    row: dict[str, Any] = await disk(parts, read)
-    return row
-
-
-def _release_facts(release: Release) -> dict[str, Any]:
-    manifest = release.manifest
-    consent = consent_facts(manifest, time.time())
-    return {
-        "languages": " ".join(manifest.languages),
-        "tags": " ".join(manifest.tags),
-        "license": manifest.license,
-        "consent_subject": consent["subject"],
-        "consent_state": consent["state"],
-        "consent_signed_by": consent["signed_by"],
-        "references_may_travel": consent["references_may_travel"],
-        "engine": f"{manifest.engine.family} {manifest.engine.version}",
-        "sample_rate_hz": manifest.engine.sample_rate,
-        "size_bytes": sum(file.size for file in manifest.files),
-        "created_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(manifest.created)),
-    }
-
-
-async def _measure(run: _Run, row: dict[str, Any], here: Sequence[str], tell: Tell) -> None:
+async def _measure(run: _Run, row: Row, here: Sequence[str], tell: Tell) -> None:
     """Fill a row with what is kept of its release, after measuring what is not."""
     release = str(row["release"])
     notes: list[str] = []
@@ -311,37 +239,21 @@ def _named(tell: Tell, row: Mapping[str, Any]) -> Tell:
     return named
 
 
-def _fill(run: _Run, row: dict[str, Any]) -> None:
+def _fill(run: _Run, row: Row) -> None:
     """Put what is kept of a release into its row. Blocks on the database."""
-    release = str(row["release"])
-    by_method: dict[str, list[str]] = {}
-    for one in run.kept.get(release, "describe/1") or ():
-        column = DESCRIBED.get(one["field"])
-        if column is not None:
-            row[column] = float(one["value"])
-            by_method.setdefault(one["method"], []).append(f"{column} {one['confidence']} %")
-    methods = [f"{', '.join(columns)}: {method}" for method, columns in by_method.items()]
-    speech = run.kept.get(release, run.methods()["speech"])
-    if speech is not None:
-        row["spoken_language"], row["spoken_sentences"] = speech["lang"], speech["sentences"]
-        row["spoken_seconds"], row["speed_rtf"] = speech["seconds"], speech["rtf"]
-        methods.append(f"spoken: {run.wish.spoken} sentences")
-        methods.append("speed_rtf: seconds of computing a second of speech, loaded, this machine")
-    heard = run.kept.get(release, run.methods().get("heard", ""))
-    if heard is not None and run.ear is not None:
-        row["asr"], row["asr_errors"], row["asr_units"] = run.ear.name, heard["errors"], heard["units"]
-        column = f"{heard['kind']}_percent"
-        row[column] = round(100 * heard["errors"] / max(1, heard["units"]), 2)
-        hint = "" if heard["knows"] else ", which does not know this language: a hint, no more"
-        methods.append(f"{column}: recogniser {run.ear_id}{hint}")
-    if run.wish.stability:
-        for name, value in (run.kept.get(release, "stability/1") or {}).items():
-            if name in STABILITY:
-                row[f"{name.replace('.', '_')}_cosine"] = float(value)
-    row["methods"] = "; ".join(methods) or None
+    names = run.methods()
+    kept = {kind: run.kept.get(str(row["release"]), name) for kind, name in names.items()}
+    if kept["describe"] is not None:
+        put_described(row, kept["describe"])
+    if kept["speech"] is not None:
+        put_spoken(row, kept["speech"], run.wish.spoken)
+    if kept.get("heard") is not None and run.ear is not None:
+        put_heard(row, kept["heard"], run.ear.name, run.ear_id)
+    if kept.get("stability") is not None:
+        put_stable(row, kept["stability"])
 
 
-def _compare(run: _Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _compare(run: _Run, rows: Sequence[Row]) -> list[Row]:
     """Compare every measured voice with all others, as far as they could be heard; the rows that changed.
 
     Blocks: on the database, and some seconds on a full collection.
@@ -360,14 +272,6 @@ def _compare(run: _Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for release, row in measured.items():
         cosines = {other: cosine for other, cosine in known[release].items() if other in measured}
         if cosines:
-            # Of equals the same one each time, whatever order they were measured in.
-            nearest = max(cosines, key=lambda other: (cosines[other], other))
-            row["similarity_voices"] = len(cosines)
-            row["similarity_mean_cosine"] = round(sum(cosines.values()) / len(cosines), 4)
-            row["similarity_nearest_cosine"] = cosines[nearest]
-            row["similarity_nearest_release"] = nearest
-            row["methods"] = f"{row['methods'] or ''}; similarity: cosine of speaker embeddings (GE2E)".strip(
-                "; "
-            )
+            put_compared(row, cosines)
             changed.append(row)
     return changed

@@ -16,6 +16,7 @@ import trio
 
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.voices import resolve
 from p2pvoice.node.written import take
 
 #: Told of each step of a long operation.
@@ -37,12 +38,19 @@ class Import:
     clip_name: str
     text: str
     lang: str
+    #: VOICEs that the weights were fine-tuned from, by whatever program.
+    parents: tuple[str, ...] = ()
 
 
 async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
-    """Make a draft of three uploads. The uploads are gone afterwards, whatever happened."""
+    """Make a draft of three uploads. The uploads are gone afterwards, whatever happened.
+
+    Raises what resolving a parent raises, before anything is read.
+    """
     names = (wanted.sovits, wanted.gpt, wanted.clip)
     try:
+        parents = [(await resolve(parts, parent, prefer_installed=True)).id for parent in wanted.parents]
+        notes = {"parents": [[parent, "fine-tuned-from"] for parent in dict.fromkeys(parents)]}
         sovits, gpt, clip = (parts.uploads.path(name) for name in names)
         ending = CLIP_NAME.search(wanted.clip_name)
         arguments = {
@@ -53,7 +61,7 @@ async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
             "text": wanted.text,
             "lang": wanted.lang,
         }
-        return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step)
+        return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step, notes)
     finally:
         parts.uploads.discard(*names)
 
@@ -64,7 +72,13 @@ async def import_bundled(parts: Parts, name: str, step: Step) -> Draft:
 
 
 async def _grow(
-    parts: Parts, operation: str, name: str, slug: str | None, arguments: dict[str, Any], step: Step
+    parts: Parts,
+    operation: str,
+    name: str,
+    slug: str | None,
+    arguments: dict[str, Any],
+    step: Step,
+    notes: Mapping[str, Any] | None = None,
 ) -> Draft:
     async with parts.drafting:
         chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
@@ -77,7 +91,7 @@ async def _grow(
             )
             await trio.to_thread.run_sync(take, made, bundle, limiter=parts.disk)
             return await trio.to_thread.run_sync(
-                parts.drafts.finish, name, chosen, facts, limiter=parts.disk
+                parts.drafts.finish, name, chosen, facts, notes, limiter=parts.disk
             )
         finally:
             parts.drafts.abandon(chosen)

@@ -24,7 +24,7 @@ from p2pvoice.protocol.errors import (
     PolicyError,
 )
 from p2pvoice.protocol.ids import author_id
-from p2pvoice.protocol.inherit import allowed_licences, faults, person_key
+from p2pvoice.protocol.inherit import OTHERS, allowed_licences, faults, person_key
 from p2pvoice.protocol.manifest import Manifest, Parent, Release
 
 log = logging.getLogger("p2pvoice.inheriting")
@@ -55,9 +55,11 @@ async def binding(parts: Parts, draft: Draft) -> tuple[Ancestor, ...]:
     """
 
     def walk() -> Ancestry:
-        head = parts.catalog.head(parts.author, draft.slug)
+        head = parts.catalog.head(parts.author, draft.voice)
         parents = parents_of(draft, head.release if head is not None else None)
-        return _walk(parts, parts.identity.author_public, parents)
+        found = _walk(parts, parts.identity.author_public, parents)
+        # What one has called back oneself is no secret to oneself, and nobody else has it any more.
+        return replace(found, unknown=tuple(one for one in found.unknown if not _called_back(parts, one)))
 
     found: Ancestry = await trio.to_thread.run_sync(walk, limiter=parts.disk)
     with trio.move_on_after(LOOKUP_SECONDS):
@@ -135,16 +137,14 @@ def loosens(parts: Parts, child: Manifest, parent: Release, kind: str) -> bool:
 def forewarnings(parts: Parts, parent: Release) -> list[str]:
     """What somebody should know who begins to make something of a release: it may not be publishable."""
     manifest = parent.manifest
-    if is_own(parts, parent):
-        return []
-    found = []
-    if allowed_licences(manifest.license) == frozenset():
+    own, found = is_own(parts, parent), []
+    if not own and allowed_licences(manifest.license) == frozenset():
         found.append(
             f"{manifest.name} is under {manifest.license}: what is made of it stays on this machine, "
             "publishing it is refused"
         )
     key = person_key(manifest.consent, manifest.author)
-    if key is not None:
+    if key is not None and (not own or manifest.consent.subject in OTHERS):
         found.append(
             f"{manifest.name} is a person's voice: publishing what is made of it takes a consent for you, "
             f"{parts.author}, signed by {author_id(key)}"
@@ -158,7 +158,22 @@ def is_own(parts: Parts, release: Release) -> bool:
 
 
 def _walk(parts: Parts, author: bytes, parents: Sequence[Parent]) -> Ancestry:
-    return ancestry(author, parents, parts.catalog.release, partial(_same, parts))
+    return ancestry(author, parents, partial(_known, parts), partial(_same, parts))
+
+
+def _known(parts: Parts, identifier: str) -> Release | None:
+    """A release that is remembered here, or kept as the proof of a revocation."""
+    found = parts.catalog.release(identifier)
+    stone = parts.catalog.tombstones.of_release(identifier) if found is None else None
+    kept = parts.catalog.tombstones.releases(stone) if stone is not None else []
+    return found or next((release for release in kept if release.id == identifier), None)
+
+
+def _called_back(parts: Parts, identifier: str) -> bool:
+    """Whether a release is one's own and was called back by oneself."""
+    stone = parts.catalog.tombstones.of_release(identifier)
+    own, said = parts.identity.author_public, stone.revocation if stone is not None else None
+    return said is not None and _same(parts, said.author, own) and _same(parts, said.signer, own)
 
 
 def _same(parts: Parts, one: bytes, other: bytes) -> bool:
@@ -171,5 +186,5 @@ def _same(parts: Parts, one: bytes, other: bytes) -> bool:
 def _refuse_revoked(parts: Parts, ancestors: Sequence[Ancestor]) -> None:
     for ancestor in ancestors:
         stone = parts.catalog.tombstones.of_release(ancestor.release.id)
-        if stone is not None:
+        if stone is not None and not _called_back(parts, ancestor.release.id):
             raise stone.error()

@@ -55,8 +55,11 @@ class _Found:
     truncated: bool = False
 
     @property
-    def unknown(self) -> list[str]:
-        return [identifier for identifier, release in self.releases.items() if release is None]
+    def unknown(self) -> list[tuple[str, str]]:
+        """What is named as a parent and not known here, each with a release that names it."""
+        held = [release for release in self.releases.values() if release is not None]
+        named = {parent.release: child.id for child in held for parent in child.manifest.parents}
+        return [(one, named[one]) for one, release in self.releases.items() if release is None]
 
 
 async def lineage(parts: Parts, ref: str, *, fetch: bool = False) -> dict[str, Any]:
@@ -70,12 +73,13 @@ async def lineage(parts: Parts, ref: str, *, fetch: bool = False) -> dict[str, A
         asked: set[str] = set()
         with trio.move_on_after(LOOKUP_SECONDS):
             while len(asked) < LOOKUPS_LIMIT:
-                waiting = [one for one in found.unknown if one not in asked]
+                waiting = [one for one in found.unknown if one[0] not in asked]
                 if not waiting:
                     break
-                asked.add(waiting[0])
+                ancestor, child = waiting[0]
+                asked.add(ancestor)
                 try:
-                    await parts.network.find_release(waiting[0])
+                    await parts.network.find_release(ancestor, child=child)
                 except (NotFoundError, NetworkError, RevokedError) as error:
                     log.info("an ancestor is not found: %s", error.message)
                     continue

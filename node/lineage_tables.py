@@ -13,6 +13,9 @@ from p2pvoice.protocol.canonical import decode
 from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.protocol.manifest import MANIFEST_ITEMS, MANIFEST_LIMIT, PARENTS_LIMIT, RELEASE_LIMIT, Release
 
+#: Descendants of a release that are looked at to see whether one of them is offered.
+DESCENDANTS_LIMIT = 1_000
+
 
 def first_schema(connection: sqlite3.Connection) -> None:
     """The table, filled with what the releases that are here say."""
@@ -48,6 +51,17 @@ def children_of(database: Database, release: str, limit: int) -> list[str]:
         (release, limit),
     )
     return [str(row["child"]) for row in rows]
+
+
+def leads_to_offered(database: Database, release: str) -> bool:
+    """Whether an installed and seeded release is a descendant of this one, as far as is quickly seen."""
+    row = database.row(
+        "WITH RECURSIVE down(id) AS (SELECT ? UNION"
+        " SELECT p.child FROM parents p JOIN down ON p.parent=down.id LIMIT ?)"
+        " SELECT 1 FROM down JOIN installed i ON i.release=down.id AND i.seed=1 LIMIT 1",
+        (release, DESCENDANTS_LIMIT),
+    )
+    return row is not None
 
 
 def _claimed(data: bytes) -> Sequence[tuple[str, str]]:

@@ -221,8 +221,10 @@ class Network:
 
         await trio.to_thread.run_sync(keep, limiter=self._disk)
 
-    async def find_release(self, identifier: str) -> Release:
+    async def find_release(self, identifier: str, *, child: str = "") -> Release:
         """Get a release by its id from whoever provides it, and remember it.
+
+        When nobody does, those are asked who provide its ``child``: a release that names it as a parent.
 
         Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked, and
         RevokedError when somebody shows that it was revoked.
@@ -233,6 +235,8 @@ class Network:
         if stone is not None:
             raise stone.error()
         providers = await find_providers(self._host, identifier)
+        if not providers and child:
+            providers = await find_providers(self._host, child)
         if not providers:
             await self.hearsay.seek(identifier)
             raise NotFoundError(

@@ -22,6 +22,7 @@ from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.names import Names
 from p2pvoice.node.paths import Home
+from p2pvoice.node.samples import Samples
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import Trainer
@@ -52,6 +53,7 @@ class Parts:
     catalog: Catalog
     drafts: Drafts
     uploads: Uploads
+    samples: Samples
     trainings: Trainings
     engine: Engine
     #: A second worker process, for what takes minutes to hours: speaking goes on beside it.
@@ -70,6 +72,8 @@ class Parts:
     started: float = field(default_factory=time.monotonic)
     #: One release is fetched once at a time: whoever asks second waits for the first.
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
+    #: Releases that requests are looking at without having installed them, by how many do.
+    visited: Counter[str] = field(default_factory=Counter)
     #: Author -> when its successor was last asked for, in trio's time.
     looked_up: dict[str, float] = field(default_factory=dict)
     #: One draft is imported, trained or published once at a time.

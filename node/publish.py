@@ -16,13 +16,14 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import consents, forking, inheriting, references, speech
+from p2pvoice.node import consents, forking, inheriting, proposing, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
 from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.importing import Step
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
+from p2pvoice.node.reuse import as_before
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
 from p2pvoice.protocol.errors import ConsentError, NotFoundError, RevokedError
@@ -63,6 +64,8 @@ class Publication:
     ai_voice_permission: bool
     consent_upload: str = ""
     clips_may_travel: bool = False
+    #: A person's signed consent that an earlier release carried.
+    consent_signed: bytes = b""
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
@@ -89,9 +92,9 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
-        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
+        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.voice, limiter=parts.disk)
         ancestors = await inheriting.binding(parts, draft)
-        consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
+        consent = consents.declare(parts.identity, claim, license, draft.voice, time.time())
         consent = inheriting.lasting(consent, ancestors)
         await trio.to_thread.run_sync(
             inheriting.require, parts, license, consent, ancestors, limiter=parts.disk
@@ -101,7 +104,7 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
         await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
         with parts.store.holding() as hold:
             try:
-                if whole or consent.references_may_travel:
+                if whole or consent.references_may_travel or draft.notes.get("own_clips"):
                     outgoing = references.as_it_is(draft)
                 else:
                     outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
@@ -122,6 +125,7 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
             parts.network.withdraw(older)
     await step({"step": "announcing"})
     announced = await parts.network.announced(parts.network.announce(release))
+    settled = await proposing.settle(parts, draft, release)
     return {
         "release": release.id,
         "author": parts.author,
@@ -133,13 +137,16 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
         "measured": len(release.manifest.measured),
         "bytes": sum(file.size for file in release.manifest.files),
         "announced": announced,
+        "proposal": settled,
         "consent": consent_facts(release.manifest, time.time()),
     }
 
 
 async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
     """What the author says, with the statement that was sent; what can be refused already is."""
-    signed = await consents.received(parts, wanted.consent_upload) if wanted.consent_upload else b""
+    signed = wanted.consent_signed
+    if wanted.consent_upload:
+        signed = await consents.received(parts, wanted.consent_upload)
     claim = consents.Claim(
         subject=wanted.consent,
         subject_name=wanted.subject,
@@ -154,13 +161,17 @@ async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
 
 
 async def _with_proposals(parts: Parts, wanted: Publication) -> Publication:
-    """What was not said of a fork is taken over from its parent; a missing draft is told of later."""
+    """What was not said of a fork is taken over from its parent, of a merge from the release before it.
+
+    A missing draft is told of later.
+    """
 
     def work() -> Publication:
         try:
-            return forking.with_proposals(wanted, parts.drafts.get(wanted.draft))
+            draft = parts.drafts.get(wanted.draft)
         except NotFoundError:
             return wanted
+        return as_before(parts, draft, forking.with_proposals(wanted, draft))
 
     return await trio.to_thread.run_sync(work, limiter=parts.disk)
 
@@ -239,11 +250,11 @@ def _store_release(
         hold(digest)
         if not (parts.store.has(digest) and parts.store.inspection.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
-    head = parts.catalog.head(parts.author, draft.slug)
+    head = parts.catalog.head(parts.author, draft.voice)
     facts, notes = outgoing.facts, draft.notes
     manifest = Manifest(
         author=parts.identity.author_public,
-        slug=draft.slug,
+        slug=draft.voice,
         name=draft.name,
         created=int(time.time()),
         description=wanted.description,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pvoice.node.worker_measuring import COMPARED_SENTENCES, SEED, reference_clips
-from p2pvoice.protocol.errors import SynthesisError, UsageError
+from p2pvoice.protocol.errors import NotFoundError, SynthesisError, UsageError
 
 if TYPE_CHECKING:
     from p2pvoice.node.worker import Worker
@@ -59,24 +59,69 @@ def _spoken(worker: "Worker", arguments: dict[str, Any], wanted: set[str], found
         return
     whole = bool(wanted & {"speech", "heard"})
     said = sentences if whole else sentences[:COMPARED_SENTENCES]
+    ear = _listening(arguments["asr"], notes) if "heard" in wanted and arguments["asr"] else None
     try:
-        clips, seconds = _say(worker, arguments, lang, said)
+        spoken = _Spoken(worker, arguments, lang, said, ear)
     except SynthesisError as error:
         notes.append(f"not spoken: {error.message}")
         return
-    length = sum(len(audio) / rate for audio, rate in clips)
     if whole:
-        found["speech"] = {
-            "lang": lang,
-            "sentences": len(said),
-            "seconds": round(length, 3),
-            "rtf": round(seconds / length, 3) if length else None,
-        }
-    if "heard" in wanted and arguments["asr"]:
-        worker.check()
-        found["heard"] = _heard(worker, arguments["asr"], lang, said, clips)
+        found["speech"] = spoken.speech(lang)
+    if ear is not None:
+        found["heard"] = spoken.heard(lang, ear)
     if "embedding" in wanted:
-        found["embedding"] = _embedding(clips[:COMPARED_SENTENCES], notes)
+        found["embedding"] = _embedding(spoken.compared, notes)
+
+
+class _Spoken:
+    """Sentences as a voice says them: timed, heard, and let go of, but for those that are compared."""
+
+    def __init__(
+        self, worker: "Worker", arguments: dict[str, Any], lang: str, sentences: list[str], ear: Any
+    ) -> None:
+        import numpy
+
+        from p2pvoice.sovits.measure.words import count_errors
+        from p2pvoice.sovits.synthesize import SpeakText
+
+        subject = arguments["subject"]
+        voice = worker.voice(str(subject["key"]), Path(subject["path"]), arguments["bases"])
+        self.compared: list[tuple[Any, int]] = []
+        self.sentences = len(sentences)
+        #: Seconds of sound, and of computing after the voice was loaded.
+        self.seconds = self.computing = 0.0
+        self.errors = self.units = 0
+        rate = int(voice.sample_rate)
+        for number, text in enumerate(sentences):
+            worker.check()
+            worker.tell({"stage": "speak", "step": number, "steps": len(sentences)})
+            started = time.perf_counter()
+            request = SpeakText(text=text, lang=lang, seed=SEED + number)
+            audio = numpy.concatenate(list(voice.speak(request, on_code=lambda _: worker.check())))
+            self.computing += time.perf_counter() - started
+            self.seconds += len(audio) / rate
+            if number < COMPARED_SENTENCES:
+                self.compared.append((audio, rate))
+            if ear is not None:
+                wrong, length = count_errors(text, ear.hear(audio, rate, lang), lang)
+                self.errors, self.units = self.errors + wrong, self.units + length
+
+    def speech(self, lang: str) -> dict[str, Any]:
+        """How much was said, and how fast it was computed: seconds for a second of sound."""
+        return {
+            "lang": lang,
+            "sentences": self.sentences,
+            "seconds": round(self.seconds, 3),
+            "rtf": round(self.computing / self.seconds, 3) if self.seconds else None,
+        }
+
+    def heard(self, lang: str, ear: Any) -> dict[str, Any]:
+        """The errors over all sentences together, in words or characters as the language asks."""
+        from p2pvoice.sovits.measure.words import kind_of
+
+        knows = ear.knows_cantonese if lang == "yue" else ear.is_multilingual or lang == "en"
+        kind = kind_of(lang).lower()
+        return {"lang": lang, "kind": kind, "errors": self.errors, "units": self.units, "knows": knows}
 
 
 def _sentences(arguments: dict[str, Any]) -> tuple[str, list[str]]:
@@ -92,45 +137,6 @@ def _sentences(arguments: dict[str, Any]) -> tuple[str, list[str]]:
     return "", []
 
 
-def _say(
-    worker: "Worker", arguments: dict[str, Any], lang: str, sentences: list[str]
-) -> tuple[list[tuple[Any, int]], float]:
-    """What the voice says, each sentence with its rate, and the seconds of computing after it was loaded."""
-    import numpy
-
-    from p2pvoice.sovits.synthesize import SpeakText
-
-    subject = arguments["subject"]
-    voice = worker.voice(str(subject["key"]), Path(subject["path"]), arguments["bases"])
-    clips, seconds = [], 0.0
-    for number, text in enumerate(sentences):
-        worker.check()
-        worker.tell({"stage": "speak", "step": number, "steps": len(sentences)})
-        started = time.perf_counter()
-        request = SpeakText(text=text, lang=lang, seed=SEED + number)
-        audio = numpy.concatenate(list(voice.speak(request, on_code=lambda _: worker.check())))
-        seconds += time.perf_counter() - started
-        clips.append((audio, int(voice.sample_rate)))
-    return clips, seconds
-
-
-def _heard(
-    worker: "Worker", folder: str, lang: str, sentences: list[str], clips: list[tuple[Any, int]]
-) -> dict[str, Any]:
-    """The errors of a recogniser over all sentences together, in words or characters as the language asks."""
-    from p2pvoice.sovits.measure.words import count_errors, kind_of
-
-    ear = _ear(folder)
-    errors = units = 0
-    for number, (text, (audio, rate)) in enumerate(zip(sentences, clips, strict=True)):
-        worker.check()
-        worker.tell({"stage": "hear", "step": number, "steps": len(sentences)})
-        wrong, length = count_errors(text, ear.hear(audio, rate, lang), lang)
-        errors, units = errors + wrong, units + length
-    knows = ear.knows_cantonese if lang == "yue" else ear.is_multilingual or lang == "en"
-    return {"lang": lang, "kind": kind_of(lang).lower(), "errors": errors, "units": units, "knows": knows}
-
-
 def _embedding(clips: list[tuple[Any, int]], notes: list[str]) -> list[float] | None:
     from p2pvoice.sovits.measure.embed import speakers_embedding
 
@@ -138,6 +144,14 @@ def _embedding(clips: list[tuple[Any, int]], notes: list[str]) -> list[float] | 
         return [float(number) for number in speakers_embedding(clips)]
     except UsageError as error:
         notes.append(f"not compared: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        return None
+
+
+def _listening(folder: str, notes: list[str]) -> Any:
+    try:
+        return _ear(folder)
+    except (UsageError, NotFoundError) as error:
+        notes.append(f"not heard: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         return None
 
 

@@ -1,9 +1,9 @@
 """Which ancestors bind a release: the walk from its parents through own revisions to everybody's else.
 
 An author may change the terms of the own voice, so a release by the same author does not bind its successor;
-what went into it from others still does. For publishing and for reading alike: what is known of releases and
-keys is asked of the caller, and nothing here reads or fetches. Not for what binding means (inherit.py).
-Follows specs/lineage.md, "Who binds".
+what went into it from others still does, and so does the word of another person whose voice it is. For
+publishing and for reading alike: what is known of releases and keys is asked of the caller, and nothing here
+reads or fetches. Not for what binding means (inherit.py). Follows specs/lineage.md, "Who binds".
 """
 
 from collections import deque
@@ -24,10 +24,14 @@ OWN_STEP = "revision-of"
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A release that binds another one; ``learned`` when something else went into the weights on the way."""
+    """A release that binds another one; ``learned`` when something else went into the weights on the way.
+
+    ``own`` is one by the same author as what was made of it: it binds by the consent of another person alone.
+    """
 
     release: Release
     learned: bool
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,12 @@ def ancestry(
                 unknown[parent.release] = None
             continue
         manifest = release.manifest
-        if not same(child_author, manifest.author) and not same(author, manifest.author):
-            held = binding.get(release.id)
-            # When one way leads past something that was learnt, that went into it by whichever way.
-            binding[release.id] = Ancestor(release, learned or (held is not None and held.learned))
+        kin = same(child_author, manifest.author) or same(author, manifest.author)
+        if not kin or parent.kind != OWN_STEP:
+            held = binding.get(release.id, Ancestor(release, learned, kin))
+            # When one way leads past something that was learnt, that went into it by whichever way; and what
+            # a stranger names binds in full, whoever else names it.
+            binding[release.id] = Ancestor(release, learned or held.learned, kin and held.own)
         own = own and same(author, manifest.author)
         waiting.extend((one, manifest.author, own, learned) for one in manifest.parents)
     return Ancestry(tuple(binding.values()), tuple(unknown))

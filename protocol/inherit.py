@@ -45,6 +45,9 @@ SHARE_ALIKE: Mapping[str, tuple[str, ...]] = {
 PERSONS = ("self", "named", "deceased-estate")
 """Subjects that are a person: whatever is made of such a voice is that person's voice."""
 
+OTHERS = ("named", "deceased-estate")
+"""Those among them who are somebody else than the author."""
+
 INHERITED = ("synthetic", "public-domain-corpus")
 """Subjects that a fork may take over without a word: nobody's permission is in them."""
 
@@ -105,7 +108,9 @@ def faults(
     found = []
     for ancestor in ancestors:
         of, manifest = ancestor.release.id, ancestor.release.manifest
-        problem = _licence_problem(manifest, license)
+        if ancestor.own and manifest.consent.subject not in OTHERS:
+            continue
+        problem = None if ancestor.own else _licence_problem(manifest, license)
         if problem is not None:
             found.append(Fault("licence", of, manifest.author, *problem))
         problem = _consent_problem(manifest, consent, author, same, learned=ancestor.learned)

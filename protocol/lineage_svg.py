@@ -51,7 +51,8 @@ STYLE = (
     ".lineage{color:#1b1f24;--lineage-paper:#ffffff;--lineage-accent:#0b57d0;background:#ffffff}"
     "@media (prefers-color-scheme:dark){"
     ".lineage{color:#e6e9ee;--lineage-paper:#14171c;--lineage-accent:#8ab4ff;background:#14171c}}"
-    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}.lineage-focus{stroke:var(--lineage-accent)}"
+    ".lineage-box{fill:var(--lineage-paper)}.lineage-kinds{stroke:var(--lineage-paper)}"
+    ".lineage-focus{stroke:var(--lineage-accent)}"
 )
 """What a file of its own says of colours."""
 
@@ -66,8 +67,9 @@ def lineage_svg(
     """The graph as an SVG document, the same one for the same graph.
 
     ``standalone`` for a file: with its own colours. Else it is to be put into a page, whose text colour it
-    takes, and whose ``--lineage-paper`` it follows. ``link`` gives the address that a known release leads to;
-    with links it is no single image but a group of them. ``words`` are texts as in :data:`WORDS`.
+    takes, and whose ``--lineage-paper`` and ``--lineage-accent`` it follows. ``link`` gives the address that
+    a known release leads to; with links it is no single image but a group of them. ``words`` are texts as in
+    :data:`WORDS`.
     """
     order = in_order(graph)
     places = places_of(order)
@@ -164,11 +166,13 @@ def _box(
     whole = words["by" if node.author else "whole"].format(
         name=_title(node), release=node.release, author=node.author
     )
+    # In a page there are no styles of ours, which its policy may forbid: the attributes say it all.
+    stroke = "var(--lineage-accent, currentColor)" if focused and "var(" in paper else "currentColor"
     classes = "lineage-box lineage-focus" if focused else "lineage-box"
     box = (
         f'<g class="lineage-node" data-release={_attribute(node.release)}><title>{_escape(whole)}</title>'
         f'<rect class="{classes}" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8"'
-        f' fill="{paper}" stroke="currentColor"{marks}/>{text}</g>'
+        f' fill="{paper}" stroke="{stroke}"{marks}/>{text}</g>'
     )
     if link is None or not node.known:
         return box

@@ -82,7 +82,7 @@ def comment(
     """
     client = Client()
     if sum(one is not None for one in (reply, edit, retract)) > 1:
-        raise UsageError("one of --reply, --edit and --retract at a time")
+        raise UsageError("one of --reply, --edit and --retract at a time", hint="p2pvoice comment --help")
     if retract is not None:
         _only(args, 0, "p2pvoice comment --retract OP")
         answer = client.act_on(retract, "retract")

@@ -112,9 +112,11 @@ class Gathered:
                 output.note(f"measuring {voices_of({'voices': event['rows']})}")
         elif kind == "row":
             row = dict(event["row"])
-            if row["release"] not in self.rows and not output.as_json:
-                output.note(told(row))
+            news = row["release"] not in self.rows
+            # Kept before it is told of: what the user has seen is never lost.
             self.rows[str(row["release"])] = row
+            if news and not output.as_json:
+                output.note(told(row))
         elif kind == "voice" and "error" in event and not output.as_json:
             tell_failed(output, [dict(event)])
         elif kind == "warning" and not output.as_json:

@@ -13,6 +13,7 @@ import click
 from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.said import short_operation
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.consent import SIGNED_LIMIT
 from p2pvoice.protocol.errors import UsageError
@@ -39,6 +40,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--ref-lang", help="The clip's language: yue, zh or en.")
 @click.option("--name", required=True, help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")
+@click.option(
+    "--parent",
+    "parents",
+    multiple=True,
+    metavar="VOICE",
+    help="A voice that these weights were fine-tuned from, by GPT-SoVITS or anything else; repeat for more.",
+)
 @click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
 @json_option
 @click.pass_obj
@@ -51,6 +59,7 @@ def import_voice(
     ref_lang: str | None,
     name: str,
     slug: str | None,
+    parents: tuple[str, ...],
     bundled: bool,
 ) -> None:
     """Turn your GPT-SoVITS files into a local draft.
@@ -61,7 +70,7 @@ def import_voice(
     given = {"--sovits": sovits, "--gpt": gpt, "--ref": clip, "--ref-text": ref_text, "--ref-lang": ref_lang}
     client = Client()
     if bundled:
-        if any(given.values()) or slug:
+        if any(given.values()) or slug or parents:
             raise UsageError(
                 "--bundled brings its own files", hint="p2pvoice import --bundled --name " + name
             )
@@ -86,6 +95,7 @@ def import_voice(
                 clip_name=clip.name,
                 text=ref_text,
                 lang=ref_lang,
+                parents=parents,
             ),
         )
     if output.as_json:
@@ -168,6 +178,7 @@ def publish(
         output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:
         output.note("no peer has heard of it yet: it is announced again as soon as one connects")
+    settled(output, result.get("proposal"))
     if result.get("proposed_tags"):
         output.note("measured, not used as tags: " + " ".join(result["proposed_tags"]))
     query = f"--tag {tags[0]}" if tags else f'"{result.get("slug", draft)}"'
@@ -188,6 +199,17 @@ def inherited(
     if not consent and result.get("consent"):
         found.append(f"consent {result['consent'].get('subject')}")
     return found
+
+
+def settled(output: Output, proposal: dict[str, Any] | None) -> None:
+    """What publishing has said of the proposal that the draft was merged from."""
+    if not proposal:
+        return
+    name = short_operation(proposal["proposal"])
+    if proposal.get("error"):
+        output.note(f"the proposal {name} stays as it is: {proposal['error'].get('message', '')}")
+    else:
+        output.note(f"merged the proposal {name}")
 
 
 def request(

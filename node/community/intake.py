@@ -118,15 +118,23 @@ class Allowance:
 
     def spend(self, peer: str, count: int) -> bool:
         """Take ``count`` records from the peer's allowance; False, taking nothing, when it is too small."""
+        return self._take(peer, count, whole=True) == count
+
+    def grant(self, peer: str, count: int) -> int:
+        """Take up to ``count`` records from the peer's allowance; how many."""
+        return self._take(peer, count, whole=False)
+
+    def _take(self, peer: str, count: int, *, whole: bool) -> int:
         now = self._clock()
         spent, at = self._spent.get(peer, (0.0, now))
         spent = max(0.0, spent - (now - at) * self._rate)
-        if spent + count > self._burst:
-            return False
-        self._spent[peer] = (spent + count, now)
+        given = min(count, int(self._burst - spent))
+        if whole and given < count:
+            return 0
+        self._spent[peer] = (spent + given, now)
         if len(self._spent) > self._peers:
             self._forget(now)
-        return True
+        return given
 
     def _forget(self, now: float) -> None:
         whole = [peer for peer, (spent, at) in self._spent.items() if spent <= (now - at) * self._rate]

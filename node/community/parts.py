@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.community.acting import Acting
+from p2pvoice.node.community.acting import Acted, Acting
 from p2pvoice.node.community.credits import Credits
 from p2pvoice.node.community.intake import Intake
 from p2pvoice.node.community.lines import Lines
@@ -29,7 +29,9 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.names import Names
 from p2pvoice.node.successors import Successors
+from p2pvoice.protocol.acts import Act
 from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.operations import VoiceName
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,18 @@ class Community:
     telling: Telling
     server: OperationsServer
     credits: Credits
+
+    async def say(self, voice: VoiceName, act: Act) -> tuple[Acted, int]:
+        """Do an act of the user's on a voice and tell others of it; how many others hold it now.
+
+        Raises as :meth:`Acting.act` does; what reaches nobody is told later.
+        """
+        acted = await self.acting.act(voice, act)
+        return acted, await self.tell(acted)
+
+    async def tell(self, acted: Acted) -> int:
+        """Tell others of an act that was done; how many others hold it now."""
+        return await self.telling.tell(acted.line, [acted.signed]) if acted.signed is not None else 0
 
     def forget_unneeded(self) -> int:
         """Forget the logs of voices that this node has nothing to do with any more; how many. Blocking."""

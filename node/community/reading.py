@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Collection
 
 from p2pvoice.node.database import Database
-from p2pvoice.protocol.ids import Digest
+from p2pvoice.protocol.ids import Digest, author_id
 from p2pvoice.protocol.operations import Signed, VoiceName, reread_operation
 
 NAME_LETTERS = 6
@@ -86,6 +86,16 @@ class LogReader:
             (low, high, NAMED_LIMIT),
         )
         return [(VoiceName(bytes(row["author"]), row["slug"]), bytes(row["id"])) for row in rows]
+
+    def signers_named(self, beginning: str) -> list[str]:
+        """At most NAMED_LIMIT author ids that signed something and begin so, also without ``did:key:``."""
+        wanted = beginning if beginning.startswith("did:key:") else "did:key:" + beginning
+        rows = self._database.rows("SELECT DISTINCT signer FROM chains")
+        return sorted(
+            author
+            for author in (author_id(bytes(row["signer"])) for row in rows)
+            if author.startswith(wanted)
+        )[:NAMED_LIMIT]
 
     def voices(self) -> list[VoiceName]:
         """Every voice that has a log here, in the order in which they came."""

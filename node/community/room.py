@@ -22,6 +22,9 @@ VOICE_CHAINS = 512
 VOICE_BYTES = 4 * 1024 * 1024
 """Signed bytes of them together."""
 
+FAIR_BYTES = VOICE_BYTES // VOICE_CHAINS
+"""Signed bytes within which a chain is as good as any other one."""
+
 NODE_BYTES = 64 * 1024 * 1024
 """Signed bytes of strangers' chains of all voices together."""
 
@@ -56,6 +59,11 @@ class _Held:
     length: int
     size: int
 
+    @property
+    def share(self) -> int:
+        """The size as far as it is beyond what each chain could have."""
+        return max(self.size, FAIR_BYTES)
+
 
 class TurnedAway:
     """Which chains were forgotten lately. Bounded; the oldest are let in again first."""
@@ -80,7 +88,7 @@ class TurnedAway:
         if until is None:
             return False
         if until <= self._clock():
-            del self._until[voice, signer]
+            self._until.pop((voice, signer), None)
             return False
         return True
 
@@ -154,9 +162,10 @@ def _beyond(held: Sequence[_Held], chains: int, size: int) -> list[Evicted]:
     """The chains that must go so that so many, of so many bytes, are left; ``held`` in order of arrival."""
     split = len(held) - max(2, int(len(held) * NEWCOMERS))
     early, late = list(held[: max(0, split)]), list(held[max(0, split) :])
-    # Who goes first stands last.
-    early.sort(key=lambda one: (one.size, one.chain))
-    late.sort(key=lambda one: (one.size, -one.chain))
+    # Who goes first stands last. Within their fair share all are alike: else the smallest spam would stay
+    # for good, and every honest newcomer with more to say than a star would go at once.
+    early.sort(key=lambda one: (one.share, one.chain))
+    late.sort(key=lambda one: (one.share, -one.chain))
     gone: list[_Held] = []
     while late and len(early) + len(late) > chains:
         gone.append(late.pop())

@@ -191,8 +191,10 @@ class OperationsServer:
 
         self._spend(peer, QUESTION_COST)
         reply = await trio.to_thread.run_sync(look, limiter=self._disk)
-        self._spend(peer, len(reply.records))
-        return reply
+        granted = self._allowance.grant(peer, len(reply.records))
+        if reply.records and not granted:
+            raise BusyError("too much at once")
+        return ChainReply(reply.records[:granted], reply.length)
 
     async def _told(self, peer: str, records: tuple[bytes, ...]) -> Told:
         came = await self._intake.take(await self._intake.verify(records), peer)

@@ -118,6 +118,8 @@ class Sync:
                     if due.get(name, now) <= now and not self._host.peers.is_shunned(name):
                         due[name] = now + ASK_EVERY * random.uniform(0.8, 1.2)
                         nursery.start_soon(self.with_peer, PeerInfo(ID.from_string(name), []))
+                # What could not be signed again while the key was locked.
+                await self._intake.restore()
                 with trio.move_on_after(ASK_CHECK):
                     await coming.wait()
 
@@ -217,6 +219,7 @@ class Sync:
 
         points = await trio.to_thread.run_sync(named, limiter=self._disk)
         common: int | None = None
+        reached = 0
         while budget.operations > 0 and budget.bytes > 0:
             reply = await talk.chain(voice, signer, points, min(RECORDS_LIMIT, budget.operations))
             budget.operations -= max(1, len(reply.records))
@@ -230,6 +233,10 @@ class Sync:
                 if first and first not in (seq for seq, _ in points):
                     raise ManifestError("the peer answered behind a point that was not named")
                 common = first
+            last = verified[-1]
+            if last.operation.seq <= reached:
+                raise ManifestError("the peer sent the same part of a chain again")
+            reached = last.operation.seq
             came = await self._intake.take(verified, talk.peer)
             last, verdict = came.judged[-1]
             if last.operation.seq >= reply.length or verdict not in (

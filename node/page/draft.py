@@ -50,7 +50,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
 
     def look() -> tuple[Draft, int, str | None]:
         draft = parts.drafts.get(name)
-        held = parts.catalog.installed_release(parts.author, draft.slug)
+        held = parts.catalog.installed_release(parts.author, draft.voice)
         return draft, draft.size(), held.release if held is not None else None
 
     draft, size, published = await disk(parts, look)

@@ -1,8 +1,8 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
 Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py,
-measuring.py and upkeep.py beside it, and what must be true of a request before that in guard.py. Each
-endpoint is wrapped once, so that every error leaves as its own status and body. Follows specs/rpc.md.
+measuring.py, merging.py and upkeep.py beside it, and what must be true of a request before that in guard.py.
+Each endpoint is wrapped once, so that every error leaves as its own status and body. Follows specs/rpc.md.
 """
 
 import os
@@ -29,6 +29,7 @@ from p2pvoice.node.rpc import (
     keys,
     making,
     measuring,
+    merging,
     pages,
     training,
     upkeep,
@@ -82,6 +83,8 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("POST", "/v1/describe", measuring.describe),
         ("POST", "/v1/similarity", measuring.similarity),
         ("POST", "/v1/stability", measuring.stability),
+        ("POST", "/v1/diff", merging.diff),
+        ("GET", "/v1/samples/{sample}", merging.sample),
         ("GET", "/v1/collections", collections.listed),
         ("POST", "/v1/collections", collections.begin),
         ("GET", "/v1/collections/{rest:path}", collections.read),

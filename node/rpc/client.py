@@ -4,7 +4,7 @@ Importing it costs milliseconds and pulls in neither torch nor libp2p nor trio. 
 of ``p2pvoice.protocol.errors``. Not for how a request travels: see transport.py. Follows specs/rpc.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -91,8 +91,9 @@ class Client(Transport):
         text: str,
         lang: str,
         slug: str = "",
+        parents: Sequence[str] = (),
     ) -> Iterator[Event]:
-        """Make a draft of three uploads (their ids)."""
+        """Make a draft of three uploads (their ids); ``parents`` are what the weights were tuned from."""
         body = {
             "name": name,
             "slug": slug or None,
@@ -102,6 +103,7 @@ class Client(Transport):
             "clip_name": clip_name,
             "text": text,
             "lang": lang,
+            "parents": list(parents),
         }
         return self.stream("POST", "/v1/drafts", body)
 
@@ -199,6 +201,30 @@ class Client(Transport):
     def speak(self, body: Mapping[str, object]) -> Audio:
         """Speak a text; the body is that of specs/rpc.md."""
         return self.audio("POST", "/v1/speak", dict(body))
+
+    def diff(self, a: str, b: str, **body: object) -> Iterator[Event]:
+        """What differs between two voices or drafts; ``samples``, ``text``, ``lang``, ``tensors``."""
+        return self.stream("POST", "/v1/diff", {"a": a, "b": b, **body})
+
+    def sample(self, name: str) -> Audio:
+        """A sentence that was spoken for a comparison."""
+        return self.audio("GET", "/v1/samples/" + quote(name, safe=""))
+
+    def propose(self, ref: str, mine: str, text: str) -> dict[str, Any]:
+        """Offer a published voice of one's own for another voice."""
+        return dict(self.json("POST", _voice(ref) + "/propose", {"from": mine, "text": text}))
+
+    def proposal_diff(self, operation: str, **body: object) -> Iterator[Event]:
+        """What a proposal would change of the voice as it is now; as :meth:`diff`."""
+        return self.stream("POST", _operation(operation) + "/diff", body)
+
+    def merge_proposal(self, operation: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge a proposal into an own voice; as :meth:`merge`, without the other voice's name."""
+        return self.stream("POST", _operation(operation) + "/merge", dict(body))
+
+    def merge(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge another release into an own voice; the body is that of specs/rpc.md. Makes a draft."""
+        return self.stream("POST", _voice(ref) + "/merge", dict(body))
 
     def bases(self) -> list[dict[str, Any]]:
         """The installed helper networks."""

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from p2pvoice.node import collecting, evaluating
+from p2pvoice.node import collecting, collection_facts, collection_fetching, evaluating
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.events import EventStream, Report
 from p2pvoice.node.rpc.requests import collection_path, flag, json_body, text, texts
@@ -19,7 +19,7 @@ from p2pvoice.protocol.errors import NotFoundError, UsageError
 
 async def listed(parts: Parts, request: Request) -> Response:
     """Drafts and kept collections."""
-    return JSONResponse({"collections": await collecting.listed(parts)})
+    return JSONResponse({"collections": await collection_facts.listed(parts)})
 
 
 async def begin(parts: Parts, request: Request) -> Response:
@@ -40,7 +40,7 @@ async def read(parts: Parts, request: Request) -> Response:
     ref, action = collection_path(request)
     if action:
         raise NotFoundError(f"a collection has no {action!r}")
-    return JSONResponse(await collecting.show(parts, ref))
+    return JSONResponse(await collection_facts.show(parts, ref))
 
 
 async def forget(parts: Parts, request: Request) -> Response:
@@ -80,7 +80,7 @@ async def change(parts: Parts, request: Request) -> Response | EventStream:
             voices_too, seed = flag(body, "voices", default=True), flag(body, "seed", default=True)
 
             async def fetch(report: Report) -> Mapping[str, Any]:
-                return await collecting.fetch(parts, ref, voices=voices_too, seed=seed, tell=report)
+                return await collection_fetching.fetch(parts, ref, voices=voices_too, seed=seed, tell=report)
 
             return EventStream(fetch)
         case "evaluate":

@@ -11,12 +11,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from p2pvoice.node import voices
+from p2pvoice.node import proposing, voices
+from p2pvoice.node.community.acting import Acted
 from p2pvoice.node.community.checking import find_thing
 from p2pvoice.node.community.lines import Line
 from p2pvoice.node.community.naming import find_operation
 from p2pvoice.node.community.views import View
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.rpc import proposals
+from p2pvoice.node.rpc.events import EventStream
 from p2pvoice.node.rpc.keys import author_named
 from p2pvoice.node.rpc.requests import json_body, operation_path, text, texts
 from p2pvoice.protocol.acts import (
@@ -84,13 +87,16 @@ async def read(parts: Parts, ref: str, action: str, request: Request) -> Respons
             "proposals": View.proposals,
         }
         found = await voices.disk(parts, lambda: shape[action](views.look(line)))
+        if action == "proposals":
+            ask = query.get("sync") == "1"
+            found["proposals"] = await proposing.in_short(parts, found["proposals"], ask=ask)
     return JSONResponse(found | {"revoked": None, "asked": asked})
 
 
 async def act_on_voice(parts: Parts, ref: str, body: Body) -> Response:
     """Star, comment on, open an issue of, or propose something for a voice."""
     _, voice = await line_of(parts, ref)
-    return await _act(parts, voice, await _read_act(parts, body, None))
+    return await perform(parts, voice, await _read_act(parts, body, None))
 
 
 async def read_operation(parts: Parts, request: Request) -> Response:
@@ -113,19 +119,26 @@ async def read_operation(parts: Parts, request: Request) -> Response:
             return view.comment(thing)
         return view.issue(thing) if isinstance(thing, IssueState) else view.proposal(thing)
 
-    return JSONResponse(await voices.disk(parts, look))
+    found = await voices.disk(parts, look)
+    if "proposal" in found:
+        (found["proposal"],) = await proposing.in_short(parts, [found["proposal"]], ask=True)
+    return JSONResponse(found)
 
 
-async def act_on_operation(parts: Parts, request: Request) -> Response:
-    """Answer, edit, retract, label, close, reopen or review what an operation began."""
+async def act_on_operation(parts: Parts, request: Request) -> Response | EventStream:
+    """Answer, edit, retract, label, close, reopen, review, compare or merge what an operation began."""
     name, action = operation_path(request)
+    body: Body = await json_body(request)
+    if action == "diff":
+        return proposals.diff(parts, name, body)
+    if action == "merge":
+        return proposals.merge(parts, name, body)
     if action != "act":
         raise NotFoundError(f"an operation has no {action!r}")
-    body: Body = await json_body(request)
     voice, digest = await voices.disk(parts, partial(find_operation, parts.community.logs, name))
     if body.get("act") == "edit" and body.get("text") is None:
         body = {**body, "text": await voices.disk(parts, partial(_words, parts, voice, digest))}
-    return await _act(parts, voice, await _read_act(parts, body, digest))
+    return await perform(parts, voice, await _read_act(parts, body, digest))
 
 
 def _words(parts: Parts, voice: VoiceName, digest: Digest) -> str:
@@ -145,22 +158,25 @@ async def credits(parts: Parts, request: Request) -> Response:
     return JSONResponse(await voices.disk(parts, count))
 
 
-async def _act(parts: Parts, voice: VoiceName, act: Act) -> Response:
+async def perform(parts: Parts, voice: VoiceName, act: Act) -> Response:
+    """Sign an act, tell others of it, and answer with what became of it."""
+    return JSONResponse(await facts_of(parts, await parts.community.acting.act(voice, act)))
+
+
+async def facts_of(parts: Parts, acted: Acted) -> dict[str, Any]:
+    """What became of an act, once others were told of it."""
     community = parts.community
-    acted = await community.acting.act(voice, act)
+    told = await community.tell(acted)
     answer: dict[str, Any] = {
-        "operation": None,
+        "operation": operation_id(acted.signed.id) if acted.signed is not None else None,
         "author": acted.line.authors[-1],
         "slug": acted.line.slug,
         "done": acted.signed is not None,
         "nothing": acted.nothing,
-        "told": 0,
+        "told": told,
     }
-    if acted.signed is not None:
-        told = await community.telling.tell(acted.line, [acted.signed])
-        answer |= {"operation": operation_id(acted.signed.id), "told": told}
     figures = await voices.disk(parts, lambda: community.views.look(acted.line).facts())
-    return JSONResponse(answer | {"totals": figures["totals"], "others": figures["others"]})
+    return answer | {"totals": figures["totals"], "others": figures["others"]}
 
 
 async def _read_act(parts: Parts, body: Body, target: Digest | None) -> Act:
@@ -175,7 +191,7 @@ async def _read_act(parts: Parts, body: Body, target: Digest | None) -> Act:
 
 
 def _make(kind: str, body: Body, target: Digest | None) -> Act:
-    words = _plain(text(body, "text", default="", limit=2 * TEXT_LENGTH))
+    words = plain(text(body, "text", default="", limit=2 * TEXT_LENGTH))
     if kind in ("comment", "proposal") and not words:
         raise UsageError("there is no text")
     match kind:
@@ -186,7 +202,7 @@ def _make(kind: str, body: Body, target: Digest | None) -> Act:
         case "comment":
             return Comment(words, target)
         case "issue":
-            title = _plain(text(body, "title", limit=2 * TITLE_LENGTH))
+            title = plain(text(body, "title", limit=2 * TITLE_LENGTH))
             return Issue(title, words)
         case "proposal":
             release = parse_release_id(text(body, "release", limit=128))
@@ -195,13 +211,13 @@ def _make(kind: str, body: Body, target: Digest | None) -> Act:
         raise UsageError(f"there is no act {kind!r} on a voice" if kind not in _AIMED else "what at?")
     match kind:
         case "edit":
-            title = _plain(text(body, "title", default="", limit=2 * TITLE_LENGTH))
+            title = plain(text(body, "title", default="", limit=2 * TITLE_LENGTH))
             return Edit(target, words, title or None)
         case "retract":
             return Retract(target)
         case "label":
             add, remove = (
-                tuple(dict.fromkeys(map(_plain, texts(body, key, limit=LABELS_LIMIT))))
+                tuple(dict.fromkeys(map(plain, texts(body, key, limit=LABELS_LIMIT))))
                 for key in ("add", "remove")
             )
             if not add and not remove:
@@ -216,7 +232,7 @@ def _make(kind: str, body: Body, target: Digest | None) -> Act:
     raise UsageError(f"there is no act {kind!r}")
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """The words in the form in which they are signed, whatever keyboard they came from."""
     return unicodedata.normalize("NFC", words.replace("\r\n", "\n").replace("\r", "\n")).strip()
 

@@ -59,6 +59,7 @@ async def import_voice(parts: Parts, request: Request) -> EventStream:
         clip_name=text(body, "clip_name", default="clip.wav", limit=1024),
         text=text(body, "text", limit=TRANSCRIPT_LIMIT),
         lang=text(body, "lang", limit=16),
+        parents=tuple(texts(body, "parents")),
     )
 
     async def work(report: Report) -> Mapping[str, Any]:

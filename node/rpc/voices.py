@@ -15,7 +15,7 @@ from p2pvoice.node import fetching, forking, lineage, removing, speech, updating
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import as_it_is
-from p2pvoice.node.rpc import community
+from p2pvoice.node.rpc import community, merging, proposals
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
@@ -89,7 +89,7 @@ async def read_voice(parts: Parts, request: Request) -> Response:
 
 
 async def change_voice(parts: Parts, request: Request) -> EventStream | Response:
-    """Fetch a voice, fork it, update it, revoke it, or say something of it."""
+    """Fetch a voice, fork it, update it, merge another into it, revoke it, or say something."""
     ref, action = voice_path(request)
     body = await json_body(request)
     if action == "act":
@@ -101,6 +101,10 @@ async def change_voice(parts: Parts, request: Request) -> EventStream | Response
             return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "propose":
+        return await proposals.propose(parts, ref, body)
+    if action == "merge":
+        return merging.merge(parts, ref, body)
     if action == "fork":
         name = text(body, "name", limit=200)
         slug = text(body, "slug", default="", limit=200) or None

@@ -47,7 +47,7 @@ def test_parquet_without_its_packages_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match="pandas") as caught:
         check_target(tmp_path / "out.PARQUET")
-    assert "pip install pandas pyarrow" in caught.value.hint
+    assert "pip install 'p2pvoice[tables]'" in caught.value.hint
     assert not list(tmp_path.iterdir())
 
 

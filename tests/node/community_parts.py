@@ -71,7 +71,9 @@ class Writer:
 class Desk:
     """The parts of one node that need no network, over a database of their own."""
 
-    def __init__(self, path: Path, identity: Identity | None = None, clock: Callable[[], float] | None = None):
+    def __init__(
+        self, path: Path, identity: Identity | None = None, clock: Callable[[], float] | None = None
+    ):
         self.path = path
         self.identity = identity or generate()
         self.clock = clock or Clock()

@@ -1,7 +1,7 @@
 """Floods of validly signed operations on one voice, and what is left of honest people's words after them.
 
-For test_community_room.py and for tests/bench/spam.py, which runs it at full size. The honest ones: the author,
-somebody followed, a stranger whom the author has answered, and strangers who came before the flood.
+For test_community_room.py and for tests/bench/spam.py, which runs it at full size. The honest ones: the
+author, somebody followed, a stranger whom the author has answered, and strangers who came before the flood.
 """
 
 from collections.abc import Iterator

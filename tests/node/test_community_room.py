@@ -49,7 +49,9 @@ def test_large_chains_leave_the_bytes_within_bounds(desk: Desk, monkeypatch: pyt
     assert honest.visible(desk, voice) == len(honest.said)
 
 
-def test_early_ones_that_grow_leave_newcomers_their_share(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_ones_that_grow_leave_newcomers_their_share(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who came first with little and grows afterwards keeps to the early ones' share of the bytes."""
     monkeypatch.setattr(room, "VOICE_BYTES", 64 * 1024)
     voice = VoiceName(generate().author_public, "storyteller")
@@ -78,6 +80,20 @@ def test_chains_of_a_voice_at_the_limit_and_one_past_it(
     gone = {writer.public for writer in writers} - desk.signers(voice)
     assert gone == ({writers[20 + 1 - 5].public} if more else set())
     assert [desk.logs.turned_away.holds(voice, writer.public) for writer in writers].count(True) == more
+
+
+def test_a_longer_word_is_not_lost_to_many_short_ones(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newcomer's comment stays until as many newcomers came after it as the newest quarter holds."""
+    monkeypatch.setattr(room, "VOICE_CHAINS", 20)
+    voice = VoiceName(generate().author_public, "storyteller")
+    desk.take([Writer(voice).say(Star()) for _ in range(40)], size=1)
+    late = Writer(voice)
+    desk.take([late.say(Comment("x" * 1_500))])
+    for _ in range(4):
+        assert late.public in desk.signers(voice)
+        desk.take([Writer(voice).say(Star())])
+    desk.take([Writer(voice).say(Comment("y" * 3_900)) for _ in range(3)], size=1)
+    assert late.public not in desk.signers(voice)
 
 
 def test_all_voices_together_and_whose_share_is_largest_gives(

@@ -1,5 +1,6 @@
 """What binds a publication and what a reader is told, in a daemon of this process; refusals cost no work."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -144,7 +145,32 @@ async def test_own_revisions_free_of_ones_own_terms_and_of_nobody_elses(parts: P
     assert [one.release for one in await inheriting.binding(parts, draft)] == [old]
     record = Successor(old.manifest.author, parts.identity.author_public, int(time.time()), "")
     parts.successors.add(sign_successor(record, former, own))
-    assert await inheriting.binding(parts, draft) == ()
+    # One's own licence binds no more; whose voice it is remains.
+    (ancestor,) = await inheriting.binding(parts, draft)
+    assert ancestor.own
+    assert isinstance(await refused(parts, draft), ConsentError)
+
+
+async def test_what_one_called_back_oneself_is_no_hindrance(parts: Parts) -> None:
+    """And what the person called back, whose voice it is, is one."""
+    own = parts.identity.author
+    hers = signed_consent(ADA, parts.identity.author_public)
+    for signer, slug in ((own, "by-me"), (ADA, "by-ada")):
+        release = made(own, consent=hers, slug=slug, name=slug)
+        await keep(parts, release)
+
+        def drop(connection: sqlite3.Connection, identifier: str = release.id) -> None:
+            parts.catalog.drop(connection, identifier)
+
+        data = make_revocation(release, signer)
+        parts.catalog.tombstones.add(data, Kind.OWN, [Hit(release, True, True)], release, within=drop)
+        assert parts.catalog.release(release.id) is None
+        draft = draft_of(parts, f"anew {slug}", (release.id, "fine-tuned-from"))
+        if signer is own:
+            assert [one.release for one in await inheriting.binding(parts, draft)] == [release]
+            assert isinstance(await refused(parts, draft), ConsentError)
+        else:
+            assert isinstance(await refused(parts, draft), RevokedError)
 
 
 async def test_a_parent_that_nobody_has_is_no_way_round(parts: Parts) -> None:
@@ -304,7 +330,11 @@ async def test_what_will_be_refused_is_told_before_it_is_made(parts: Parts) -> N
     assert parts.author in line
     assert author_id(person.manifest.author) in line
     assert inheriting.forewarnings(parts, made(ADA)) == []
-    assert inheriting.forewarnings(parts, made(parts.identity.author, license="CC-BY-ND-4.0")) == []
+    own, me = parts.identity.author, parts.identity.author_public
+    assert inheriting.forewarnings(parts, made(own, license="CC-BY-ND-4.0")) == []
+    assert inheriting.forewarnings(parts, made(own, consent=signed_consent(own, me))) == []
+    (line,) = inheriting.forewarnings(parts, made(own, consent=signed_consent(ADA, me)))
+    assert author_id(ADA.public_key().public_bytes_raw()) in line
 
 
 def test_an_older_database_learns_its_parents(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def paths(route: str, name: str) -> Iterator[str]:
     except UnicodeEncodeError:
         named = "%ED%A0%80"
     for action in ("", "/preview", "/fetch", "/update", "/revoke", "/resume", "/stop", "/add", "/remove",
-                   "/edit", "/publish", "/evaluate", "/" + named):  # fmt: skip
+                   "/edit", "/publish", "/evaluate", "/merge", "/propose", "/diff", "/" + named):  # fmt: skip
         yield re.sub(r"\{.*\}", named, route) + action
 
 

@@ -271,7 +271,34 @@ def test_own_revisions_are_walked_through_and_strangers_bind(make: Make) -> None
     # Home again: ADA is bound by what BOB says, and not by herself under any of her keys.
     for key in (ADA, LATER_ADA):
         found = walk(key, [(second, "merged-from")], fork, first)
-        assert [one.release.id for one in found.binding] == [second.id]
+        assert [(one.release.id, one.own) for one in found.binding] == [(second.id, False), (first.id, True)]
+
+
+def test_another_persons_word_binds_within_ones_own_voices(make: Make) -> None:
+    """BOB may give his own voices other terms; whose voice CARA's is, is not his to change."""
+    hers = make(BOB, license="CC-BY-NC-4.0", consent=signed(CARA, BOB))
+    plain = make(BOB, license="CC-BY-ND-4.0")
+    for release, kind, about in (
+        (hers, "fine-tuned-from", ["consent"]),
+        (hers, "distilled-from", ["consent"]),
+        (hers, "revision-of", []),
+        (plain, "forked-from", []),
+    ):
+        found = walk(BOB, [(release, kind)])
+        assert all(one.own for one in found.binding)
+        said = faults(public(BOB), "CC-BY-4.0", SYNTHETIC, found.binding, same)
+        assert [one.about for one in said] == about
+        again = signed(CARA, BOB, scope=())
+        assert faults(public(BOB), "CC-BY-4.0", again, found.binding, same) == []
+    # It is not lost where the author's later release hides it; and a stranger's naming it binds in full.
+    hidden = make(BOB, (hers, "forked-from"), license="CC-BY-4.0", name="hidden")
+    found = walk(ADA, [(hidden, "forked-from")], hers)
+    said = faults(public(ADA), "CC-BY-4.0", SYNTHETIC, found.binding, same)
+    assert [(one.about, one.ancestor) for one in said] == [("consent", hers.id)]
+    both: list[tuple[Release | str, str]] = [(hidden, "merged-from"), (hers, "merged-from")]
+    for parents in (both, both[::-1]):
+        found = walk(ADA, parents)
+        assert [one.own for one in found.binding] == [False, False]
 
 
 def test_a_superseded_release_binds_who_names_it_itself(make: Make) -> None:

@@ -127,7 +127,7 @@ def test_within_a_page_it_has_the_pages_colours() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_strangers_words_are_words(name: str) -> None:
     hostile = node(0, name, slug=name, fingerprint=name, license=name, whose=name, consent=name, author=name)
-    graph = Graph((hostile, node(1)), (edge(1, 0, name),), identifier(1))
+    graph = Graph((hostile, node(1)), (edge(1, 0, name),), hostile.release)
     root = check(graph, lineage_svg(graph))
     for element in root.iter():
         assert not any(key.startswith("on") for key in element.attrib)
