@@ -8,8 +8,6 @@ nothing. Not for: v3 and v4, whose files are recognised but not used yet. Follow
 
 from functools import lru_cache
 
-import torch
-
 from p2pvoice.protocol.errors import BadCheckpointError
 
 from . import declared, sizes
@@ -18,6 +16,7 @@ from .lite import analysis
 from .lite.model import LiteVoice
 from .sizes import Shapes
 from .vits import SoVits
+from .weightless import weightless
 
 #: Rows of the text embedding -> symbol table.
 SYMBOL_ROWS = {322: "v1", 732: "v2"}
@@ -86,21 +85,21 @@ def _check_lite(shapes: Shapes, settings: declared.SovitsSettings) -> None:
 
 @lru_cache(REMEMBERED)
 def _lite_shapes(found: sizes.LiteSettings) -> Shapes:
-    with torch.device("meta"):
+    with weightless():
         state = LiteVoice(found).published_state()
     return {name: tuple(slot.shape) for name, slot in state.items()}
 
 
 @lru_cache(REMEMBERED)
 def _sovits_shapes(found: sizes.SoVitsSettings) -> Shapes:
-    with torch.device("meta"):
+    with weightless():
         state = SoVits(found).state_dict()
     return {name: tuple(slot.shape) for name, slot in state.items() if not is_unused(name)}
 
 
 @lru_cache(REMEMBERED)
 def _gpt_shapes(found: sizes.GptSettings) -> Shapes:
-    with torch.device("meta"):
+    with weightless():
         state = Text2Semantic(found).published_state()
     return {name: tuple(slot.shape) for name, slot in state.items()}
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from p2pvoice.protocol.errors import BadCheckpointError, SynthesisError
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import HEAD_LIMIT, LAYER_LIMIT, Config, Sizes, Tensors, integer, shapes_of
+from p2pvoice.sovits.weightless import weightless
 
 UNUSED_LAYERS = 2
 """Layers above the hidden state that is used: ``hidden_states[-3]``."""
@@ -125,7 +126,7 @@ class Bert(nn.Module):
         """Build what is needed of the network that ``tensors`` were saved from. Raises BadCheckpointError."""
         given = current_names(tensors)
         settings = BertSettings.from_tensors(given, config)
-        with torch.device("meta"):
+        with weightless():
             model = cls(settings)
         wanted = model.state_dict().keys()
         load_exactly(model, {k: v for k, v in given.items() if k in wanted})

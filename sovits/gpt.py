@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Config, GptSettings, Tensors
+from p2pvoice.sovits.weightless import weightless
 
 PREFIX = "model."
 """What the published files put before every key."""
@@ -121,7 +122,7 @@ class Text2Semantic(nn.Module):
         """
         plain = {k.removeprefix(PREFIX): v for k, v in tensors.items()}
         settings = GptSettings.from_tensors(plain, config)
-        with torch.device("meta"):
+        with weightless():
             model = cls(settings)
         load_exactly(model, plain)
         return model.eval()

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.layers import WeightNormConv, fold_weight_norm, load_exactly
 from p2pvoice.sovits.sizes import HEAD_LIMIT, Config, Sizes, Tensors, integer, integers, shapes_of
+from p2pvoice.sovits.weightless import weightless
 
 SAMPLE_RATE = 16000
 """Hertz of the speech that goes in."""
@@ -209,7 +210,7 @@ class Hubert(nn.Module):
         """Build the encoder that ``tensors`` were saved from, in float32. Raises BadCheckpointError."""
         given = {_published(k): v for k, v in tensors.items() if not k.endswith("masked_spec_embed")}
         settings = HubertSettings.from_tensors(given, config)
-        with torch.device("meta"):
+        with weightless():
             model = cls(settings)
         load_exactly(model, given)
         return model.eval()

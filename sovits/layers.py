@@ -37,6 +37,14 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(x.mT, self.gamma.shape, self.gamma, self.beta, eps=1e-5).mT
 
 
+def _length(direction: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The norm of ``direction`` over ``axes``, which stay with one element."""
+    if direction.is_meta:
+        # PyTorch would load its compiler to find the shape.
+        return torch.empty([1 if axis in axes else size for axis, size in enumerate(direction.shape)])
+    return torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+
+
 class WeightNormConv(nn.Module):
     """A 1-D convolution, plain or transposed, whose weight is direction times length.
 
@@ -69,7 +77,7 @@ class WeightNormConv(nn.Module):
         else:
             nn.init.normal_(direction, 0.0, init_std)
         self.norm_axes = tuple(i for i in range(3) if i != axis)
-        self.weight_g = nn.Parameter(torch.linalg.vector_norm(direction, dim=self.norm_axes, keepdim=True))
+        self.weight_g = nn.Parameter(_length(direction, self.norm_axes))
         self.weight_v = nn.Parameter(direction)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
@@ -118,8 +126,8 @@ class Attention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
         if window:
             offsets = (1, 2 * window + 1, self.width)
-            self.emb_rel_k = nn.Parameter(torch.randn(offsets) * self.width**-0.5)
-            self.emb_rel_v = nn.Parameter(torch.randn(offsets) * self.width**-0.5)
+            self.emb_rel_k = nn.Parameter(nn.init.normal_(torch.empty(offsets), std=self.width**-0.5))
+            self.emb_rel_v = nn.Parameter(nn.init.normal_(torch.empty(offsets), std=self.width**-0.5))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor, mask: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from p2pvoice.sovits.layers import (
     mask_or_ones,
 )
 from p2pvoice.sovits.sizes import Config, SoVitsSettings, Tensors
+from p2pvoice.sovits.weightless import weightless
 
 LEAK = 0.1
 """Slope of the generator's leaky rectifiers but the last, which has torch's default 0.01."""
@@ -387,7 +388,7 @@ class SoVits(nn.Module):
         Raises BadCheckpointError when tensors are missing, strange or of a shape that the others forbid.
         """
         settings = SoVitsSettings.from_tensors(tensors, config)
-        with torch.device("meta"):
+        with weightless():
             model = cls(settings, posterior=posterior)
         given = {k: v for k, v in tensors.items() if posterior or not k.startswith("enc_q.")}
         for name in UNUSED_BUFFERS:

@@ -20,6 +20,7 @@ from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.audio import linear_spectrogram
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Config, Tensors
+from p2pvoice.sovits.weightless import weightless
 
 from . import units
 
@@ -111,7 +112,7 @@ class ContentEncoder(nn.Module):
         Raises BadCheckpointError.
         """
         settings = ContentSettings.from_config(config)
-        with torch.device("meta"):
+        with weightless():
             encoder = cls(settings)
         load_exactly(encoder, tensors)
         return encoder.eval()

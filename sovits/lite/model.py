@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from p2pvoice.sovits.layers import load_exactly, mask_or_ones
 from p2pvoice.sovits.sizes import Config, LiteSettings, Tensors
 from p2pvoice.sovits.vits import CODEBOOK, UNUSED_BUFFERS, Quantizer, StyleEncoder
+from p2pvoice.sovits.weightless import weightless
 
 from . import analysis, dsp
 from .block import Block
@@ -111,7 +112,7 @@ class LiteVoice(nn.Module):
         Raises BadCheckpointError when tensors are missing, strange or of a shape that the others forbid.
         """
         settings = LiteSettings.from_tensors(tensors, config)
-        with torch.device("meta"):
+        with weightless():
             model = cls(settings)
         given = dict(tensors)
         for name in UNUSED_BUFFERS:

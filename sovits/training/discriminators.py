@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Sizes, Tensors, shapes_of
+from p2pvoice.sovits.weightless import weightless
 
 PREFIX = "disc."
 """What stands before the published keys in a training part."""
@@ -129,7 +130,7 @@ class Discriminators(nn.Module):
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
         """Build those that ``tensors`` (published keys) were saved from. Raises BadCheckpointError."""
-        with torch.device("meta"):
+        with weightless():
             model = cls(DiscriminatorSizes.from_tensors(tensors))
         load_exactly(model, tensors)
         return model

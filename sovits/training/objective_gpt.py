@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from p2pvoice.sovits.gpt import PREFIX, Text2Semantic
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Config, GptSettings, Tensors
+from p2pvoice.sovits.weightless import weightless
 
 from .batches import CODE_RATE, Batch, Order, Vocabulary, choose_device, collate, unfit_for_gpt, usable
 from .gpt_rehearsal import Rehearsal, drift, in_turn, parted, said_by
@@ -92,7 +93,7 @@ class GptObjective:
         self.published = dict(tensors)
         plain = {k.removeprefix(PREFIX): v.detach().float().clone() for k, v in tensors.items()}
         s = GptSettings.from_tensors(plain, config)
-        with torch.device("meta"):
+        with weightless():
             self.model = Text2Semantic(replace(s, dropout=self.how.dropout))
         load_exactly(self.model, plain)
         self.model.to(self.device)
@@ -145,7 +146,7 @@ class GptObjective:
     def base(self) -> Text2Semantic:
         """The decoder as it was given, which is what rehearsing holds to."""
         plain = {k.removeprefix(PREFIX): v.detach().float() for k, v in self.published.items()}
-        with torch.device("meta"):
+        with weightless():
             model = Text2Semantic(replace(self.model.settings, dropout=0.0))
         load_exactly(model, plain)
         return model.to(self.device).requires_grad_(False).eval()

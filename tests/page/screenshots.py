@@ -63,8 +63,6 @@ def take(browser: Browser, world: World, folder: Path) -> None:
         page.goto(world.url(world.b))
         page.wait_for_selector("text=已询问其他节点")
         picture(page, folder / "browse-zh-phone.png")
-        page.goto(world.url(world.a, f"said/{world.said['issue']}"))
-        picture(page, folder / "issue-zh-phone.png")
 
 
 def main() -> None:

@@ -9,6 +9,15 @@ from .world import FORK, HOSTILE, MARKUP, VOICES, World, publish_one, window
 
 EVENING = VOICES[0][0]
 
+LISTEN = """() => {
+  for (const [name, place] of [["lines", "[data-line]"], ["said", "#said"]]) {
+    const element = document.querySelector(place);
+    window[name] = [];
+    new MutationObserver(() => window[name].push(element.textContent)).observe(element, { childList: true });
+  }
+}"""
+"""Keeps whatever is shown, and whatever is said to a screen reader."""
+
 STEPS = 60
 """Presses of Tab within which everything on a page is reached."""
 
@@ -68,6 +77,8 @@ def test_voices_are_narrowed_by_facets_and_words(browser: Browser, world: World)
 
 
 def test_a_voice_is_heard_and_fetched_and_removed_by_keyboard(browser: Browser, world: World) -> None:
+    assert not any(row["installed"] for row in world.b.client.voices())
+    list(world.b.client.gc())
     with window(browser) as seen:
         page = seen.page
         page.goto(world.url(world.b, f"voice/{world.releases[EVENING]}"))
@@ -80,8 +91,12 @@ def test_a_voice_is_heard_and_fetched_and_removed_by_keyboard(browser: Browser, 
         expect(page.get_by_role("slider", name=re.compile("Position"))).to_be_focused()
         page.keyboard.press("End")
         tab_to(page, "button", "Get this voice")
+        page.evaluate(LISTEN)
         page.keyboard.press("Enter")
         expect(page.locator(".ready")).to_be_visible(timeout=60_000)
+        shown, said = page.evaluate("[window.lines, window.said]")
+        assert any(re.fullmatch(r"[\d.]+ [kM]B of 21\.6 MB, [\d.]+ [kM]?B/s from 1 node", one) for one in shown)
+        assert "100 percent" in said
         expect(page.locator("#said")).to_have_text("Done. The voice is ready.")
         assert any(row["name"] == EVENING for row in world.b.client.voices())
         # What was pressed is gone; where it was is where the next step begins.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect, sync_playwright
 
 from ..node.nodes import Daemon, publish
 
@@ -51,6 +51,9 @@ VOICES: tuple[tuple[str, dict[str, Any]], ...] = (
 
 FORK = "Evening stories at sea"
 """A voice that A made from its first one."""
+
+PATIENCE = 15_000
+"""Milliseconds within which something must have happened on a page."""
 
 WIDE, PHONE = 1280, 360
 """Widths of a window, in CSS pixels."""
@@ -169,7 +172,8 @@ def window(
     context = browser.new_context(
         locale=lang, color_scheme=scheme, viewport={"width": width, "height": 900}, **options
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     seen = Watched(context, context.new_page())
     context.on("request", lambda request: seen.asked.append(request.url))
     context.on("console", lambda message: _complain(seen, message))
