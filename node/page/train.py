@@ -30,8 +30,8 @@ TEXTS = (".txt", ".lab")
 
 FAULTS = (
     "unreadable", "too_short", "too_long", "silence", "low_rate", "clipping", "noise", "music",
-    "two_speakers", "duplicate", "no_transcript", "wrong_language", "text_too_long", "text_too_short", "other_text",
-    "unmatched_text",
+    "two_speakers", "duplicate", "no_transcript", "wrong_language", "text_too_long", "text_too_short",
+    "other_text", "unmatched_text",
 )  # fmt: skip
 """Codes of specs/training-data.md, "Faults"."""
 

@@ -1,4 +1,7 @@
-"""Training in a browser, with a daemon that really trains: start, leave, resume, finish, what is told."""
+"""Training in a browser, with a daemon that really trains: start, leave, resume, finish, what is told.
+
+Those that learn take half a minute each: `python -m pytest -m slow tests/page/test_training.py`.
+"""
 
 import re
 import shutil
@@ -112,6 +115,7 @@ def finished(page: Page) -> None:
     expect(rows.first).to_contain_text("clip 0.wav")
 
 
+@pytest.mark.slow
 def test_a_voice_is_trained_and_its_draft_opened(
     browser: Browser, trainer: Daemon, recordings: list[Path]
 ) -> None:
@@ -175,9 +179,9 @@ def test_a_training_is_stopped_left_alone_resumed_and_finished(
 
 
 def test_unfit_recordings_are_told_of_with_what_to_do(
-    browser: Browser, trainer: Daemon, tmp_path: Path
+    browser: Browser, daemon: Daemon, tmp_path: Path
 ) -> None:
-    url = trainer.client.open_page()["url"]
+    url = daemon.client.open_page()["url"]
     rate = 32_000
     soundfile.write(tmp_path / "短.wav", 0.1 * numpy.sin(numpy.arange(rate) / 30), rate)
     soundfile.write(tmp_path / "静.wav", numpy.zeros(6 * rate), rate)
@@ -210,9 +214,9 @@ def test_unfit_recordings_are_told_of_with_what_to_do(
 
 
 def test_what_is_missing_is_said_where_it_is_missing(
-    browser: Browser, trainer: Daemon, recordings: list[Path]
+    browser: Browser, daemon: Daemon, recordings: list[Path]
 ) -> None:
-    url = trainer.client.open_page()["url"]
+    url = daemon.client.open_page()["url"]
     sounds = [path for path in recordings if path.suffix == ".wav"]
     with window(browser) as seen:
         page = seen.page
@@ -245,5 +249,5 @@ def test_what_is_missing_is_said_where_it_is_missing(
         page.get_by_label("Name of the voice").fill("x")
         start.click()
         expect(page.get_by_role("radio", name="My own voice")).to_be_focused()
-        assert trainer.client.trainings() == [] or state(trainer, "x") == ""
+        assert daemon.client.trainings() == [] or state(daemon, "x") == ""
         seen.check(url)
