@@ -95,7 +95,8 @@ def test_a_voice_is_heard_and_fetched_and_removed_by_keyboard(browser: Browser, 
         page.keyboard.press("Enter")
         expect(page.locator(".ready")).to_be_visible(timeout=60_000)
         shown, said = page.evaluate("[window.lines, window.said]")
-        assert any(re.fullmatch(r"[\d.]+ [kM]B of 21\.6 MB, [\d.]+ [kM]?B/s from 1 node", one) for one in shown)
+        progress = re.compile(r"[\d.]+ [kM]B of 21\.6 MB, [\d.]+ [kM]?B/s from 1 node")
+        assert any(progress.fullmatch(one) for one in shown)
         assert "100 percent" in said
         expect(page.locator("#said")).to_have_text("Done. The voice is ready.")
         assert any(row["name"] == EVENING for row in world.b.client.voices())

@@ -26,44 +26,62 @@ function bodyOf(form, submitter) {
   return body;
 }
 
-async function act(part, path, body) {
+// One change of the page at a time: news that was asked for earlier must not undo what was said since.
+let turn = Promise.resolve();
+
+function inTurn(work) {
+  turn = turn.then(work);
+  return turn;
+}
+
+function act(part, path, body) {
   const place = part.matches("form")
     ? part.querySelector("[data-problem]")
     : part.closest("li, article, #star").querySelector(":scope > [data-problem]");
+  const where = PARTS.find((id) => document.getElementById(id)?.contains(part));
   const buttons = part.matches("button") ? [part] : [...part.querySelectorAll("button")];
   for (const button of buttons) button.disabled = true;
   if (place !== null) place.textContent = "";
-  try {
-    const found = await (await ask("POST", path, body)).json();
-    // What had the focus is made anew: the button that was pressed is found again by what it does, a form's
-    // place by the title of its part.
-    const where = PARTS.find((id) => document.getElementById(id)?.contains(part));
-    await refresh(...PARTS);
-    document.querySelector(where === "star" ? "#star .star" : `#${where} [tabindex="-1"]`)?.focus({ preventScroll: true });
-    if (found.operation) document.getElementById(found.operation)?.scrollIntoView({ block: "nearest" });
-    announce(say(found.done ? "said" : "unchanged"));
-  } catch (error) {
-    for (const button of buttons) button.disabled = false;
-    const text = problem(error);
-    if (place !== null) place.textContent = text;
-    announce(text);
-  }
+  return inTurn(async () => {
+    try {
+      const found = await (await ask("POST", path, body)).json();
+      await refresh(...PARTS);
+      // What had the focus was made anew: the star is found again, a form's place by the title of its part.
+      const next = where === "star" ? "#star .star" : `#${where} [tabindex="-1"]`;
+      document.querySelector(next)?.focus({ preventScroll: true });
+      if (found.operation) document.getElementById(found.operation)?.scrollIntoView({ block: "nearest" });
+      announce(say(found.done ? "said" : "unchanged"));
+    } catch (error) {
+      for (const button of buttons) button.disabled = false;
+      const text = problem(error);
+      if (place !== null) place.textContent = text;
+      announce(text);
+    }
+  });
 }
 
 // Other nodes are asked what was said lately; news is shown unless somebody is writing.
 async function listen(talk) {
   try {
     const found = await (await ask("GET", talk.dataset.talk)).json();
-    // Meanwhile the user may have said something, and the part was made anew.
-    const known = JSON.parse(document.getElementById("talk").dataset.figures);
-    const differs = ["totals", "others"].some((side) =>
-      Object.entries(known[side]).some(([name, number]) => found[side][name] !== number),
-    );
-    const busy = [...document.querySelectorAll("#talk textarea")].some((field) => field.value !== field.defaultValue);
-    const held = document.activeElement.closest("#talk, #star") !== null;
-    if (!differs || busy || held) return;
-    await refresh("star", "talk");
+    await inTurn(() => show(found));
   } catch {
     // What is known here is on the page already.
   }
+}
+
+// Whether somebody has begun to say something: then nothing takes the form away.
+export function writing() {
+  const fields = [...document.querySelectorAll("#talk :is(textarea, input)")];
+  return fields.some((field) => field.value !== field.defaultValue);
+}
+
+async function show(found) {
+  // Meanwhile the user may have said something, and the part was made anew.
+  const known = JSON.parse(document.getElementById("talk").dataset.figures);
+  const differs = ["totals", "others"].some((side) =>
+    Object.entries(known[side]).some(([name, number]) => found[side][name] !== number),
+  );
+  const held = document.activeElement?.closest("#talk, #star");
+  if (differs && !writing() && !held) await refresh("star", "talk").catch(() => {});
 }

@@ -1,5 +1,6 @@
 // The page of one voice: fetching it with its progress, removing it, and asking who has it.
 import { announce, ask, count, problem, refresh, say, size, stream } from "./rpc.js";
+import { writing } from "./talk.js";
 
 export function enhance(root) {
   for (const part of root.querySelectorAll("[data-fetch]")) offerFetch(part);
@@ -16,7 +17,7 @@ const voice = (ref) => `v1/voices/${encodeURIComponent(ref)}`;
 
 // A part of the page was replaced, and with it the button that had the focus: its title takes it.
 async function settled(text) {
-  await refresh("actions", "speak", "star", "talk");
+  await refresh("actions", "speak", "star", ...(writing() ? [] : ["talk"]));
   document.getElementById("actions-title")?.focus();
   announce(text);
 }
