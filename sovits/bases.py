@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +20,14 @@ from safetensors import SafetensorError, safe_open
 
 from p2pvoice.protocol.errors import BadCheckpointError, NotFoundError, UsageError
 from p2pvoice.sovits.bert import Bert, Characters, current_names
-from p2pvoice.sovits.checkpoint import SHARING_LIMIT, file_header, map_tensors
+from p2pvoice.sovits.checkpoint import file_header, map_tensors
 from p2pvoice.sovits.hubert import Hubert
 from p2pvoice.sovits.identify import is_finite
 from p2pvoice.sovits.mapped import MappedFile
-from p2pvoice.sovits.pickle_walk import TensorSpec, walk
+from p2pvoice.sovits.pickle_walk import TensorSpec
 from p2pvoice.sovits.sizes import Config, Tensors
 from p2pvoice.sovits.tensorfile import write_half
-from p2pvoice.sovits.torch_zip import open_zip
+from p2pvoice.sovits.torch_file import open_torch
 
 if TYPE_CHECKING:
     from p2pvoice.sovits.lite.content import ContentEncoder
@@ -193,25 +192,16 @@ def _read_published(source: Path) -> dict[str, torch.Tensor]:
         return _read_safetensors(source / MODEL_NAME)
     if not (source / "pytorch_model.bin").is_file():
         raise NotFoundError(f"{source} holds neither {MODEL_NAME} nor pytorch_model.bin")
-    file = MappedFile(source / "pytorch_model.bin")
-    archive = open_zip(file)
-    top = walk(archive.pickle)
-    if type(top) is not dict:
+    opened = open_torch(MappedFile(source / "pytorch_model.bin"))
+    if type(opened.top) is not dict:
         raise BadCheckpointError("pytorch_model.bin is no table of tensors")
-    tensors: dict[str, torch.Tensor] = {}
-    described = 0
-    for name, spec in top.items():
-        if type(name) is not str or type(spec) is not TensorSpec or not spec.storage.dtype.endswith(FLOATS):
-            continue
-        entry = archive.storages.get(spec.storage.key)
-        if entry is None or entry.size != spec.storage.count * spec.storage.itemsize:
-            raise BadCheckpointError(f"the numbers of {name[:80]!a} are not all there")
-        described += prod(spec.shape) * spec.storage.itemsize
-        if described > SHARING_LIMIT * file.size:
-            raise BadCheckpointError("its tensors describe far more numbers than the file has")
-        whole = file.tensor(entry.start, getattr(torch, spec.storage.dtype), (spec.storage.count,))
-        tensors[name] = whole.as_strided(spec.shape, spec.stride, spec.offset)
-    return tensors
+    return opened.tensors(
+        {
+            name: spec
+            for name, spec in opened.top.items()
+            if type(name) is str and type(spec) is TensorSpec and spec.storage.dtype.endswith(FLOATS)
+        }
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
