@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
-from p2pvoice.node.rpc import consents, keys, making, measuring, training, upkeep, voices
+from p2pvoice.node.rpc import consents, exporting, keys, making, measuring, training, upkeep, voices
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.guard import UNIX, Face, Guard
@@ -69,6 +69,7 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("POST", "/v1/similarity", measuring.similarity),
         ("POST", "/v1/stability", measuring.stability),
         ("POST", "/v1/speak", voices.speak_text),
+        ("POST", "/v1/export", exporting.export),
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),
         ("GET", "/v1/revocations", voices.revocations),

@@ -4,7 +4,7 @@ Importing it costs milliseconds and pulls in neither torch nor libp2p nor trio. 
 of ``p2pvoice.protocol.errors``. Not for how a request travels: see transport.py. Follows specs/rpc.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -79,8 +79,9 @@ class Client(Transport):
         text: str,
         lang: str,
         slug: str = "",
+        more: Sequence[Mapping[str, str]] = (),
     ) -> Iterator[Event]:
-        """Make a draft of three uploads (their ids)."""
+        """Make a draft of uploads (their ids); ``more`` are further clips with their name, text and lang."""
         body = {
             "name": name,
             "slug": slug or None,
@@ -90,12 +91,17 @@ class Client(Transport):
             "clip_name": clip_name,
             "text": text,
             "lang": lang,
+            "more": [dict(one) for one in more],
         }
         return self.stream("POST", "/v1/drafts", body)
 
     def import_bundled(self, name: str) -> Iterator[Event]:
         """Make a draft of the voice that comes with the package."""
         return self.stream("POST", "/v1/drafts/bundled", {"name": name})
+
+    def export(self, what: Mapping[str, str], format: str) -> Iterator[bytes]:
+        """``{"voice": …}`` or ``{"draft": …}`` in another program's form: a tar archive, piece by piece."""
+        return self.pieces("POST", "/v1/export", {**what, "format": format})
 
     def publish(self, body: Mapping[str, object]) -> Iterator[Event]:
         """Publish a draft; the body is that of specs/rpc.md."""
