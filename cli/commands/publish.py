@@ -44,9 +44,17 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--ref-lang", "langs", multiple=True, help="The clip's language: yue, zh or en; one for each, or for all."
 )
-@click.option("--name", required=True, help="A name for the draft and the voice.")
+@click.option("--name", help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")
 @click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
+@click.option(
+    "--from-gpt-sovits",
+    "root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Look through a folder of GPT-SoVITS and show the voices in it, or import one with --voice.",
+)
+@click.option("--voice", help="With --from-gpt-sovits: which of the voices that it shows.")
+@click.option("--all", "every", is_flag=True, help="With --from-gpt-sovits: all that nothing is missing of.")
 @json_option
 @click.pass_obj
 def import_voice(
@@ -56,15 +64,25 @@ def import_voice(
     clips: tuple[Path, ...],
     texts: tuple[str, ...],
     langs: tuple[str, ...],
-    name: str,
+    name: str | None,
     slug: str | None,
     bundled: bool,
+    root: Path | None,
+    voice: str | None,
+    every: bool,
 ) -> None:
     """Turn your GPT-SoVITS files into a local draft.
 
     The files are read without running anything in them and stored as safetensors. A draft stays on this
     machine until it is published.
     """
+    if root is not None:
+        from_installation(output, root, sovits, gpt, (clips, texts, langs), name, slug, voice, every, bundled)
+        return
+    if voice or every:
+        raise UsageError("--voice and --all go with --from-gpt-sovits", hint="p2pvoice import --help")
+    if not name:
+        raise UsageError("missing --name", hint="p2pvoice import … --name NAME")
     given = {"--sovits": sovits, "--gpt": gpt, "--ref": clips, "--ref-text": texts, "--ref-lang": langs}
     client = Client()
     if bundled:
@@ -88,6 +106,35 @@ def import_voice(
     if result.get("bytes"):
         output.note(f"draft of {size(result['bytes'])}")
     output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
+
+
+def from_installation(
+    output: Output,
+    root: Path,
+    sovits: Path | None,
+    gpt: Path | None,
+    refs: tuple[Sequence[Path], Sequence[str], Sequence[str]],
+    name: str | None,
+    slug: str | None,
+    voice: str | None,
+    every: bool,
+    bundled: bool,
+) -> None:
+    """Import out of a folder of GPT-SoVITS."""
+    from p2pvoice.cli.commands.bring import Given, bring
+
+    if bundled or (every and (voice or name or slug or sovits or gpt or any(refs))):
+        raise UsageError("these options do not go together", hint="--all takes each voice as it was found")
+    clips = references(*refs) if any(refs) else []
+    if (sovits or gpt or clips or name or slug) and not voice:
+        raise UsageError(
+            "say which voice is meant", hint=f"p2pvoice import --from-gpt-sovits {root} --voice …"
+        )
+    wanted = Given(name or "", slug or "", voice or "", every, sovits, gpt, clips)
+    made = bring(output, Client(), root, wanted)
+    if made and not output.as_json:
+        draft = made[0].get("draft", name)
+        output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
 
 
 def references(

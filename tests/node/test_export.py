@@ -1,6 +1,7 @@
 """A Pro voice from its author's files to a listener who has no base, and out again on both machines."""
 
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from p2pvoice.cli.commands.export import unpack
 from p2pvoice.cli.main import cli
@@ -16,15 +17,14 @@ from p2pvoice.cli.output import Output
 from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, NotFoundError, UsageError
 from p2pvoice.sovits.checkpoint import read_checkpoint
 
+from ..cli.gpt_sovits import installation
 from ..sovits import bench
-from .nodes import CHECKPOINTS, TEXT, Daemon, install_encoder, publish, refusal
+from .nodes import CHECKPOINTS, Daemon, publish, refusal
 
 
 @pytest.fixture(scope="module")
-def pair(
-    encoder: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Daemon, Daemon]]:
-    """An author with a v2Pro voice of two references, published, and a listener who fetched it."""
+def pair(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Daemon]]:
+    """An author with a v2Pro voice of three references, published, and a listener who fetched it."""
     with (
         TemporaryDirectory(prefix="p2pv-", ignore_cleanup_errors=True) as one,
         TemporaryDirectory(prefix="p2pv-", ignore_cleanup_errors=True) as other,
@@ -32,7 +32,7 @@ def pair(
         author, listener = Daemon(Path(one)), Daemon(Path(other))
         try:
             author.start()
-            prepare(author, listener.start(author), encoder, clip, tmp_path_factory.mktemp("pro"))
+            prepare(author, listener.start(author), encoder, tmp_path_factory.mktemp("pro"))
             yield author, listener
         finally:
             for daemon in (author, listener):
@@ -40,30 +40,33 @@ def pair(
                     daemon.end()
 
 
-def prepare(author: Daemon, listener: Daemon, encoder: Path, clip: Path, folder: Path) -> None:
-    """Import with every base that is needed, publish, fetch."""
-    install_encoder(author, encoder)
-    network = bench.published_speaker(folder / "sv")
-    files = {path.name: author.client.upload(path) for path in network.iterdir()}
-    *_, added = author.client.add_base("sv", files)
-    assert added["kind"] == "speaker"
-    sovits, gpt, first, second = (
-        author.client.upload(path)
-        for path in (CHECKPOINTS / "tiny_v2Pro.pth", CHECKPOINTS / "tiny_v2.ckpt", clip, clip)
-    )
-    *_, draft = author.client.import_voice(
-        name="Pro",
-        sovits=sovits,
-        gpt=gpt,
-        clip=first,
-        clip_name="clip.wav",
-        text=TEXT,
-        lang="yue",
-        more=[{"clip": second, "clip_name": "clip.wav", "text": "你好，你好", "lang": "zh"}],
-    )
-    release = publish(author, draft["draft"])["release"]
+def prepare(author: Daemon, listener: Daemon, encoder: Path, folder: Path) -> None:
+    """Import out of a folder of GPT-SoVITS with every base that lies there, publish, fetch."""
+    root = installation(folder / "GPT-SoVITS")
+    models = root / "GPT_SoVITS" / "pretrained_models"
+    shutil.copytree(encoder, models / "chinese-hubert-base")
+    bench.published_speaker(models / "sv")
+    shown = run(author, "import", "--from-gpt-sovits", str(root))
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == [
+        "alone", "narrator-v2", "narrator-v2Pro", "later",
+    ]  # fmt: skip
+    assert author.client.bases() == []
+    told = run(author, "import", "--from-gpt-sovits", str(root), "--voice", "narrator-v2Pro", "--name", "Pro")
+    assert told.stdout == "pro\n"
+    assert "narrator_e8_s200.pth, narrator-e15.ckpt, b.wav_0.wav, a.wav_0.wav, f.wav_0.wav" in told.stderr
+    assert "output/asr_opt/slicer_opt.list" in told.stderr
+    assert {row["kind"] for row in author.client.bases()} == {"hubert", "speaker"}
+    release = publish(author, "pro")["release"]
     *_, fetched = listener.client.fetch(release)
     assert fetched["release"] == release
+
+
+def run(daemon: Daemon, *words: str) -> Result:
+    """A command against one daemon, which must succeed."""
+    output, home = Output(as_json="--json" in words), {"P2PVOICE_HOME": str(daemon.home)}
+    ran = CliRunner().invoke(cli, words, obj=output, env=home)
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    return ran
 
 
 def exported(daemon: Daemon, what: dict[str, str], target: Path) -> dict[str, bytes]:
@@ -81,7 +84,7 @@ def test_a_pro_voice_travels_speaks_and_comes_out_again(pair: tuple[Daemon, Daem
     body = {"voice": voice["release"], "text": "好", "lang": "yue", "top_k": 65, "temperature": 2.0}
     body["seed"] = 3
     alone, both = (
-        listener.client.speak({**body, **more}) for more in ({}, {"reference": 0, "also_references": [1]})
+        listener.client.speak({**body, **more}) for more in ({}, {"reference": 0, "also_references": [1, 2]})
     )
     assert alone.seconds == both.seconds > 0.4
     assert alone.data != both.data
@@ -89,12 +92,13 @@ def test_a_pro_voice_travels_speaks_and_comes_out_again(pair: tuple[Daemon, Daem
         assert isinstance(
             refusal(lambda wrong=wrong: listener.client.speak({**body, "also_references": wrong})), UsageError
         )
-    assert isinstance(refusal(lambda: listener.client.speak({**body, "also_references": [2]})), UsageError)
+    assert isinstance(refusal(lambda: listener.client.speak({**body, "also_references": [3]})), UsageError)
 
     draft = exported(author, {"draft": "pro"}, tmp_path / "draft")
     given = exported(listener, {"voice": voice["release"]}, tmp_path / "given")
     assert list(given) == [
-        "pro.pth", "pro.ckpt", "reference/0.wav", "reference/1.wav", "pro.list", "TERMS.txt",
+        "pro.pth", "pro.ckpt", "reference/0.wav", "reference/1.wav", "reference/2.wav", "pro.list",
+        "TERMS.txt",
     ]  # fmt: skip
     assert {name: data for name, data in given.items() if name != "TERMS.txt"} == {
         name: data for name, data in draft.items() if name != "TERMS.txt"
@@ -123,11 +127,8 @@ def test_the_command_writes_a_new_folder_whole_or_not_at_all(
 ) -> None:
     listener = pair[1]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("P2PVOICE_HOME", str(listener.home))
     (voice,) = listener.client.voices()
-    ran = CliRunner().invoke(cli, ["export", voice["release"], "--json"], obj=Output(as_json=True))
-    assert ran.exit_code == 0, ran.output
-    told = json.loads(ran.stdout)
+    told = json.loads(run(listener, "export", voice["release"], "--json").stdout)
     assert told["folder"] == "pro"
     assert told["files"][0] == "pro.pth"
     assert told["bytes"] == sum(path.stat().st_size for path in Path("pro").rglob("*.*") if path.is_file())
