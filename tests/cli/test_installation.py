@@ -4,10 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from p2pvoice.cli import installation
 from p2pvoice.cli.commands.bring import Given, choose
+from p2pvoice.cli.commands.publish import references
 from p2pvoice.cli.installation import Clip, scan
+from p2pvoice.cli.main import cli
+from p2pvoice.cli.output import Output
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 
 from . import gpt_sovits
@@ -179,3 +183,32 @@ def test_choosing(root: Path, tmp_path: Path) -> None:
     assert voice.gpt.path == tmp_path / "x.ckpt"
     with pytest.raises(UsageError, match="every voice"):
         choose(installation.Installation(found.voices[:1], {}), Given(every=True))
+
+
+def test_clips_texts_and_languages_go_together(tmp_path: Path) -> None:
+    one, two = tmp_path / "1.wav", tmp_path / "2.wav"
+    assert references([one, two], ["a", "b"], ["zh", "en"]) == [(one, "a", "zh"), (two, "b", "en")]
+    assert references([one, two], ["a", "b"], ["zh"]) == [(one, "a", "zh"), (two, "b", "zh")]
+    for texts, langs in ((["a"], ["zh"]), (["a", "b"], ["zh"] * 3), ([], []), (["a", "b"], [])):
+        with pytest.raises(UsageError, match="2 clips"):
+            references([one, two], texts, langs)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--voice", "x"], "--voice and --all go with --from-gpt-sovits"),
+        (["--from-gpt-sovits", ".", "--bundled"], "do not go together"),
+        (["--from-gpt-sovits", ".", "--all", "--voice", "x"], "do not go together"),
+        (["--from-gpt-sovits", ".", "--name", "x"], "which voice"),
+        (["--from-gpt-sovits", "."], "holds no weight files"),
+        (["--bundled"], "missing --name"),
+    ],
+)
+def test_options_that_do_not_fit(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(cli, ["import", *words], obj=Output())
+    assert ran.exit_code != 0
+    assert told in str(ran.exception)

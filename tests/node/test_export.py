@@ -112,6 +112,11 @@ def test_a_pro_voice_travels_speaks_and_comes_out_again(pair: tuple[Daemon, Daem
     back = read_checkpoint(tmp_path / "given" / "pro.pth").tensors
     assert all(torch.equal(back[name], tensor) for name, tensor in brought.items())
 
+    sent = {"name": "x", "sovits": "0" * 32, "gpt": "0" * 32, "clip": "0" * 32, "text": "x", "lang": "zh"}
+    for more in ("x", {"clip": "0" * 32}, ["x"], [{}], [{"clip": "x", "text": "x", "lang": "zh"}] * 16):
+        body = {**sent, "more": more}
+        asked = refusal(lambda body=body: list(author.client.stream("POST", "/v1/drafts", body)))
+        assert isinstance(asked, UsageError)
     refused = {
         "unknown": ({"voice": "nobody"}, "gpt-sovits", NotFoundError),
         "no form": ({"draft": "pro"}, "onnx", UsageError),

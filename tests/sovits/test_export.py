@@ -1,6 +1,8 @@
 """Exporting: what was imported comes out in upstream's form, bit for bit, and with nothing besides."""
 
+import hashlib
 import io
+import json
 import pickletools
 import shutil
 import zipfile
@@ -199,3 +201,18 @@ def test_our_own_reader_sees_the_same(tmp_path: Path) -> None:
 def test_what_has_no_place_in_a_file(value: object) -> None:
     with pytest.raises(TypeError):
         torch_file({"weight": {}, "config": value})
+
+
+def test_conversion_and_export_match_the_vector(exported: tuple[str, Path]) -> None:
+    """The same files on every machine, into the bundle and out of it."""
+    version, folder = exported
+    vector = json.loads((Path(__file__).parents[2] / "specs" / "vectors" / "export.json").read_text())
+    names = [("bundle", voicefile.SOVITS_NAME), ("bundle", voicefile.GPT_NAME), ("out", "voice.pth")]
+    found = {
+        name: hashlib.sha256((folder / place / name).read_bytes()).hexdigest()
+        for place, name in [*names, ("out", "voice.ckpt")]
+    }
+    assert found == vector["sha256"][version]
+    text = vector["voice_json"].get(version)
+    if text:
+        assert voicefile.encode_voice(voicefile.decode_voice(text.encode())).decode() == text

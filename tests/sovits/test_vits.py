@@ -1,6 +1,7 @@
 """SoVITS: equal to the golden numbers at every stage, trainable in batches, strict about what it loads."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from p2pvoice.sovits.layers import sequence_mask
 from p2pvoice.sovits.sizes import SoVitsSettings
 from p2pvoice.sovits.vits import SoVits
 
+from ..attacks import forge
 from . import numbers
 from .filler import filled
 
@@ -98,9 +100,15 @@ def check_text_encoder(model: SoVits, g, style, check) -> None:  # type: ignore[
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["tiny_v1", "tiny_v2", "tiny_v2Pro", "tiny_v2ProPlus"])
-def test_a_tiny_checkpoint_sounds_as_expected(name: str) -> None:
-    checkpoint = read_checkpoint(numbers.beside(f"checkpoints/good/{name}.pth"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "v1", "v2", "v2Pro", "v2ProPlus",
+        "v2_cuda_location_with_enc_q", "v2_legacy_tar_format", "v2_plain_dict_config",
+    ],
+)  # fmt: skip
+def test_a_tiny_checkpoint_sounds_as_expected(name: str, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(forge.place("good", f"tiny_{name}.pth", tmp_path))
     version = checkpoint.version
     with np.load(numbers.beside("checkpoints/tiny_expected.npz")) as expected:
         given = {
