@@ -75,12 +75,13 @@ def terms(manifest: Manifest, release: str, consent: Mapping[str, Any]) -> str:
     )
 
 
-async def export(parts: Parts, what: Export, form: str, send: Send) -> None:
+async def export(parts: Parts, what: Export, form: str, plain: bool, send: Send) -> None:
     """Pass the archive of an export on, a tar of plain files, piece by piece.
 
     Raises UsageError for a form that is not known or that the voice has not, before the first piece.
     """
     if form not in FORMATS:
         raise UsageError(f"{form[:40]!r} is no form of export", hint="--format " + " or ".join(FORMATS))
-    arguments = {"folder": str(what.folder), "name": what.name, "notes": {TERMS_NAME: what.terms}}
+    notes = {TERMS_NAME: what.terms}
+    arguments = {"folder": str(what.folder), "name": what.name, "notes": notes, "plain": plain}
     await parts.engine.call("export", arguments, on_piece=send)

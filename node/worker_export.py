@@ -19,7 +19,8 @@ def export(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
     from p2pvoice.sovits.export import export as files_of
 
     name, names = str(arguments["name"]), []
-    for file in files_of(Path(arguments["folder"]), name, dict(arguments["notes"])):
+    folder, plain = Path(arguments["folder"]), bool(arguments["plain"])
+    for file in files_of(folder, name, dict(arguments["notes"]), plain=plain):
         entry = tarfile.TarInfo(f"{name}/{file.name}")
         entry.size = file.size
         worker.piece(entry.tobuf(tarfile.USTAR_FORMAT))

@@ -52,18 +52,21 @@ class ExportedFile:
         return sum(map(len, self.pieces))
 
 
-def export(folder: Path, name: str, notes: Mapping[str, str]) -> Iterator[ExportedFile]:
+def export(
+    folder: Path, name: str, notes: Mapping[str, str], *, plain: bool = False
+) -> Iterator[ExportedFile]:
     """The files of an export of the bundle in ``folder``; ``name`` is the stem of their names.
 
-    ``notes`` are further text files by name: what is to be known of licence and consent. Raises UsageError
-    for a voice that upstream has no form for, and what `voicefile.load_bundle` raises.
+    ``notes`` are further text files by name: what is to be known of licence and consent. With ``plain`` the
+    settings are dictionaries, not objects of upstream's class. Raises UsageError for a voice that upstream
+    has no form for, and what `voicefile.load_bundle` raises.
     """
     bundle = voicefile.load_bundle(folder)
     if bundle.voice.version == LITE:
         raise UsageError(
             "a lite voice has no GPT-SoVITS form", hint="its own files are safetensors, in the store"
         )
-    yield ExportedFile(f"{name}.pth", sovits_file(bundle, name))
+    yield ExportedFile(f"{name}.pth", sovits_file(bundle, name, plain=plain))
     yield ExportedFile(f"{name}.ckpt", gpt_file(bundle))
     for reference in bundle.voice.references:
         yield ExportedFile(reference.clip, [(folder / reference.clip).read_bytes()])
@@ -72,10 +75,9 @@ def export(folder: Path, name: str, notes: Mapping[str, str]) -> Iterator[Export
         yield ExportedFile(note, [text.encode()])
 
 
-def sovits_file(bundle: Bundle, name: str) -> list[Piece]:
+def sovits_file(bundle: Bundle, name: str, *, plain: bool = False) -> list[Piece]:
     """The SoVITS weights as upstream saves them for inference."""
-    version = bundle.voice.version
-    settings = sizes.SoVitsSettings.from_tensors(bundle.sovits, bundle.voice.sovits_config())
+    settings = _sovits_settings(bundle, name)
     embed = bundle.sovits[CODEBOOK + "embed"]
     # Upstream fills a codebook that does not say that it is filled anew from the clip it hears.
     unused = {
@@ -83,40 +85,45 @@ def sovits_file(bundle: Bundle, name: str) -> list[Piece]:
         CODEBOOK + "cluster_size": torch.ones(len(embed), dtype=embed.dtype),
         CODEBOOK + "embed_avg": embed,
     }
-    content = bundle.voice.bases.content
-    config = settings.to_config()
     return torch_file(
         {
             "weight": {key: tensor.contiguous() for key, tensor in (bundle.sovits | unused).items()},
-            "config": Settings(
-                {
-                    "train": {"segment_size": SEGMENT_FRAMES * settings.hop_length},
-                    "data": {
-                        "max_wav_value": 32768.0,
-                        **config["data"],
-                        "n_mel_channels": MEL_BANDS,
-                        "mel_fmin": 0.0,
-                        "mel_fmax": None,
-                        "add_blank": True,
-                        "n_speakers": SPEAKERS,
-                        "cleaned_text": True,
-                    },
-                    "model": {
-                        **config["model"],
-                        "p_dropout": DROPOUT[version],
-                        "use_spectral_norm": False,
-                        "freeze_quantizer": True,
-                        "version": version,
-                    },
-                    "content_module": "cnhubert" if content == "hubert" else content,
-                    "name": name,
-                    "version": version,
-                }
-            ),
+            "config": settings if plain else Settings(settings),
             "info": INFO,
         },
-        MARKS[version],
+        MARKS[bundle.voice.version],
     )
+
+
+def _sovits_settings(bundle: Bundle, name: str) -> dict[str, object]:
+    """What upstream builds the network by, in its own words."""
+    version = bundle.voice.version
+    settings = sizes.SoVitsSettings.from_tensors(bundle.sovits, bundle.voice.sovits_config())
+    content = bundle.voice.bases.content
+    config = settings.to_config()
+    return {
+        "train": {"segment_size": SEGMENT_FRAMES * settings.hop_length},
+        "data": {
+            "max_wav_value": 32768.0,
+            **config["data"],
+            "n_mel_channels": MEL_BANDS,
+            "mel_fmin": 0.0,
+            "mel_fmax": None,
+            "add_blank": True,
+            "n_speakers": SPEAKERS,
+            "cleaned_text": True,
+        },
+        "model": {
+            **config["model"],
+            "p_dropout": DROPOUT[version],
+            "use_spectral_norm": False,
+            "freeze_quantizer": True,
+            "version": version,
+        },
+        "content_module": "cnhubert" if content == "hubert" else content,
+        "name": name,
+        "version": version,
+    }
 
 
 def gpt_file(bundle: Bundle) -> list[Piece]:

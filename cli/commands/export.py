@@ -28,6 +28,12 @@ LAST = "TERMS.txt"
     help="Whose form to write.",
 )
 @click.option(
+    "--plain-config",
+    "plain",
+    is_flag=True,
+    help="Settings as dictionaries, not GPT-SoVITS' objects: torch.load(weights_only=True) opens them.",
+)
+@click.option(
     "-o",
     "--output",
     "target",
@@ -36,7 +42,7 @@ LAST = "TERMS.txt"
 )
 @json_option
 @click.pass_obj
-def export(output: Output, what: str, form: str, target: Path | None) -> None:
+def export(output: Output, what: str, form: str, plain: bool, target: Path | None) -> None:
     """Write an installed voice, or a draft, as the files that GPT-SoVITS loads.
 
     The folder gets a .pth and a .ckpt file, the reference clips with a list of what they say, and TERMS.txt
@@ -47,7 +53,7 @@ def export(output: Output, what: str, form: str, target: Path | None) -> None:
         raise ConflictError(f"{target} exists already", hint="p2pvoice export … -o ANOTHER_FOLDER")
     drafts = (name for draft in client.drafts() for name in (draft["slug"], draft["name"]))
     subject = {"draft": what} if what in drafts else {"voice": what}
-    place, files = unpack(client.export(subject, form), target)
+    place, files = unpack(client.export(subject, form, plain=plain), target)
     total = sum(path.stat().st_size for path in files)
     if output.as_json:
         output.document(

@@ -99,9 +99,9 @@ class Client(Transport):
         """Make a draft of the voice that comes with the package."""
         return self.stream("POST", "/v1/drafts/bundled", {"name": name})
 
-    def export(self, what: Mapping[str, str], format: str) -> Iterator[bytes]:
+    def export(self, what: Mapping[str, str], format: str, *, plain: bool = False) -> Iterator[bytes]:
         """``{"voice": …}`` or ``{"draft": …}`` in another program's form: a tar archive, piece by piece."""
-        return self.pieces("POST", "/v1/export", {**what, "format": format})
+        return self.pieces("POST", "/v1/export", {**what, "format": format, "plain": plain})
 
     def publish(self, body: Mapping[str, object]) -> Iterator[Event]:
         """Publish a draft; the body is that of specs/rpc.md."""

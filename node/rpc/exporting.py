@@ -10,7 +10,7 @@ from p2pvoice.node import exporting
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import while_connected
-from p2pvoice.node.rpc.requests import json_body, text
+from p2pvoice.node.rpc.requests import flag, json_body, text
 from p2pvoice.protocol.errors import UsageError
 
 
@@ -19,11 +19,11 @@ async def export(parts: Parts, request: Request) -> "ArchiveResponse":
     body = await json_body(request)
     voice = text(body, "voice", default="", limit=256)
     draft = text(body, "draft", default="", limit=200)
-    form = text(body, "format", limit=32)
+    form, plain = text(body, "format", limit=32), flag(body, "plain", default=False)
     if bool(voice) == bool(draft):
         raise UsageError("name either a voice or a draft", hint="p2pvoice export --help")
     what = await exporting.exportable(parts, voice=voice, draft=draft)
-    return ArchiveResponse(parts, what, form)
+    return ArchiveResponse(parts, what, form, plain)
 
 
 class ArchiveResponse:
@@ -33,8 +33,8 @@ class ArchiveResponse:
     archive lacks its last file.
     """
 
-    def __init__(self, parts: Parts, what: exporting.Export, form: str) -> None:
-        self._parts, self._what, self._form = parts, what, form
+    def __init__(self, parts: Parts, what: exporting.Export, form: str, plain: bool) -> None:
+        self._parts, self._what, self._form, self._plain = parts, what, form, plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, failure = False, None
@@ -50,7 +50,7 @@ class ArchiveResponse:
         async def work() -> None:
             nonlocal failure
             try:
-                await exporting.export(self._parts, self._what, self._form, forward)
+                await exporting.export(self._parts, self._what, self._form, self._plain, forward)
             except Exception as error:
                 failure = error
 

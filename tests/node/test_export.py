@@ -1,5 +1,6 @@
 """A Pro voice from its author's files to a listener who has no base, and out again on both machines."""
 
+import io
 import json
 import shutil
 import tarfile
@@ -133,7 +134,10 @@ def test_the_command_writes_a_new_folder_whole_or_not_at_all(
     listener = pair[1]
     monkeypatch.chdir(tmp_path)
     (voice,) = listener.client.voices()
-    told = json.loads(run(listener, "export", voice["release"], "--json").stdout)
+    told = json.loads(run(listener, "export", voice["release"], "--plain-config", "--json").stdout)
+    data = Path("pro", "pro.pth").read_bytes()
+    config = torch.load(io.BytesIO(b"PK" + data[2:]), weights_only=True)["config"]
+    assert config["model"]["version"] == "v2Pro"
     assert told["folder"] == "pro"
     assert told["files"][0] == "pro.pth"
     assert told["bytes"] == sum(path.stat().st_size for path in Path("pro").rglob("*.*") if path.is_file())

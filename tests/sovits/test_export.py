@@ -142,6 +142,20 @@ def test_the_same_voice_gives_the_same_files(exported: tuple[str, Path], tmp_pat
     assert (tmp_path / "out" / "LICENCE.txt").read_text("utf-8") == "as you like 好\n"
 
 
+def test_plain_settings_need_no_class_either(exported: tuple[str, Path], tmp_path: Path) -> None:
+    version, folder = exported
+    bundle = voicefile.load_bundle(folder / "bundle")
+    data = b"".join(export.sovits_file(bundle, "voice", plain=True))
+    content = torch.load(io.BytesIO(b"PK" + data[2:]), weights_only=True)
+    with forge.upstream_classes():
+        objects = (folder / "out" / "voice.pth").read_bytes()
+        other = torch.load(io.BytesIO(b"PK" + objects[2:]), weights_only=False)
+    assert content["config"] == forge.plain(other["config"])
+    (tmp_path / "plain.pth").write_bytes(data)
+    read = read_checkpoint(tmp_path / "plain.pth")
+    assert (read.version, read.settings) == (version, bundle.voice.sovits)
+
+
 def test_a_bar_in_a_transcript_does_not_end_it(exported: tuple[str, Path], tmp_path: Path) -> None:
     shutil.copytree(exported[1] / "bundle", tmp_path / "bundle")
     voice = voicefile.read_voice(tmp_path / "bundle")
