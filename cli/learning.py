@@ -30,6 +30,7 @@ STAGES = {
     "stability": "speaking, on many devices",
     "base": "unpacking the voice to start from",
     "similarity": "comparing speakers",
+    "speak": "speaking the test sentences",
 }
 """The worker's stages in words; a stage that is not here is shown as it is named."""
 

@@ -29,6 +29,10 @@ STAGES = {
     "convert": "converting",
     "check": "checking every number",
     "load": "loading the voice",
+    "compare": "comparing tensors",
+    "merge": "merging tensors",
+    "samples": "speaking the same sentences",
+    "judge": "measuring what was said",
     "clips": "speaking clips in the place of the recordings",
 }
 """The worker's stages in words; a stage that is not here is shown as it is named."""

@@ -14,6 +14,9 @@ from libp2p.peer.peerinfo import PeerInfo
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
+from p2pvoice.protocol.collection import SignedCollection, verify_collection
+from p2pvoice.protocol.collection import advance as advance_collection
+from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.errors import (
     ManifestError,
     NetworkError,
@@ -220,6 +223,24 @@ async def get_successor(host: P2PHost, peer: PeerInfo, author: str) -> bytes:
             return check_successor(answer.data, author)
 
 
+async def get_collection(
+    host: P2PHost, peer: PeerInfo, author: str, slug: str, known: SignedCollection | None
+) -> SignedCollection:
+    """A collection from one peer, verified to be the one asked for, and refused when older than ``known``.
+
+    A peer that has an older one is not blamed: it may have heard of no other. Neither is one that is too old
+    a version to know of collections.
+    """
+    with _noted(host, peer):
+        async with await host.open_stream(peer, CATALOG) as channel:
+            answer = await _ask(channel, GetCollection(author, slug), CollectionReply)
+            found = verify_collection(answer.data)
+            if (found.author, found.collection.slug) != (author, slug):
+                raise SignatureError("sent another collection than the one asked for")
+            advance_collection(known, found)
+            return found
+
+
 async def fetch_manifest(host: P2PHost, release: str, providers: Sequence[PeerInfo]) -> Release:
     """The release from the first provider that has it and tells the truth.
 
@@ -266,8 +287,12 @@ def _signed(data: bytes) -> SignedHead:
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply)
-_Request: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor
+_Reply = TypeVar(
+    "_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply, CollectionReply
+)
+_Request: TypeAlias = (
+    Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
+)
 
 
 async def _ask(channel: Channel, request: _Request, reply: type[_Reply]) -> _Reply:

@@ -14,7 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from p2pvoice.node import lineage_tables
+from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.database import Database
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
@@ -53,6 +56,10 @@ class Catalog:
         self._room = Room()
         #: Asked before a release gets in or is installed.
         self.tombstones = Tombstones(database, clock=clock)
+        #: Lists of releases: own drafts, and signed ones.
+        self.collections = Collections(database, clock=clock)
+        #: What was measured of releases.
+        self.evaluations = Evaluations(database, clock=clock)
 
     # -- releases --------------------------------------------------------------------------------------
 
@@ -85,6 +92,7 @@ class Catalog:
                 connection.execute(
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
+                lineage_tables.note(connection, release)
                 author = author_id(manifest.author)
                 _delete(connection, self._room.added_release(connection, author, len(data), now))
         return release
@@ -116,12 +124,21 @@ class Catalog:
         )
         return [_open_release(bytes(row["data"])) for row in rows]
 
+    def has_voice(self, author: str, slug: str) -> bool:
+        """Whether any release of a voice is remembered."""
+        query = "SELECT 1 FROM releases WHERE author=? AND slug=?"
+        return self._database.row(query, (author, slug)) is not None
+
     def releases_with(self, digest: bytes) -> list[Release]:
         """Every remembered release that has a file."""
         rows = self._database.rows(
             "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
         )
         return [_open_release(bytes(row["data"])) for row in rows]
+
+    def children(self, identifier: str, limit: int) -> list[str]:
+        """Ids of remembered releases that say they were made from this one, installed ones first."""
+        return lineage_tables.children_of(self._database, identifier, limit)
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other threads out of the database for several calls."""
@@ -217,6 +234,10 @@ class Catalog:
         """Whether peers may have a release."""
         query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
         return self._database.row(query, (identifier,)) is not None
+
+    def leads_to_offered(self, identifier: str) -> bool:
+        """Whether a release that peers may have comes from this one."""
+        return lineage_tables.leads_to_offered(self._database, identifier)
 
     def offering(self, digest: bytes) -> list[str]:
         """Ids of the releases that peers may have and that a file belongs to."""
@@ -429,6 +450,7 @@ def _delete(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
     if identifiers:
         given = (json.dumps(list(identifiers)),)
         connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
+        connection.execute("DELETE FROM parents WHERE child IN (SELECT value FROM json_each(?))", given)
         for table in ("tags", "files", "words"):
             connection.execute(
                 f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given

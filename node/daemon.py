@@ -7,7 +7,8 @@ Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTER
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
-is called back, to recalling.py; how one is made of clips, to enrol.py. Follows specs/daemon.md.
+is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
+what lists of voices are, to collecting.py. Follows specs/daemon.md.
 """
 
 import argparse
@@ -24,8 +25,9 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import expiry, keys
+from p2pvoice.node import collecting, expiry, keys
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
@@ -40,12 +42,14 @@ from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.notify import notify
 from p2pvoice.node.offer import Offer
+from p2pvoice.node.page.door import PageDoor
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
 from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
+from p2pvoice.node.samples import Samples
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
@@ -76,12 +80,15 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(expiry.run, parts)
         nursery.start_soon(parts.recall.run)
         nursery.start_soon(parts.hearsay.run)
+        nursery.start_soon(parts.community.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
+        collecting.announce_all(parts)
         for release in expiry.offered_releases(parts, time.time())[0]:
             parts.network.announce(release)
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
         async with trio.open_nursery() as answering:
+            await answering.start(parts.page.run, parts)
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
@@ -128,6 +135,11 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
             offer.hearer = network.hearsay.hear
             server.attach()
+            names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
+            community = open_community(
+                host, database, catalog, following, successors, names, identity, disk
+            )
+            community.server.attach()
             nursery.start_soon(announcer.run)
             engine = Engine(
                 config.worker, home.log, room=speaking_room(home, config), scratch=home.scratch / "speaking"
@@ -149,6 +161,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 catalog=catalog,
                 drafts=drafts,
                 uploads=uploads,
+                samples=Samples(home.scratch / "samples"),
                 trainings=trainings,
                 engine=engine,
                 training_engine=learning,
@@ -156,7 +169,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 network=network,
                 successors=successors,
                 following=following,
-                names=Names(catalog, following, successors, lambda: author_id(identity.author_public)),
+                names=names,
+                community=community,
+                page=PageDoor(),
                 disk=disk,
                 drafting=drafting,
             )

@@ -80,6 +80,17 @@ class Announcer:
         self._items.pop(key, None)
         return self._add(key, _Item(label, make), again=True)
 
+    def provide(self, key: bytes, label: str) -> bytes:
+        """Announce that something is had here under its key; once more changes nothing."""
+        return key if key in self._items else self._add(key, _Item(label))
+
+    def stop_providing(self, key: bytes) -> None:
+        """Stop what :meth:`provide` began."""
+        if self._items.pop(key, None) is not None:
+            self._schedule.remove(key)
+            self._host.kad.stop_providing(key)
+        self._wake()
+
     def withdraw(self, release: str, tags: Sequence[str]) -> None:
         """Stop announcing a release, and each tag that no other announced release carries.
 

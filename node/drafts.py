@@ -33,7 +33,8 @@ class Draft:
     """A draft: its folder, how the voice is called, and what the worker found in its bundle.
 
     ``notes`` is what else is to be said of it when it is published: ``training`` and ``measured`` as in a
-    manifest, ``parents`` as (release, kind) pairs, ``tags`` that were proposed.
+    manifest, ``parents`` as (release, kind) pairs, ``tags`` that were proposed. A merge notes the ``voice``
+    it is for, how it was made (``merge``), and whether its references are a voice's own (``own_clips``).
     """
 
     folder: Path
@@ -47,6 +48,11 @@ class Draft:
     def bundle(self) -> Path:
         """The folder with the bundle's files."""
         return self.folder / "bundle"
+
+    @property
+    def voice(self) -> str:
+        """The slug of the voice that it is published as: its own, unless it was made for another one."""
+        return str(self.notes.get("voice") or self.slug)
 
     def size(self) -> int:
         """Bytes of all files of the bundle."""

@@ -13,6 +13,8 @@ import trio
 
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.bases import recogniser
+from p2pvoice.node.forking import parent_of
+from p2pvoice.node.inheriting import forewarnings
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.training import MANIFEST_KINDS, Tell
 from p2pvoice.node.trainings import TRANSCRIPTS_BYTES, Clip, Training, check_clips, new_training
@@ -72,6 +74,9 @@ async def start(parts: Parts, wanted: Wanted, tell: Tell) -> dict[str, Any]:
         parts.trainer.require_idle()
         base = await _find(parts, wanted.base, wanted.kind)
         training = await trio.to_thread.run_sync(_enrol, parts, wanted, base, limiter=parts.disk)
+        # Hours of training are spent before it is published: what will be refused then is told now.
+        for message in await trio.to_thread.run_sync(_forewarn, parts, base, limiter=parts.disk):
+            await tell({"event": "warning", "message": message})
     finally:
         parts.uploads.discard(*uploads)
     return await parts.trainer.follow(training, tell)
@@ -113,7 +118,7 @@ async def _find(parts: Parts, name: str, kind: Kind) -> Found:
     try:
         release = await resolve_installed(parts, name)
     except NotFoundError as error:
-        return await trio.to_thread.run_sync(_find_draft, parts, name, error, limiter=parts.disk)
+        return await trio.to_thread.run_sync(_find_draft, parts, name, kind, error, limiter=parts.disk)
     folder = voice_folder(parts, release.id)
     return Found(
         identifier=release.id,
@@ -123,15 +128,29 @@ async def _find(parts: Parts, name: str, kind: Kind) -> Found:
     )
 
 
-def _find_draft(parts: Parts, name: str, error: P2PVoiceError) -> Found:
+def _forewarn(parts: Parts, base: Found) -> list[str]:
+    known = [parts.catalog.release(release) for release, _ in base.parents]
+    return [line for release in known if release is not None for line in forewarnings(parts, release)]
+
+
+def _find_draft(parts: Parts, name: str, kind: Kind, error: P2PVoiceError) -> Found:
     try:
         draft = parts.drafts.get(name)
     except NotFoundError:
         raise error from None
     files = {str(path.relative_to(draft.bundle)): path for path in draft.bundle.rglob("*") if path.is_file()}
     # A draft has no id that others know; what it came from they may know.
-    parents = tuple((str(release), str(kind)) for release, kind in draft.notes.get("parents", ()))
-    return Found(files=files, parents=parents, languages=tuple(draft.facts["languages"]))
+    parents = {str(release): str(kind) for release, kind in draft.notes.get("parents", ())}
+    # A fork's files are its parent's own: what is learnt from them is learnt from that release.
+    forked = parent_of(draft)
+    if forked:
+        parents[forked] = MANIFEST_KINDS[kind][1]
+    return Found(
+        identifier=forked,
+        files=files,
+        parents=tuple(parents.items()),
+        languages=tuple(draft.facts["languages"]),
+    )
 
 
 def _enrol(parts: Parts, wanted: Wanted, base: Found) -> Training:

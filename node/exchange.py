@@ -17,6 +17,7 @@ from p2pvoice.node.library import Library
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import encode_chunk
+from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.errors import (
     ManifestError,
     NetworkError,
@@ -66,7 +67,9 @@ PAGE_RELEASES = 16
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
 
-CatalogRequest: TypeAlias = Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor
+CatalogRequest: TypeAlias = (
+    Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
+)
 """What may be asked on a catalog stream."""
 
 CATALOG_REQUESTS = get_args(CatalogRequest)
@@ -126,7 +129,7 @@ class ExchangeServer:
 
     async def _answer(
         self, request: CatalogRequest
-    ) -> QueryPage | ReleaseReply | HeadReply | Revocations | SuccessorReply:
+    ) -> QueryPage | ReleaseReply | HeadReply | Revocations | SuccessorReply | CollectionReply:
         match request:
             case Query():
                 return await self._page(request)
@@ -148,6 +151,10 @@ class ExchangeServer:
                 found = await self._library.get_successor(request.author)
                 if found is not None:
                     return SuccessorReply(found)
+            case GetCollection():
+                found = await self._library.get_collection(request.author, request.slug)
+                if found is not None:
+                    return CollectionReply(found)
         raise NotFoundError("not held here")
 
     async def _page(self, query: Query) -> QueryPage:

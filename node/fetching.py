@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import inheriting
 from p2pvoice.node.admit import admit
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.offer import Landing
@@ -72,13 +73,9 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
 
 async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
     started = trio.current_time()
-    files = sorted(release.manifest.files, key=_small_first)
-    report = None
+    files = release.manifest.files
     with parts.store.holding(file.digest for file in files):
-        if not await disk(parts, lambda: all(_is_here(parts, file) for file in files)):
-            # What comes of it outlives a crash, until the fetch is taken up again or given up.
-            await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
-            report = await _fetch_files(parts, release, files, tell)
+        report = await bring_files(parts, release, tell)
         transferred = trio.current_time()
         await tell({"event": "progress", "step": "checking"})
         previous = await disk(
@@ -96,6 +93,10 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         parts.network.announce(release)
     else:
         parts.network.withdraw(release)
+    author, slug = author_id(release.manifest.author), release.manifest.slug
+    if report is not None:
+        await disk(parts, lambda: parts.community.credits.served(author, report.peers))
+    parts.community.telling.ask_later(await disk(parts, lambda: parts.community.lines.of(author, slug)))
     total = sum(file.size for file in files)
     return {
         "release": release.id,
@@ -107,8 +108,23 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "peers": report.peers if report else {},
         "dropped": report.dropped if report else {},
         "seeding": seed,
-        "warnings": await disk(parts, lambda: parts.names.warnings(release)),
+        "warnings": await disk(
+            parts, lambda: [*inheriting.warnings(parts, release), *parts.names.warnings(release)]
+        ),
     }
+
+
+async def bring_files(parts: Parts, release: Release, tell: Tell) -> FetchReport | None:
+    """Bring every file of a release that is not here yet; None when all were. The caller holds the files.
+
+    What comes of it outlives a crash, until the fetch is taken up again, ends with an installation, or is
+    given up.
+    """
+    files = sorted(release.manifest.files, key=_small_first)
+    if await disk(parts, lambda: all(_is_here(parts, file) for file in files)):
+        return None
+    await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
+    return await _fetch_files(parts, release, files, tell)
 
 
 async def fetch_missing(

@@ -16,6 +16,7 @@ import trio
 
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.voices import resolve
 from p2pvoice.node.written import take
 
 #: Told of each step of a long operation.
@@ -45,19 +46,26 @@ class Import:
     gpt: str
     clips: Sequence[SentClip]
     """At least one; speaking prompts with the first."""
+    #: VOICEs that the weights were fine-tuned from, by whatever program.
+    parents: tuple[str, ...] = ()
 
 
 async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
-    """Make a draft of uploads. The uploads are gone afterwards, whatever happened."""
+    """Make a draft of uploads. The uploads are gone afterwards, whatever happened.
+
+    Raises what resolving a parent raises, before anything is read.
+    """
     names = (wanted.sovits, wanted.gpt, *(one.clip for one in wanted.clips))
     try:
+        parents = [(await resolve(parts, parent, prefer_installed=True)).id for parent in wanted.parents]
+        notes = {"parents": [[parent, "fine-tuned-from"] for parent in dict.fromkeys(parents)]}
         sovits, gpt, *clips = (parts.uploads.path(name) for name in names)
         first, *more = (
             {"clip": str(path), "clip_ending": _ending(one.clip_name), "text": one.text, "lang": one.lang}
             for path, one in zip(clips, wanted.clips, strict=True)
         )
         arguments = {"sovits": str(sovits), "gpt": str(gpt), **first, "more": more}
-        return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step)
+        return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step, notes)
     finally:
         parts.uploads.discard(*names)
 
@@ -73,7 +81,13 @@ async def import_bundled(parts: Parts, name: str, step: Step) -> Draft:
 
 
 async def _grow(
-    parts: Parts, operation: str, name: str, slug: str | None, arguments: dict[str, Any], step: Step
+    parts: Parts,
+    operation: str,
+    name: str,
+    slug: str | None,
+    arguments: dict[str, Any],
+    step: Step,
+    notes: Mapping[str, Any] | None = None,
 ) -> Draft:
     async with parts.drafting:
         chosen, bundle = await trio.to_thread.run_sync(parts.drafts.begin, name, slug, limiter=parts.disk)
@@ -86,7 +100,7 @@ async def _grow(
             )
             await trio.to_thread.run_sync(take, made, bundle, limiter=parts.disk)
             return await trio.to_thread.run_sync(
-                parts.drafts.finish, name, chosen, facts, limiter=parts.disk
+                parts.drafts.finish, name, chosen, facts, notes, limiter=parts.disk
             )
         finally:
             parts.drafts.abandon(chosen)

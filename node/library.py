@@ -47,6 +47,9 @@ class Library(Protocol):
     async def get_successor(self, author: str) -> bytes | None:
         """The signed record of what comes after an author's key."""
 
+    async def get_collection(self, author: str, slug: str) -> bytes | None:
+        """The signed collection of an author and a slug."""
+
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""
 

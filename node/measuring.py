@@ -44,7 +44,7 @@ async def describe(
         found = await parts.engine.call(
             "describe",
             {
-                "subject": await _place(parts, subject),
+                "subject": await place(parts, subject),
                 "name": name,
                 "lang": lang,
                 "text": said,
@@ -63,7 +63,7 @@ async def describe(
 async def similarity(parts: Parts, a: Subject, b: Subject, tell: Tell) -> dict[str, Any]:
     """How alike two speakers are: the cosine of their embeddings."""
     try:
-        arguments = {"a": await _place(parts, a), "b": await _place(parts, b), "bases": parts.bases()}
+        arguments = {"a": await place(parts, a), "b": await place(parts, b), "bases": parts.bases()}
         return await parts.engine.call("similarity", arguments, on_progress=_progress(tell))
     finally:
         parts.uploads.discard(*(one.upload for one in (a, b) if one.upload))
@@ -72,9 +72,9 @@ async def similarity(parts: Parts, a: Subject, b: Subject, tell: Tell) -> dict[s
 async def stability(parts: Parts, subject: Subject, tell: Tell) -> dict[str, Any]:
     """How well a voice stays itself. Takes minutes, so it runs where trainings run, and not beside one."""
     parts.trainer.require_idle()
-    place = await _place(parts, subject)
+    where = await place(parts, subject)
     found = await parts.training_engine.call(
-        "stability", {"subject": place, "bases": parts.bases()}, on_progress=_progress(tell)
+        "stability", {"subject": where, "bases": parts.bases()}, on_progress=_progress(tell)
     )
     if subject.draft:
         await _keep(parts, subject.draft, found["measured"])
@@ -96,7 +96,7 @@ async def _keep(
         await trio.to_thread.run_sync(keep, limiter=parts.disk)
 
 
-async def _place(parts: Parts, subject: Subject) -> dict[str, Any]:
+async def place(parts: Parts, subject: Subject) -> dict[str, Any]:
     """A subject as the worker needs it: where it is, what keeps it loaded, and what is known of it."""
     if subject.upload:
         path = parts.uploads.path(subject.upload)

@@ -16,6 +16,7 @@ import trio
 
 from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.collection_swarm import CollectionSwarm
 from p2pvoice.node.discovery import (
     Announcer,
     Found,
@@ -87,6 +88,8 @@ class Network:
         )
         #: Revocations: learning of them.
         self.hearsay = Hearsay(host, catalog, self.recall, disk)
+        #: Collections: announcing and finding them.
+        self.collections = CollectionSwarm(host, announcer)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
 
@@ -218,8 +221,10 @@ class Network:
 
         await trio.to_thread.run_sync(keep, limiter=self._disk)
 
-    async def find_release(self, identifier: str) -> Release:
+    async def find_release(self, identifier: str, *, child: str = "") -> Release:
         """Get a release by its id from whoever provides it, and remember it.
+
+        When nobody does, those are asked who provide its ``child``: a release that names it as a parent.
 
         Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked, and
         RevokedError when somebody shows that it was revoked.
@@ -230,6 +235,8 @@ class Network:
         if stone is not None:
             raise stone.error()
         providers = await find_providers(self._host, identifier)
+        if not providers and child:
+            providers = await find_providers(self._host, child)
         if not providers:
             await self.hearsay.seek(identifier)
             raise NotFoundError(
@@ -244,6 +251,10 @@ class Network:
             raise
         await self.remember(release, None)
         return release
+
+    async def holders(self, identifier: str) -> list[str]:
+        """Ids of the peers that say they have a release, the best first. NetworkError when nobody answers."""
+        return [str(info.peer_id) for info in await find_providers(self._host, identifier)]
 
     async def find_successors(self, author: str, release: str | None) -> list[bytes]:
         """Verified records of what comes after an author's key, from the DHT and a release's providers.

@@ -76,10 +76,14 @@ class Offer:
         return Page(tuple(releases), tuple(heads), more, tuple(revoked))
 
     async def get_release(self, release: str) -> bytes | None:
-        """The signed envelope of an offered release. RevokedError for one that was revoked."""
+        """The signed envelope of an offered release, or of one that such a release comes from.
+
+        Lineage travels with the voice: who made what of what can be read as long as the voice is offered.
+        RevokedError for a release that was revoked.
+        """
 
         def read() -> bytes | None:
-            if not self._catalog.is_offered(release):
+            if not self._catalog.is_offered(release) and not self._catalog.leads_to_offered(release):
                 stone = self._catalog.tombstones.of_release(release)
                 # What was merely remembered from a search is nothing this node could prove.
                 if stone is not None and stone.kind > Kind.SEEN:
@@ -134,6 +138,12 @@ class Offer:
             return None
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    async def get_collection(self, author: str, slug: str) -> bytes | None:
+        """A collection that is kept here and seeded."""
+        return await trio.to_thread.run_sync(
+            self._catalog.collections.offered, author, slug, limiter=self._disk
+        )
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """One chunk of a file that an offered release uses."""

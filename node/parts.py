@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.collection_tables import Collections
+from p2pvoice.node.community.parts import Community
 from p2pvoice.node.config import Config
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
+from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.names import Names
 from p2pvoice.node.paths import Home
+from p2pvoice.node.samples import Samples
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import Trainer
@@ -29,6 +33,7 @@ from p2pvoice.protocol.ids import author_id
 if TYPE_CHECKING:
     from p2pvoice.node.hearsay import Hearsay
     from p2pvoice.node.network import Network
+    from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
@@ -48,6 +53,7 @@ class Parts:
     catalog: Catalog
     drafts: Drafts
     uploads: Uploads
+    samples: Samples
     trainings: Trainings
     engine: Engine
     #: A second worker process, for what takes minutes to hours: speaking goes on beside it.
@@ -57,6 +63,8 @@ class Parts:
     successors: Successors
     following: Following
     names: Names
+    page: "PageDoor"
+    community: Community
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.
@@ -64,6 +72,8 @@ class Parts:
     started: float = field(default_factory=time.monotonic)
     #: One release is fetched once at a time: whoever asks second waits for the first.
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
+    #: Releases that requests are looking at without having installed them, by how many do.
+    visited: Counter[str] = field(default_factory=Counter)
     #: Author -> when its successor was last asked for, in trio's time.
     looked_up: dict[str, float] = field(default_factory=dict)
     #: One draft is imported, trained or published once at a time.
@@ -78,6 +88,16 @@ class Parts:
     def hearsay(self) -> "Hearsay":
         """Revocations: learning of them."""
         return self.network.hearsay
+
+    @property
+    def collections(self) -> Collections:
+        """The collections kept here, and their drafts."""
+        return self.catalog.collections
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was measured of releases here."""
+        return self.catalog.evaluations
 
     @property
     def author(self) -> str:

@@ -16,22 +16,22 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import consents, references, speech
+from p2pvoice.node import consents, forking, inheriting, proposing, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
 from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.importing import Step
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
+from p2pvoice.node.reuse import as_before
 from p2pvoice.protocol.consent import ConsentDeclaration, Licence
 from p2pvoice.protocol.consent_state import consent_facts
-from p2pvoice.protocol.errors import ConsentError, RevokedError
+from p2pvoice.protocol.errors import ConsentError, NotFoundError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
     Engine,
     FileEntry,
     Manifest,
-    Parent,
     ReferenceInfo,
     Release,
     reader_needed,
@@ -64,13 +64,16 @@ class Publication:
     ai_voice_permission: bool
     consent_upload: str = ""
     clips_may_travel: bool = False
+    #: A person's signed consent that an earlier release carried.
+    consent_signed: bytes = b""
 
 
 async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
     """Publish a draft. An uploaded consent is gone afterwards, whatever happened.
 
-    Raises ConsentError without a licence or a consent that permits an AI voice, and RevokedError for a voice
-    that was revoked as a whole, before any work is done.
+    Raises ConsentError without a licence or a consent that permits an AI voice, RevokedError for a voice that
+    was revoked as a whole, and PolicyError or ConsentError where it would loosen what it was made from,
+    before any work is done.
     """
     try:
         return await _publish(parts, wanted, step)
@@ -79,6 +82,7 @@ async def publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, An
 
 
 async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, Any]:
+    wanted = await _with_proposals(parts, wanted)
     if not wanted.license:
         raise ConsentError("a voice is published under a licence", hint="--license CC-BY-4.0")
     license = Licence.parse(wanted.license)
@@ -88,18 +92,25 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
     tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in wanted.tags))
     async with parts.drafting:
         draft = await trio.to_thread.run_sync(parts.drafts.get, wanted.draft, limiter=parts.disk)
-        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.slug, limiter=parts.disk)
-        consent = consents.declare(parts.identity, claim, license, draft.slug, time.time())
+        await trio.to_thread.run_sync(_refuse_recalled, parts, draft.voice, limiter=parts.disk)
+        ancestors = await inheriting.binding(parts, draft)
+        consent = consents.declare(parts.identity, claim, license, draft.voice, time.time())
+        consent = inheriting.lasting(consent, ancestors)
+        await trio.to_thread.run_sync(
+            inheriting.require, parts, license, consent, ancestors, limiter=parts.disk
+        )
+        whole = await trio.to_thread.run_sync(_shared, parts, draft, consent, limiter=parts.disk)
         work = draft.folder / PUBLISHING
         await trio.to_thread.run_sync(partial(_make_anew, work), limiter=parts.disk)
         with parts.store.holding() as hold:
             try:
-                if consent.references_may_travel:
+                if whole or consent.references_may_travel or draft.notes.get("own_clips"):
                     outgoing = references.as_it_is(draft)
                 else:
                     outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
-                await step({"step": "speaking the preview"})
-                await _speak_preview(parts, outgoing, work / "added", step)
+                if not whole:
+                    await step({"step": "speaking the preview"})
+                    await _speak_preview(parts, outgoing, work / "added", step)
                 await step({"step": "signing"})
                 release = await trio.to_thread.run_sync(
                     _store_release, parts, draft, outgoing, work / "added", wanted, license, consent, tags,
@@ -114,22 +125,28 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
             parts.network.withdraw(older)
     await step({"step": "announcing"})
     announced = await parts.network.announced(parts.network.announce(release))
+    settled = await proposing.settle(parts, draft, release)
     return {
         "release": release.id,
         "author": parts.author,
         "slug": release.manifest.slug,
+        "license": license.spdx,
         "tags": list(tags),
+        "parents": [{"release": one.release, "kind": one.kind} for one in release.manifest.parents],
         "proposed_tags": [tag for tag in draft.notes.get("tags", ()) if tag not in tags],
         "measured": len(release.manifest.measured),
         "bytes": sum(file.size for file in release.manifest.files),
         "announced": announced,
+        "proposal": settled,
         "consent": consent_facts(release.manifest, time.time()),
     }
 
 
 async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
     """What the author says, with the statement that was sent; what can be refused already is."""
-    signed = await consents.received(parts, wanted.consent_upload) if wanted.consent_upload else b""
+    signed = wanted.consent_signed
+    if wanted.consent_upload:
+        signed = await consents.received(parts, wanted.consent_upload)
     claim = consents.Claim(
         subject=wanted.consent,
         subject_name=wanted.subject,
@@ -141,6 +158,36 @@ async def _claim(parts: Parts, wanted: Publication) -> consents.Claim:
         said = ConsentDeclaration(wanted.consent, claim.permission, subject_name=claim.subject_name)
         said.require_permission()
     return claim
+
+
+async def _with_proposals(parts: Parts, wanted: Publication) -> Publication:
+    """What was not said of a fork is taken over from its parent, of a merge from the release before it.
+
+    A missing draft is told of later.
+    """
+
+    def work() -> Publication:
+        try:
+            draft = parts.drafts.get(wanted.draft)
+        except NotFoundError:
+            return wanted
+        return as_before(parts, draft, forking.with_proposals(wanted, draft))
+
+    return await trio.to_thread.run_sync(work, limiter=parts.disk)
+
+
+def _shared(parts: Parts, draft: Draft, consent: ConsentDeclaration) -> bool:
+    """Whether a fork is published with its parent's very files, preview and all.
+
+    So it is unless the fork holds recordings back that its parent lets travel. CorruptError when one of the
+    files has changed. Blocks.
+    """
+    identifier = forking.parent_of(draft)
+    parent = parts.catalog.release(identifier) if identifier else None
+    if parent is None:
+        return False
+    forking.require_unchanged(draft, parent)
+    return consent.references_may_travel or not parent.manifest.consent.references_may_travel
 
 
 def _refuse_recalled(parts: Parts, slug: str) -> None:
@@ -203,11 +250,11 @@ def _store_release(
         hold(digest)
         if not (parts.store.has(digest) and parts.store.inspection.ensure_indexed(digest, chunks)):
             parts.store.add_file(path, chunks)
-    head = parts.catalog.head(parts.author, draft.slug)
+    head = parts.catalog.head(parts.author, draft.voice)
     facts, notes = outgoing.facts, draft.notes
     manifest = Manifest(
         author=parts.identity.author_public,
-        slug=draft.slug,
+        slug=draft.voice,
         name=draft.name,
         created=int(time.time()),
         description=wanted.description,
@@ -225,7 +272,7 @@ def _store_release(
         references=tuple(
             ReferenceInfo(lang=one["lang"], milliseconds=one["milliseconds"]) for one in facts["references"]
         ),
-        parents=_parents(draft, head.release if head is not None else None),
+        parents=inheriting.parents_of(draft, head.release if head is not None else None),
         training=read_training(notes["training"]) if notes.get("training") else None,
         measured=tuple(
             Measured.from_map(row) for row in confirmed(notes.get("measured", ()), tags, facts["languages"])
@@ -252,14 +299,6 @@ def confirmed(
             method = row["method"].removesuffix(TO_CONFIRM) + ", confirmed by the author"
             found.append({**row, "method": method})
     return found
-
-
-def _parents(draft: Draft, previous: str | None) -> tuple[Parent, ...]:
-    """The release before this one, and those that the weights come from."""
-    found = {str(release): str(kind) for release, kind in draft.notes.get("parents", ())}
-    if previous is not None:
-        found = {previous: "revision-of"} | found
-    return tuple(Parent(release, kind) for release, kind in found.items())
 
 
 def _make_newest(parts: Parts, release: Release) -> Release | None:

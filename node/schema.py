@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from p2pvoice.node import catalog, following, recall_tables, successors
+from p2pvoice.node import (
+    catalog,
+    collection_tables,
+    evaluations,
+    following,
+    lineage_tables,
+    recall_tables,
+    successors,
+)
+from p2pvoice.node.community import reading
 from p2pvoice.node.database import Database, Step
 
 STEPS: Final[Sequence[Step]] = (
@@ -17,6 +26,10 @@ STEPS: Final[Sequence[Step]] = (
     recall_tables.first_schema,
     successors.first_schema,
     following.first_schema,
+    reading.first_schema,
+    lineage_tables.first_schema,
+    collection_tables.first_schema,
+    evaluations.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

@@ -68,10 +68,29 @@ class Successors:
         """The author id that stands for this one now: itself when it has no successor."""
         return self.chain(author)[-1]
 
+    def family(self, author: str) -> list[str]:
+        """All keys of the author that is meant: those before it, the nearest last, itself, those after it.
+
+        At most CHAIN_LIMIT of those before it.
+        """
+        before: list[str] = []
+        nearest = [author]
+        while nearest and len(before) < CHAIN_LIMIT:
+            row = self._database.rows("SELECT old FROM successors WHERE new=? ORDER BY at", (nearest.pop(0),))
+            older = [str(one["old"]) for one in row if one["old"] not in (*before, author)]
+            before += older
+            nearest += older
+        return [*reversed(before[:CHAIN_LIMIT]), *(one for one in self.chain(author) if one not in before)]
+
     def rival(self, author: str) -> str | None:
         """Another author id that an author's key named as its successor, besides the believed one."""
         row = self._database.row("SELECT rival FROM successors WHERE old=?", (author,))
         return str(row["rival"]) if row is not None and row["rival"] is not None else None
+
+    def count(self) -> int:
+        """How many records are believed: none is ever taken back."""
+        row = self._database.row("SELECT count(*) AS number FROM successors")
+        return int(row["number"]) if row is not None else 0
 
     def made_here(self) -> list[Successor]:
         """The rotations that were made on this node, oldest first."""

@@ -82,6 +82,8 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
     """Remove files that no installed release and no begun fetch needs; tell of each."""
 
     def work() -> list[tuple[garbage.Removed, str]]:
+        if not dry_run:
+            parts.community.forget_unneeded()
         found = garbage.collect(parts.store, needed_files(parts.store, parts.catalog), dry_run=dry_run)
         return [(one, _name(parts.catalog, one)) for one in found]
 

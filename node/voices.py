@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from p2pvoice.node import inheriting
 from p2pvoice.node.moves import look_up_followed
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
@@ -56,8 +57,16 @@ def summary(parts: Parts, release: Release, *, source: str = "local") -> dict[st
         "installed": parts.catalog.is_installed(release.id),
         "source": source,
         **parts.names.whose(author),
+        **_figures(parts, author, release),
         "warnings": parts.names.warnings(release),
     }
+
+
+def _figures(parts: Parts, author: str, release: Release) -> dict[str, Any]:
+    """Stars and what else is said of a voice that is installed here; nothing is kept of others."""
+    if not parts.catalog.is_installed(release.id):
+        return {}
+    return parts.community.views.figures(parts.community.lines.of(author, release.manifest.slug))
 
 
 async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: float, tell: Tell) -> int:
@@ -192,7 +201,9 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
         return facts | {"release": revoked[1] or facts["release"], "revoked": error.to_dict() | facts}
     manifest = release.manifest
     found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
+    loosened = await disk(parts, lambda: inheriting.warnings(parts, release))
     return found | {
+        "warnings": [*loosened, *found["warnings"]],
         "revoked": None,
         "bundle": manifest.bundle_id,
         "engine": {

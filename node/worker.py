@@ -22,8 +22,10 @@ from typing import Any, BinaryIO
 
 from p2pvoice.node import (
     jobs,
+    worker_evaluating,
     worker_export,
     worker_measuring,
+    worker_merging,
     worker_references,
     worker_selftest,
     worker_training,
@@ -224,6 +226,12 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def forget(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Drop a loaded voice whose files are about to be others."""
+    worker.forget(str(arguments["key"]))
+    return {}
+
+
 OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "ping": ping,
     "selftest": worker_selftest.selftest,
@@ -238,6 +246,11 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "describe": worker_measuring.describe,
     "similarity": worker_measuring.similarity,
     "stability": worker_measuring.stability,
+    "compare": worker_merging.compare,
+    "merge": worker_merging.merge,
+    "judge": worker_merging.judge,
+    "forget": forget,
+    "evaluate": worker_evaluating.evaluate,
 }
 
 

@@ -1,10 +1,11 @@
 """Acts: what one operation on a voice does, as frozen records with their own bounds.
 
 For building acts and for reading their bodies out of decoded operations. An act that exists is within its
-limits; whether its signer may do it is replay.py's. An act of a kind that this version does not know is kept
-as it is, so that the chain behind it goes on. Follows specs/operations.md, "Acts".
+limits; whether its signer may do it is replay.py's. An act that this version cannot read is kept as it is,
+so that the chain behind it goes on. Follows specs/operations.md, "Acts".
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
@@ -31,8 +32,10 @@ VERDICTS = ("accept", "reject")
 MODES = ("take", "average", "layers")
 """How a proposal can be merged."""
 
-KIND_LENGTH = 32
+NAME_LENGTH = 32
 """Characters of an act's name."""
+
+_NAME = re.compile(rf"[a-z0-9-]{{1,{NAME_LENGTH}}}")
 
 
 @dataclass(frozen=True)
@@ -285,10 +288,14 @@ class Merge:
 
 @dataclass(frozen=True)
 class Unknown:
-    """An act of a kind that came later than this version; it is passed on and changes nothing."""
+    """An act that this version cannot read, by its name or its body; it is passed on and changes nothing."""
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ManifestError(f"the name of an act has 1 to {NAME_LENGTH} of a-z, 0-9 and -")
 
     def body(self) -> dict[str, Any]:
         return dict(self.values)
@@ -315,13 +322,21 @@ def name_of(act: Act) -> str:
 
 
 def read_act(name: str, body: object) -> Act:
-    """The act of this name with this body. ManifestError when it is out of form or bounds."""
-    check_text(name, "the name of an act", KIND_LENGTH, minimum=1)
-    fields = Fields(body, f"the body of {name!r}")
+    """The act of this name with this body. ManifestError when either has no form that an act can have.
+
+    A known act whose body is out of form or bounds is Unknown. It must not break its chain: whether a body
+    is good can depend on a reader's age, since acts gain values and Unicode gains characters, and then
+    readers would keep different chains for ever.
+    """
+    fields = Fields(body, f"the body of {name[:NAME_LENGTH]!r}")
+    unknown = Unknown(name, dict(fields.rest()))
     kind = _BY_NAME.get(name)
     if kind is None:
-        return Unknown(name, fields.rest())
-    return kind.read(fields)
+        return unknown
+    try:
+        return kind.read(fields)
+    except ManifestError:
+        return unknown
 
 
 def _words(text: object, *, minimum: int = 0) -> None:

@@ -113,14 +113,14 @@ def check_slug(text: str) -> str:
     )
 
 
-def slugify(name: str) -> str:
-    """A slug made from a display name; a name without ASCII letters or digits gets a short hash of itself."""
+def slugify(name: str, *, what: str = "voice") -> str:
+    """A slug made from a display name; one without ASCII letters or digits is ``what`` and a short hash."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG_LIMIT].rstrip("-")
     if slug:
         return slug
     normal = unicodedata.normalize("NFKC", name).encode("utf-8", "replace")
-    return "voice-" + hashlib.sha256(normal).hexdigest()[:8]
+    return f"{what}-" + hashlib.sha256(normal).hexdigest()[:8]
 
 
 def check_digest(value: object) -> Digest:

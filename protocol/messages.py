@@ -8,10 +8,11 @@ specs/messages.md.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNK_LIMIT, CHUNKS_LIMIT, Bitmap
+from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.entries import check_number
 from p2pvoice.protocol.errors import (
     ManifestError,
@@ -74,7 +75,7 @@ CODECS = ("raw", "zstd")
 _SLACK = 512
 """Bytes of keys, numbers and lengths around the payload of a reply."""
 
-_ITEMS = 512
+_ITEMS = 1024
 """Values in one message."""
 
 
@@ -510,6 +511,8 @@ Message: TypeAlias = (
     | TellRevocation
     | GetSuccessor
     | SuccessorReply
+    | GetCollection
+    | CollectionReply
     | GetHave
     | Have
     | Want
@@ -519,10 +522,24 @@ Message: TypeAlias = (
 """Anything that travels in a frame."""
 
 _Any = TypeVar("_Any")
-_Expected = TypeVar("_Expected", bound=Message)
 
 
-def encode_message(message: Message) -> bytes:
+class Wire(Protocol):
+    """What every message is, in whatever module it is written: a type, a limit in bytes, and its keys."""
+
+    TYPE: ClassVar[str]
+    LIMIT: ClassVar[int]
+
+    def _body(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def _read(cls, fields: Fields) -> Self: ...
+
+
+_Expected = TypeVar("_Expected", bound=Wire)
+
+
+def encode_message(message: Wire) -> bytes:
     """The payload of the frame that carries a message."""
     data = encode(message._body() | {"t": message.TYPE})
     if len(data) > message.LIMIT:
@@ -542,7 +559,7 @@ def decode_message(data: bytes, *expected: type[_Expected]) -> _Expected:
         if name == kind.TYPE:
             if len(data) > kind.LIMIT:
                 raise ManifestError(f"a {name} message has at most {kind.LIMIT} bytes")
-            return kind._read(fields)  # type: ignore[return-value]
+            return kind._read(fields)
     raise ProtocolMismatchError(f"a message of type {name[:20]!r} came where it makes no sense")
 
 

@@ -173,9 +173,21 @@ def verify_operation(data: bytes) -> Signed:
     its signer may do such a thing replay.py's.
     """
     envelope = open_envelope(data, kind=KIND, limit=OPERATION_PAYLOAD_LIMIT)
-    fields = Fields(
-        decode(envelope.payload, limit=OPERATION_PAYLOAD_LIMIT, max_items=OPERATION_ITEMS), "the operation"
-    )
+    operation = _read(envelope.payload)
+    if operation.signer != envelope.author:
+        raise SignatureError("the operation is signed by another key than its signer's")
+    return Signed(digest_of(envelope.payload), operation, data)
+
+
+def reread_operation(data: bytes) -> Signed:
+    """An operation out of bytes that were verified before and kept since; its signature is not looked at."""
+    payload = decode(data, limit=OPERATION_LIMIT, max_depth=1, max_items=16)["payload"]
+    return Signed(digest_of(payload), _read(payload), data)
+
+
+def _read(payload: bytes) -> Operation:
+    read = decode(payload, limit=OPERATION_PAYLOAD_LIMIT, max_items=OPERATION_ITEMS)
+    fields = Fields(read, "the operation")
     fields.number("v")
     min_reader = fields.number("min_reader")
     if min_reader > FORMAT:
@@ -183,7 +195,7 @@ def verify_operation(data: bytes) -> Signed:
             f"the operation needs a reader of format {min_reader}, this is format {FORMAT}",
             hint="a newer version of p2pvoice can read it",
         )
-    operation = Operation(
+    return Operation(
         voice=VoiceName(fields.blob("author", PUBLIC_KEY_SIZE), fields.text("slug")),
         signer=fields.blob("signer", PUBLIC_KEY_SIZE),
         seq=fields.number("seq"),
@@ -191,9 +203,6 @@ def verify_operation(data: bytes) -> Signed:
         time=fields.number("time"),
         act=read_act(fields.text("act"), fields.any("body")),
     )
-    if operation.signer != envelope.author:
-        raise SignatureError("the operation is signed by another key than its signer's")
-    return Signed(digest_of(envelope.payload), operation, data)
 
 
 def operation_id(digest: Digest) -> str:

@@ -144,7 +144,8 @@ def _apply(state: VoiceState, one: Signed, owner: bool) -> None:
     signer, time = one.operation.signer, one.operation.time
     match one.operation.act:
         case Star():
-            state.stars[signer] = time
+            # A second star says nothing new: the first one's time stays, and the order with it.
+            state.stars.setdefault(signer, time)
         case Unstar():
             state.stars.pop(signer, None)
         case Comment(text, target):
@@ -177,8 +178,11 @@ def _edit(state: VoiceState, act: Edit, signer: bytes, time: int) -> None:
     if issue is not None and issue.signer == signer and not issue.retracted:
         title = act.title if act.title is not None else issue.title
         state.issues[act.target] = replace(issue, title=title, text=act.text, edited=time)
+    # What was merged is part of the voice's history: its words stay.
     proposal = state.proposals.get(act.target)
-    if proposal is not None and proposal.signer == signer and not proposal.retracted and act.text:
+    if proposal is None or proposal.signer != signer or proposal.retracted or proposal.merged is not None:
+        return
+    if act.text:
         state.proposals[act.target] = replace(proposal, text=act.text, edited=time)
 
 
@@ -189,7 +193,6 @@ def _retract(state: VoiceState, target: Digest, signer: bytes) -> None:
     issue = state.issues.get(target)
     if issue is not None and issue.signer == signer:
         state.issues[target] = replace(issue, title="", text="", labels=(), retracted=True)
-    # What was merged is part of the voice's history: its words stay.
     proposal = state.proposals.get(target)
     if proposal is not None and proposal.signer == signer and proposal.merged is None:
         state.proposals[target] = replace(proposal, text="", state="withdrawn", retracted=True)

@@ -34,6 +34,8 @@ class Given:
     sovits: Path | None = None
     gpt: Path | None = None
     clips: Sequence[tuple[Path, str, str]] = ()
+    parents: Sequence[str] = ()
+    """Voices that the weights were tuned from."""
 
 
 def bring(output: Output, client: Client, root: Path, given: Given) -> list[dict[str, Any]]:
@@ -183,7 +185,8 @@ def send_one(output: Output, client: Client, root: Path, voice: Found, given: Gi
     if not given.clips:
         output.note(f"the words of its clips are those of {voice.source}")
     name = given.name or voice.name
-    result = dict(send(output, client, name, given.slug, voice.sovits.path, voice.gpt.path, clips))
+    pair = (voice.sovits.path, voice.gpt.path)
+    result = dict(send(output, client, name, given.slug, *pair, clips, given.parents))
     if not output.as_json:
         output.line(str(result.get("draft", name)))
         if result.get("bytes"):

@@ -4,14 +4,17 @@ The weight files are sent to the daemon as bytes: it opens no path that a caller
 and specs/consent.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import follow, short_id
+from p2pvoice.cli.commands.bring import Given
+from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.said import short_operation
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.consent import SIGNED_LIMIT
 from p2pvoice.protocol.errors import UsageError
@@ -46,6 +49,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--name", help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")
+@click.option(
+    "--parent",
+    "parents",
+    multiple=True,
+    metavar="VOICE",
+    help="A voice that these weights were fine-tuned from, by GPT-SoVITS or anything else; repeat for more.",
+)
 @click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
 @click.option(
     "--from-gpt-sovits",
@@ -66,6 +76,7 @@ def import_voice(
     langs: tuple[str, ...],
     name: str | None,
     slug: str | None,
+    parents: tuple[str, ...],
     bundled: bool,
     root: Path | None,
     voice: str | None,
@@ -77,7 +88,13 @@ def import_voice(
     machine until it is published.
     """
     if root is not None:
-        from_installation(output, root, sovits, gpt, (clips, texts, langs), name, slug, voice, every, bundled)
+        if bundled or (every and (voice or name or slug or parents or sovits or gpt or clips)):
+            raise UsageError(
+                "these options do not go together", hint="--all takes each voice as it was found"
+            )
+        refs = references(clips, texts, langs) if clips or texts or langs else []
+        wanted = Given(name or "", slug or "", voice or "", every, sovits, gpt, refs, parents)
+        from_installation(output, root, wanted)
         return
     if voice or every:
         raise UsageError("--voice and --all go with --from-gpt-sovits", hint="p2pvoice import --help")
@@ -86,7 +103,7 @@ def import_voice(
     given = {"--sovits": sovits, "--gpt": gpt, "--ref": clips, "--ref-text": texts, "--ref-lang": langs}
     client = Client()
     if bundled:
-        if any(given.values()) or slug:
+        if any(given.values()) or slug or parents:
             raise UsageError(
                 "--bundled brings its own files", hint="p2pvoice import --bundled --name " + name
             )
@@ -98,7 +115,9 @@ def import_voice(
                 f"missing {', '.join(missing)}",
                 hint=f"p2pvoice import --help; or: p2pvoice import --bundled --name {name}",
             )
-        result = send(output, client, name, slug or "", sovits, gpt, references(clips, texts, langs))
+        result = send(
+            output, client, name, slug or "", sovits, gpt, references(clips, texts, langs), parents
+        )
     if output.as_json:
         return
     draft = str(result.get("draft", name))
@@ -108,32 +127,18 @@ def import_voice(
     output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
 
 
-def from_installation(
-    output: Output,
-    root: Path,
-    sovits: Path | None,
-    gpt: Path | None,
-    refs: tuple[Sequence[Path], Sequence[str], Sequence[str]],
-    name: str | None,
-    slug: str | None,
-    voice: str | None,
-    every: bool,
-    bundled: bool,
-) -> None:
+def from_installation(output: Output, root: Path, wanted: Given) -> None:
     """Import out of a folder of GPT-SoVITS."""
-    from p2pvoice.cli.commands.bring import Given, bring
+    from p2pvoice.cli.commands.bring import bring
 
-    if bundled or (every and (voice or name or slug or sovits or gpt or any(refs))):
-        raise UsageError("these options do not go together", hint="--all takes each voice as it was found")
-    clips = references(*refs) if any(refs) else []
-    if (sovits or gpt or clips or name or slug) and not voice:
+    said = (wanted.name, wanted.slug, wanted.sovits, wanted.gpt, wanted.clips, wanted.parents)
+    if any(said) and not wanted.voice:
         raise UsageError(
             "say which voice is meant", hint=f"p2pvoice import --from-gpt-sovits {root} --voice …"
         )
-    wanted = Given(name or "", slug or "", voice or "", every, sovits, gpt, clips)
     made = bring(output, Client(), root, wanted)
     if made and not output.as_json:
-        draft = made[0].get("draft", name)
+        draft = made[0].get("draft", wanted.name)
         output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
 
 
@@ -159,6 +164,7 @@ def send(
     sovits: Path,
     gpt: Path,
     clips: Sequence[tuple[Path, str, str]],
+    parents: Sequence[str] = (),
 ) -> dict[str, object]:
     """Send the files of a voice to the daemon, follow the import and return its result."""
     files = (sovits, gpt, *(path for path, _, _ in clips))
@@ -169,7 +175,7 @@ def send(
         for upload, (path, said, lang) in zip(uploads[2:], clips, strict=True)
     )
     events = client.import_voice(
-        name=name, slug=slug, sovits=uploads[0], gpt=uploads[1], **first, more=more
+        name=name, slug=slug, sovits=uploads[0], gpt=uploads[1], **first, more=more, parents=parents
     )
     return follow(output, events)
 
@@ -210,8 +216,9 @@ def publish(
 
     Owning a recording is not permission to make an AI voice of its speaker: --consent says whose voice it
     is, and for anyone but yourself --consent-file brings what they signed, or --permission claims that they
-    agreed. Publishing without a licence and consent is refused. Recordings of a person stay here unless that
-    person lets them travel. What others have fetched cannot be called back.
+    agreed. Publishing without a licence and consent is refused; a fork takes its parent's licence and tags
+    when none are given, and cannot loosen what its parent forbids. Recordings of a person stay here unless
+    that person lets them travel. What others have fetched cannot be called back.
     """
     client = Client()
     if consent_file is not None and consent_file.stat().st_size > SIGNED_LIMIT:
@@ -237,16 +244,45 @@ def publish(
         return
     output.line(str(result.get("release", "")))
     output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
+    taken = inherited(result, tags=tags, licence=licence, consent=consent)
+    if taken:
+        output.note("as in what it was forked from: " + ", ".join(taken))
     if (result.get("consent") or {}).get("references_may_travel") is False:
         output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:
         output.note("no peer has heard of it yet: it is announced again as soon as one connects")
+    settled(output, result.get("proposal"))
     if result.get("proposed_tags"):
         output.note("measured, not used as tags: " + " ".join(result["proposed_tags"]))
     query = f"--tag {tags[0]}" if tags else f'"{result.get("slug", draft)}"'
     output.hint(
         f"p2pvoice find {query}   (on any node; or: p2pvoice show {short_id(str(result.get('release', '')))})"
     )
+
+
+def inherited(
+    result: Mapping[str, Any], *, tags: tuple[str, ...], licence: str | None, consent: str | None
+) -> list[str]:
+    """What a fork took over from its parent because it was not said."""
+    found = []
+    if not licence and result.get("license"):
+        found.append(f"licence {result['license']}")
+    if not tags and result.get("tags"):
+        found.append("tags " + bare_tags(result["tags"]))
+    if not consent and result.get("consent"):
+        found.append(f"consent {result['consent'].get('subject')}")
+    return found
+
+
+def settled(output: Output, proposal: dict[str, Any] | None) -> None:
+    """What publishing has said of the proposal that the draft was merged from."""
+    if not proposal:
+        return
+    name = short_operation(proposal["proposal"])
+    if proposal.get("error"):
+        output.note(f"the proposal {name} stays as it is: {proposal['error'].get('message', '')}")
+    else:
+        output.note(f"merged the proposal {name}")
 
 
 def request(

@@ -197,6 +197,8 @@ def finish(output: Output, client: Client, name: str, events: Iterator[Event]) -
                     output.document(event)
                 elif event.get("clips") and event.get("stage") == "clips":
                     clip_table(output, event["clips"])
+                elif event.get("event") == "warning":
+                    output.note(f"note: {event.get('message', '')}")
                 if event.get("event") == "result":
                     result = dict(event)
     except KeyboardInterrupt:

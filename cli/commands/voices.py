@@ -24,6 +24,7 @@ from p2pvoice.cli.output import (
 )
 from p2pvoice.cli.progress import Progress
 from p2pvoice.cli.report import value_of
+from p2pvoice.cli.said import figures_line
 from p2pvoice.node.rpc.client import Client, Event
 
 Summary = dict[str, Any]
@@ -218,6 +219,7 @@ def show_voice(output: Output, voice: Summary) -> None:
                 ],
             ),
             ("installed", "yes" if voice.get("installed") else "no"),
+            ("said of it", figures_line(voice)),
         ]
     )
 

@@ -1,8 +1,8 @@
 """The RPC's application: every path, and the few answers that concern the node as a whole.
 
 Read this to see what a caller may ask; what the answers mean stands in voices.py, making.py, training.py,
-measuring.py and upkeep.py beside it, and what must be true of a request before that in guard.py. Each
-endpoint is wrapped once, so that every error leaves as its own status and body. Follows specs/rpc.md.
+measuring.py, merging.py and upkeep.py beside it, and what must be true of a request before that in guard.py.
+Each endpoint is wrapped once, so that every error leaves as its own status and body. Follows specs/rpc.md.
 """
 
 import os
@@ -22,7 +22,20 @@ from starlette.types import ASGIApp
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
-from p2pvoice.node.rpc import consents, exporting, keys, making, measuring, training, upkeep, voices
+from p2pvoice.node.rpc import (
+    collections,
+    community,
+    consents,
+    exporting,
+    keys,
+    making,
+    measuring,
+    merging,
+    pages,
+    training,
+    upkeep,
+    voices,
+)
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.guard import UNIX, Face, Guard
@@ -43,6 +56,9 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("GET", "/v1/status", status),
         ("GET", "/v1/doctor", doctor),
         ("POST", "/v1/shutdown", shutdown),
+        ("GET", "/v1/page", pages.show),
+        ("POST", "/v1/page", pages.open_page),
+        ("DELETE", "/v1/page", pages.close_page),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),
         ("GET", "/v1/key", keys.show),
@@ -68,11 +84,21 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("POST", "/v1/describe", measuring.describe),
         ("POST", "/v1/similarity", measuring.similarity),
         ("POST", "/v1/stability", measuring.stability),
+        ("POST", "/v1/diff", merging.diff),
+        ("GET", "/v1/samples/{sample}", merging.sample),
+        ("GET", "/v1/collections", collections.listed),
+        ("POST", "/v1/collections", collections.begin),
+        ("GET", "/v1/collections/{rest:path}", collections.read),
+        ("POST", "/v1/collections/{rest:path}", collections.change),
+        ("DELETE", "/v1/collections/{rest:path}", collections.forget),
         ("POST", "/v1/speak", voices.speak_text),
         ("POST", "/v1/export", exporting.export),
         ("GET", "/v1/find", voices.find),
         ("GET", "/v1/voices", voices.installed),
         ("GET", "/v1/revocations", voices.revocations),
+        ("GET", "/v1/credits", community.credits),
+        ("GET", "/v1/operations/{rest:path}", community.read_operation),
+        ("POST", "/v1/operations/{rest:path}", community.act_on_operation),
         ("POST", "/v1/update", voices.update_all),
         ("POST", "/v1/gc", upkeep.gc),
         ("POST", "/v1/verify", upkeep.verify),

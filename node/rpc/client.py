@@ -28,6 +28,18 @@ class Client(Transport):
         """Ask the daemon to stop; it answers first and stops then."""
         self.json("POST", "/v1/shutdown")
 
+    def page(self) -> dict[str, Any]:
+        """The page's address, or None under ``url`` when it is closed."""
+        return dict(self.json("GET", "/v1/page"))
+
+    def open_page(self, *, new: bool = False) -> dict[str, Any]:
+        """Open the page, and say at which ``url``; ``new`` gives it another address."""
+        return dict(self.json("POST", "/v1/page", {"new": new}))
+
+    def close_page(self) -> dict[str, Any]:
+        """Close the page; whether it was open."""
+        return dict(self.json("DELETE", "/v1/page"))
+
     def peers(self) -> list[dict[str, Any]]:
         """The peers the node knows, with the reason for which any was dropped."""
         return list(self.json("GET", "/v1/peers")["peers"])
@@ -80,8 +92,13 @@ class Client(Transport):
         lang: str,
         slug: str = "",
         more: Sequence[Mapping[str, str]] = (),
+        parents: Sequence[str] = (),
     ) -> Iterator[Event]:
-        """Make a draft of uploads (their ids); ``more`` are further clips with their name, text and lang."""
+        """Make a draft of uploads (their ids).
+
+        ``more`` are further clips with their name, text and lang, ``parents`` the voices that the weights
+        were tuned from.
+        """
         body = {
             "name": name,
             "slug": slug or None,
@@ -92,6 +109,7 @@ class Client(Transport):
             "text": text,
             "lang": lang,
             "more": [dict(one) for one in more],
+            "parents": list(parents),
         }
         return self.stream("POST", "/v1/drafts", body)
 
@@ -134,6 +152,14 @@ class Client(Transport):
         """Fetch a voice; progress events, then a result."""
         return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed})
 
+    def fork(self, ref: str, name: str, *, slug: str = "") -> Iterator[Event]:
+        """Make a draft of a voice's files, with lineage; the voice is fetched when it is not here."""
+        return self.stream("POST", _voice(ref) + "/fork", {"name": name, "slug": slug or None})
+
+    def lineage(self, ref: str, *, fetch: bool = False) -> dict[str, Any]:
+        """What a release was made from, and what is known here to be made from it; ``fetch`` asks peers."""
+        return dict(self.json("GET", _voice(ref) + "/lineage" + ("?fetch=1" if fetch else "")))
+
     def update(self, ref: str = "") -> Iterator[Event]:
         """Bring one installed voice, or all of them, to its newest release."""
         return self.stream("POST", _voice(ref) + "/update" if ref else "/v1/update")
@@ -148,6 +174,27 @@ class Client(Transport):
     def revocations(self) -> list[dict[str, Any]]:
         """The revocations known here."""
         return list(self.json("GET", "/v1/revocations")["revocations"])
+
+    def act(self, ref: str, act: str, **body: object) -> dict[str, Any]:
+        """Say something of a voice: ``star``, ``unstar``, ``comment``, ``issue``, ``proposal``."""
+        return dict(self.json("POST", _voice(ref) + "/act", {"act": act, **body}))
+
+    def act_on(self, operation: str, act: str, **body: object) -> dict[str, Any]:
+        """Say something of a comment, an issue or a proposal, named by its operation."""
+        return dict(self.json("POST", _operation(operation) + "/act", {"act": act, **body}))
+
+    def operation(self, operation: str) -> dict[str, Any]:
+        """A comment, an issue or a proposal with what answers it."""
+        return dict(self.json("GET", _operation(operation)))
+
+    def said(self, ref: str, what: str, *, everything: bool = False, sync: bool = False) -> dict[str, Any]:
+        """``log``, ``comments``, ``issues`` or ``proposals`` of a voice; ``sync`` asks the network first."""
+        query = urlencode({"all": int(everything), "sync": int(sync)})
+        return dict(self.json("GET", f"{_voice(ref)}/{what}?{query}"))
+
+    def credits(self, author: str = "") -> dict[str, Any]:
+        """What this node can count of an author; of its own without one."""
+        return dict(self.json("GET", "/v1/credits?" + urlencode({"author": author})))
 
     def remove(self, ref: str) -> dict[str, Any]:
         """Remove an installed voice from this home."""
@@ -164,6 +211,30 @@ class Client(Transport):
     def speak(self, body: Mapping[str, object]) -> Audio:
         """Speak a text; the body is that of specs/rpc.md."""
         return self.audio("POST", "/v1/speak", dict(body))
+
+    def diff(self, a: str, b: str, **body: object) -> Iterator[Event]:
+        """What differs between two voices or drafts; ``samples``, ``text``, ``lang``, ``tensors``."""
+        return self.stream("POST", "/v1/diff", {"a": a, "b": b, **body})
+
+    def sample(self, name: str) -> Audio:
+        """A sentence that was spoken for a comparison."""
+        return self.audio("GET", "/v1/samples/" + quote(name, safe=""))
+
+    def propose(self, ref: str, mine: str, text: str) -> dict[str, Any]:
+        """Offer a published voice of one's own for another voice."""
+        return dict(self.json("POST", _voice(ref) + "/propose", {"from": mine, "text": text}))
+
+    def proposal_diff(self, operation: str, **body: object) -> Iterator[Event]:
+        """What a proposal would change of the voice as it is now; as :meth:`diff`."""
+        return self.stream("POST", _operation(operation) + "/diff", body)
+
+    def merge_proposal(self, operation: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge a proposal into an own voice; as :meth:`merge`, without the other voice's name."""
+        return self.stream("POST", _operation(operation) + "/merge", dict(body))
+
+    def merge(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Merge another release into an own voice; the body is that of specs/rpc.md. Makes a draft."""
+        return self.stream("POST", _voice(ref) + "/merge", dict(body))
 
     def bases(self) -> list[dict[str, Any]]:
         """The installed helper networks."""
@@ -230,8 +301,52 @@ class Client(Transport):
         return self.stream("POST", "/v1/stability", dict(subject))
 
 
+    def collections(self) -> list[dict[str, Any]]:
+        """The collections kept here, and drafts of own ones."""
+        return list(self.json("GET", "/v1/collections")["collections"])
+
+    def new_collection(
+        self, name: str, *, slug: str = "", card: str = "", license: str = ""
+    ) -> dict[str, Any]:
+        """Begin a collection of one's own."""
+        body = {"name": name, "slug": slug, "card": card, "license": license}
+        return dict(self.json("POST", "/v1/collections", body))
+
+    def collection(self, ref: str) -> dict[str, Any]:
+        """One collection in full."""
+        return dict(self.json("GET", _collection(ref)))
+
+    def change_collection(self, ref: str, action: str, **body: object) -> dict[str, Any]:
+        """``add``, ``remove`` or ``edit`` a draft; bodies as in specs/rpc.md."""
+        return dict(self.json("POST", f"{_collection(ref)}/{action}", body))
+
+    def publish_collection(self, ref: str) -> Iterator[Event]:
+        """Sign a draft of a collection and announce it."""
+        return self.stream("POST", _collection(ref) + "/publish")
+
+    def fetch_collection(self, ref: str, *, voices: bool = True, seed: bool = True) -> Iterator[Event]:
+        """Fetch a collection, and its voices; a ``voice`` event each, then a result."""
+        return self.stream("POST", _collection(ref) + "/fetch", {"voices": voices, "seed": seed})
+
+    def evaluate(self, ref: str, body: Mapping[str, object]) -> Iterator[Event]:
+        """Measure all voices of a collection; events ``columns`` and ``row``, then a result."""
+        return self.stream("POST", _collection(ref) + "/evaluate", dict(body))
+
+    def forget_collection(self, ref: str) -> dict[str, Any]:
+        """Forget a collection; its voices stay."""
+        return dict(self.json("DELETE", _collection(ref)))
+
+
+def _collection(ref: str) -> str:
+    return "/v1/collections/" + quote(ref, safe="", errors="surrogateescape")
+
+
 def _voice(ref: str) -> str:
     return "/v1/voices/" + quote(ref, safe="", errors="surrogateescape")
+
+
+def _operation(name: str) -> str:
+    return "/v1/operations/" + quote(name, safe="", errors="surrogateescape")
 
 
 def _training(name: str) -> str:

@@ -53,6 +53,8 @@ class Face:
     hosts: frozenset[str]
     origins: frozenset[str] = frozenset()
     token: str | None = field(default=None, repr=False)
+    #: Whether web pages of our own come from here: what they only read arrives same-origin, without Origin.
+    pages: bool = False
 
 
 UNIX = Face(frozenset({"localhost"}))
@@ -142,7 +144,7 @@ def check_head(scope: Scope, face: Face) -> None:
             f"the host {', '.join(hosts)[:80]!a} is not this daemon",
             hint="hosts: " + " ".join(sorted(face.hosts)),
         )
-    _check_browser(headers, face)
+    _check_browser(scope["method"], headers, face)
     if face.token is not None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # Compared in constant time, so that the time of an answer does not tell how much of a guess is right.
@@ -155,13 +157,20 @@ def check_head(scope: Scope, face: Face) -> None:
     _check_body(headers)
 
 
-def _check_browser(headers: Headers, face: Face) -> None:
-    """A request that a browser made for a web page tells so; only the pages that were listed may."""
+def _check_browser(method: str, headers: Headers, face: Face) -> None:
+    """A request that a browser made for a web page tells so; only the pages that were listed may.
+
+    A face with pages of its own lets them read without an Origin, and nobody change anything without one.
+    """
     origins = headers.getlist("origin")
     listed = bool(origins) and all(origin in face.origins for origin in origins)
     site = headers.get("sec-fetch-site", "none")
-    if (origins and not listed) or (site != "none" and not listed):
+    reading = method in ("GET", "HEAD")
+    own = face.pages and reading and not origins and site == "same-origin"
+    if (origins and not listed) or (site != "none" and not listed and not own):
         raise PolicyError("web pages may not use this daemon")
+    if face.pages and not reading and not listed:
+        raise PolicyError("only the page itself may change anything here")
 
 
 def _check_body(headers: Headers) -> None:

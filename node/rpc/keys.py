@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from p2pvoice.node import keys
+from p2pvoice.node.catalog import BEGINNING_MINIMUM
 from p2pvoice.node.following import PETNAME_LENGTH
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.events import EventStream, Report
@@ -123,4 +124,16 @@ async def told(parts: Parts, request: Request) -> Response:
 def author_named(parts: Parts, ref: str) -> str:
     """The author id that is meant: by the user's own name for it, or by a beginning of it."""
     named = [one.author for one in parts.following.all() if one.name == ref or one.author == ref]
-    return named[0] if named else parts.catalog.author_named(ref)
+    if named:
+        return named[0]
+    try:
+        return parts.catalog.author_named(ref)
+    except NotFoundError:
+        # Whoever has only said something of a voice has published nothing, and is known all the same.
+        signers = parts.community.logs.signers_named(ref) if len(ref) >= BEGINNING_MINIMUM else []
+        if len(signers) > 1:
+            message = f"{ref!r} could mean several authors: {', '.join(signers)}"
+            raise UsageError(message, hint="give more of the name") from None
+        if not signers:
+            raise
+        return signers[0]

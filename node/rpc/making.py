@@ -62,6 +62,7 @@ async def import_voice(parts: Parts, request: Request) -> EventStream:
         sovits=text(body, "sovits", limit=64),
         gpt=text(body, "gpt", limit=64),
         clips=tuple(sent_clip(one) for one in (body, *more)),
+        parents=tuple(texts(body, "parents")),
     )
 
     async def work(report: Report) -> Mapping[str, Any]:

@@ -123,12 +123,22 @@ def author_path(request: Request) -> str:
     return author
 
 
+def collection_path(request: Request) -> tuple[str, str]:
+    """The reference and the action in ``/v1/collections/<quoted reference>[/<action>]``."""
+    return _name_and_action(request, "/v1/collections/")
+
+
 def voice_path(request: Request) -> tuple[str, str]:
     """The reference and the action in ``/v1/voices/<quoted reference>[/<action>]``.
 
     The raw path is taken apart before it is unquoted: a reference may hold a quoted slash.
     """
     return _name_and_action(request, "/v1/voices/")
+
+
+def operation_path(request: Request) -> tuple[str, str]:
+    """The name and the action in ``/v1/operations/<name>[/<action>]``."""
+    return _name_and_action(request, "/v1/operations/")
 
 
 def _name_and_action(request: Request, prefix: str) -> tuple[str, str]:

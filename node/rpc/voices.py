@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, removing, speech, updating, voices
+from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.references import as_it_is
+from p2pvoice.node.rpc import community, merging, proposals
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
@@ -21,6 +23,7 @@ from p2pvoice.node.rpc.requests import flag, json_body, number, text, voice_path
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import read_label
+from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.revocation import REASON_LENGTH
 
 #: Most voices one search tells of.
@@ -63,22 +66,34 @@ async def installed(parts: Parts, request: Request) -> Response:
 
 
 async def read_voice(parts: Parts, request: Request) -> Response:
-    """Show a voice, or give its preview."""
+    """Show a voice or its lineage, give its preview, or tell what is said of it."""
     ref, action = voice_path(request)
     if action == "":
         return JSONResponse(await voices.show(parts, ref))
+    if action == "lineage":
+        fetch = request.query_params.get("fetch", "") == "1"
+        return JSONResponse(await lineage.lineage(parts, ref, fetch=fetch))
     if action == "preview":
         release, data = await fetching.preview(parts, ref)
         label = read_label(data)
         headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
         return Response(data, media_type="audio/wav", headers=headers)
+    if action == "holders":
+        release = await voices.resolve(parts, ref)
+        here = await trio.to_thread.run_sync(parts.catalog.is_installed, release.id, limiter=parts.disk)
+        peers = await parts.network.holders(release.id)
+        return JSONResponse({"release": release.id, "here": here, "peers": peers})
+    if action in ("log", "comments", "issues", "proposals"):
+        return await community.read(parts, ref, action, request)
     raise NotFoundError(f"a voice has no {action!r}")
 
 
-async def change_voice(parts: Parts, request: Request) -> EventStream:
-    """Fetch a voice, update it, or revoke it."""
+async def change_voice(parts: Parts, request: Request) -> EventStream | Response:
+    """Fetch a voice, fork it, update it, merge another into it, revoke it, or say something."""
     ref, action = voice_path(request)
     body = await json_body(request)
+    if action == "act":
+        return await community.act_on_voice(parts, ref, body)
     if action == "fetch":
         seed = flag(body, "seed", default=True)
 
@@ -86,6 +101,18 @@ async def change_voice(parts: Parts, request: Request) -> EventStream:
             return await fetching.fetch(parts, ref, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "propose":
+        return await proposals.propose(parts, ref, body)
+    if action == "merge":
+        return merging.merge(parts, ref, body)
+    if action == "fork":
+        name = text(body, "name", limit=200)
+        slug = text(body, "slug", default="", limit=200) or None
+
+        async def fork(report: Report) -> Mapping[str, Any]:
+            return await forking.fork(parts, ref, name, slug, report)
+
+        return EventStream(fork)
     if action == "update":
 
         async def update(report: Report) -> Mapping[str, Any]:
@@ -130,15 +157,25 @@ async def remove_voice(parts: Parts, request: Request) -> Response:
 
 
 async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
-    """Speak a text."""
+    """Speak a text with an installed voice, or with a draft of the user's own."""
     body = await json_body(request)
-    ref = text(body, "voice", limit=256)
+    draft = text(body, "draft", default="", limit=200)
+    if draft and body.get("voice") is not None:
+        raise UsageError("a voice speaks, or a draft")
+    ref = "" if draft else text(body, "voice", limit=256)
     words = text(body, "text", limit=TEXT_LIMIT)
     if not words.strip():
         raise UsageError("there is nothing to speak")
-    release = await voices.resolve_installed(parts, ref)
-    default = release.manifest.languages[0] if release.manifest.languages else "auto"
+    release = await voices.resolve_installed(parts, ref) if ref else None
+    if release is not None:
+        key, folder, languages = release.id, voice_folder(parts, release.id), release.manifest.languages
+    else:
+        own = as_it_is(await trio.to_thread.run_sync(parts.drafts.get, draft, limiter=parts.disk))
+        key, folder, languages = own.key, own.folder, tuple(own.facts["languages"])
+    default = languages[0] if languages else "auto"
     arguments = {
+        "key": key,
+        "folder": folder,
         "text": words,
         "lang": text(body, "lang", default=default, limit=16),
         "format": text(body, "format", default="wav", limit=8),
@@ -160,19 +197,16 @@ class SpokenResponse:
 
         async def work() -> None:
             nonlocal response
-            release = self._arguments["release"]
-            folder = voice_folder(self._parts, release.id)
+            release: Release | None = self._arguments["release"]
             try:
-                spoken = await speech.speak(self._parts, release.id, folder, **self._arguments)
+                spoken = await speech.speak(self._parts, **self._arguments)
             except Exception as error:
                 response = error_response(to_error(error))
                 return
-            headers = {
-                "X-Release-Id": release.id,
-                "X-Author": author_id(release.manifest.author),
-                "X-Audio-Seconds": f"{spoken.seconds:.3f}",
-                "X-AIGC-Label": "1",
-            }
+            headers = {"X-Audio-Seconds": f"{spoken.seconds:.3f}", "X-AIGC-Label": "1"}
+            if release is not None:
+                headers["X-Release-Id"] = release.id
+                headers["X-Author"] = author_id(release.manifest.author)
             response = Response(spoken.data, media_type=speech.FORMATS[spoken.format], headers=headers)
 
         if await while_connected(receive, work):

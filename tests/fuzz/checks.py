@@ -14,15 +14,21 @@ import safetensors
 
 from p2pvoice.protocol import (
     canonical,
+    chain,
     chunks,
     codec,
+    collection,
     confusable,
+    conversation,
     framing,
     head,
     ids,
     keyfile,
     label,
     messages,
+    operations,
+    reconcile,
+    replay,
     successor,
     tags,
     tensors,
@@ -116,6 +122,26 @@ def check_heads(data: bytes) -> None:
     assert len(key) <= 128
     if len(one.slug) <= head.SLUG_IN_KEY:
         assert head.parse_head_key(key) == (one.author, one.slug)
+
+
+def check_collection(data: bytes) -> None:
+    """A collection: it is no fork of itself and has a key, and signed again it is an equal one."""
+    try:
+        one = collection.verify_collection(data)
+    except RefusedError:
+        return
+    held = one.collection
+    assert len(data) <= collection.COLLECTION_LIMIT
+    assert len(held.items) == len(set(held.releases)) <= collection.ITEMS_LIMIT
+    assert collection.advance(one, one) is one
+    assert not collection.is_fork(one, one)
+    assert collection.collection_key(one.author, held.slug) == collection.collection_key(
+        held.author, held.slug
+    )
+    if held.author in KEYS:
+        again = collection.sign_collection(held, KEYS[held.author])
+        assert collection.verify_collection(again.data) == again
+        assert again.collection == held
 
 
 def check_head_key(data: bytes) -> None:
@@ -222,6 +248,68 @@ def check_messages(data: bytes) -> None:
     assert messages.decode_message(raw, type(message)) == message
     if isinstance(message, messages.Fail):
         assert message.error().message.isprintable()
+
+
+#: Every message of the stream of operations.
+SAID = get_args(conversation.Said)
+
+
+def check_conversation(data: bytes) -> None:
+    """A message about operations; unknown keys are dropped, so the value is compared and not its bytes."""
+    try:
+        message = messages.decode_message(data, *SAID)
+    except (ManifestError, ProtocolMismatchError):
+        return
+    raw = messages.encode_message(message)
+    assert len(raw) <= message.LIMIT
+    assert messages.decode_message(raw, type(message)) == message
+
+
+def check_operation(data: bytes) -> None:
+    """A signed operation: signed again it is the same; it joins a log or not, and is replayed alone."""
+    try:
+        one = operations.verify_operation(data)
+    except RefusedError:
+        return
+    key = KEYS.get(one.operation.signer)
+    if key is not None:
+        again = operations.verify_operation(operations.sign_operation(one.operation, key).data)
+        assert again.operation == one.operation
+    assert operations.parse_operation_id(operations.operation_id(one.id)) == one.id
+    log = chain.Log(one.operation.voice)
+    assert log.add(one).kept == (one.operation.seq == 1)
+    state = replay.replay([one], (one.operation.voice.author,))
+    assert replay.totals(state, lambda signer: True).signers <= 1
+
+
+#: The sets of two nodes that reconcile, as long as both split their ranges.
+OURS, THEIRS = (
+    reconcile.Pairs(
+        {ids.digest_of(b"key %d" % n): ids.digest_of(b"%d" % n) for n in range(first, first + 400)}
+    )
+    for first in (0, 40)
+)
+
+
+def check_reconcile(data: bytes) -> None:
+    """Ranges of a stranger: whatever is said to them is within the limits, and a conversation ends."""
+    try:
+        ranges = messages.decode_message(data, conversation.Reconciled).ranges
+    except (ManifestError, ProtocolMismatchError):
+        return
+    for pairs in (OURS, reconcile.Pairs({})):
+        messages.encode_message(conversation.Reconciled(reconcile.answer(pairs, ranges)))
+        question, found = reconcile.compare(pairs, ranges)
+        messages.encode_message(conversation.Reconciled(question))
+        assert len({one.key for one in found}) == len(found)
+        assert all(one.ours != one.theirs for one in found)
+    asking = reconcile.Reconciliation(OURS)
+    # The stranger lies once, and is honest from then on.
+    with contextlib.suppress(ManifestError):
+        asking.take(ranges)
+    while asking.question:
+        asking.take(reconcile.answer(THEIRS, asking.question))
+    assert asking.rounds < reconcile.ROUNDS_LIMIT
 
 
 def check_safetensors(data: bytes) -> None:

@@ -164,6 +164,32 @@ def edit_map(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     return edit_bytes(data, others, rng)
 
 
+def edit_ranges(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    """An edit of a message's ranges of keys that leaves most of them in order; now and then any edit."""
+    if rng.random() < 0.8:
+        try:
+            value = decode(data, limit=TREE_LIMIT)
+            ranges = {row[0]: row[1:] for row in value["ranges"]}
+            for _ in range(rng.choice((1, 1, 2, 8))):
+                upper = rng.choice([*ranges, rng.randbytes(32), b"\xff" * 32])
+                match rng.randrange(5):
+                    case 0:
+                        ranges.pop(upper, None)
+                    case 1:
+                        ranges[upper] = []
+                    case 2:
+                        ranges[upper] = [rng.randbytes(16)]
+                    case 3:
+                        ranges[upper] = [b""]
+                    case _:
+                        # Its upper end as a pair, which is the one that surely lies in it.
+                        ranges[upper] = [(ranges.get(upper) or [b""])[0][:-64] + upper + rng.randbytes(32)]
+            return encode(value | {"ranges": [[upper, *ranges[upper]] for upper in sorted(ranges)]})
+        except (RefusedError, KeyError, TypeError, IndexError):
+            pass
+    return edit_map(data, others, rng)
+
+
 def edit_signed(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     """An edit of the payload of an envelope, signed again; now and then of the envelope itself."""
     if rng.random() < 0.85:

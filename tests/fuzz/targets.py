@@ -61,6 +61,24 @@ def entry(name: str, key: str) -> Callable[[], Iterator[bytes]]:
     return lambda: _bytes_in(json.loads((VECTORS / f"{name}.json").read_text("utf-8"))[key])
 
 
+def named(keys: str, *names: str) -> Callable[[], Iterator[bytes]]:
+    """The byte strings under these keys, wherever they stand in these files of the vectors."""
+
+    def seeds(shown: Any, wanted: bool = False) -> Iterator[bytes]:
+        if isinstance(shown, dict):
+            for key, item in shown.items():
+                yield from seeds(item, key in keys.split())
+        elif isinstance(shown, list):
+            for item in shown:
+                yield from seeds(item)
+        elif wanted:
+            yield from _bytes_in(shown)
+
+    return lambda: (
+        data for name in names for data in seeds(json.loads((VECTORS / f"{name}.json").read_text("utf-8")))
+    )
+
+
 def part(key: str) -> Callable[[], Iterator[bytes]]:
     """One part of every manifest in the vectors."""
 
@@ -127,12 +145,18 @@ RELEASE = ids.release_id(b"payload")
 TARGETS: dict[str, Target] = {
     "canonical": Target(wire(_decoded, encode), vectors("canonical", "head"), mutate.edit_map),
     "chunk": Target(checks.check_chunk, lambda: (encode_chunk(CHUNK)[1], CHUNK, *vectors("chunks")())),
+    "collection": Target(checks.check_collection, vectors("collection"), mutate.edit_signed, quick=500),
     "consent": Target(mapped(Consent.from_map, Consent.to_map), part("consent"), mutate.edit_map),
     "confusable": Target(checks.check_confusable, words("Mei", "М\u0435\u0456 2", "說書人 ＡＩ", "M\u200dé")),
     "consent-statement": Target(
         signed("consent", verify_statement, _subject, ConsentStatement.payload),
         vectors("consent"),
         mutate.edit_signed,
+    ),
+    "conversation": Target(
+        checks.check_conversation,
+        named("bytes question answer", "conversation", "reconcile"),
+        mutate.edit_map,
     ),
     "envelope": Target(wire(_opened, Envelope.to_bytes), vectors("envelope"), mutate.edit_signed),
     "framing": Target(checks.check_framing, vectors("framing", "messages")),
@@ -146,6 +170,10 @@ TARGETS: dict[str, Target] = {
     ),
     "measured": Target(mapped(read_measured, _written), part("measured"), mutate.edit_map),
     "messages": Target(checks.check_messages, vectors("messages"), mutate.edit_map),
+    "operation": Target(checks.check_operation, named("signed", "operation"), mutate.edit_signed),
+    "reconcile": Target(
+        checks.check_reconcile, named("question answer", "reconcile"), mutate.edit_ranges, quick=500
+    ),
     "release": Target(
         signed("manifest", verify_release, _release_author, _release_payload),
         vectors("manifest"),

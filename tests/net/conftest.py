@@ -128,6 +128,7 @@ class Shelf:
         self.tags: dict[str, set[str]] = {}
         self.heads: dict[tuple[str, str], bytes] = {}
         self.successors: dict[str, bytes] = {}
+        self.collections: dict[tuple[str, str], bytes] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
         self.finished: list[str] = []
         self.heard: list[bytes] = []
@@ -178,6 +179,9 @@ class Shelf:
 
     async def get_successor(self, author: str) -> bytes | None:
         return self.successors.get(author)
+
+    async def get_collection(self, author: str, slug: str) -> bytes | None:
+        return self.collections.get((author, slug))
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         self.asked += 1

@@ -167,9 +167,7 @@ async def test_the_subject_revokes_against_the_authors_will(
                     node.catalog.add_release(copied.release.envelope.to_bytes())
 
 
-async def test_the_head_goes_with_the_release_it_names(
-    network: Make, publish: Make, tmp_path: Path
-) -> None:
+async def test_the_head_goes_with_the_release_it_names(network: Make, publish: Make, tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     old, new = publish(key=key), publish(key=key, seed=1, sequence=2)
     place = head_key(old.release.manifest.author, old.release.manifest.slug)
@@ -216,9 +214,7 @@ async def test_what_was_heard_before_the_release_came_counts(
         Revocation(manifest.author, manifest.author, manifest.slug, 1_790_000_000, voice.release.id), key
     )
     foreign = sign_revocation(
-        Revocation(
-            STRANGER.public_key().public_bytes_raw(), manifest.author, manifest.slug, 1_790_000_000
-        ),
+        Revocation(STRANGER.public_key().public_bytes_raw(), manifest.author, manifest.slug, 1_790_000_000),
         STRANGER,
     )
     async with network(1) as hosts, running(hosts[0], tmp_path / "c") as c:
@@ -283,9 +279,7 @@ class Slow(Landing):
         await self.go.wait()
 
 
-async def test_rm_and_revoke_stop_what_is_under_way(
-    network: Make, publish: Make, tmp_path: Path
-) -> None:
+async def test_rm_and_revoke_stop_what_is_under_way(network: Make, publish: Make, tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     voice = publish(key=key, sizes={"gpt.safetensors": 40_000_000, "preview.wav": 1000})
     async with network(2) as hosts, running(hosts[0], tmp_path / "a", key) as a:

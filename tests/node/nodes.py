@@ -100,7 +100,12 @@ def install_encoder(daemon: Daemon, encoder: Path) -> None:
 
 
 def bring(
-    daemon: Daemon, clip: Path, *, gpt: Path = CHECKPOINTS / "tiny_v2.ckpt", name: str = "Storyteller"
+    daemon: Daemon,
+    clip: Path,
+    *,
+    gpt: Path = CHECKPOINTS / "tiny_v2.ckpt",
+    name: str = "Storyteller",
+    parents: Sequence[str] = (),
 ) -> Any:
     """Import the tiny voice, or one with another GPT, as a draft; its result event."""
     client = daemon.client
@@ -113,6 +118,7 @@ def bring(
         clip_name=clip.name,
         text=TEXT,
         lang="yue",
+        parents=parents,
     )
     return result
 

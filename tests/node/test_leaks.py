@@ -35,6 +35,10 @@ TRANSCRIPT = "The lighthouse forgot its umbrella."
 PETNAME = "Grosstante Wilhelmine"
 """What somebody calls an author whom they follow."""
 
+SAID = "Lovely as fog over the harbour."
+ANSWERED = "The harbour says thank you."
+"""What the listener says of the voice in public, and what its author answers."""
+
 ENDS = ("cantonese", "male", "narration")
 TAGS = ("language/yue", "gender/male", "style/narration")
 """What `publish` is told, and the tags that these are."""
@@ -166,6 +170,7 @@ def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
         "/p2pvoice/catalog/1.0.0",
         "/p2pvoice/exchange/1.0.0",
         "/p2pvoice/kad/1.0.0",
+        "/p2pvoice/operations/1.0.0",
     }
 
 
@@ -204,3 +209,32 @@ def test_the_log_keeps_no_words(day: Day) -> None:
         assert "ready" in one.log
         for private in (SPOKEN, SEARCHED, TRANSCRIPT, CLIP_NAME, PETNAME):
             assert private not in one.log, private
+
+
+def test_what_is_said_leaves_and_nothing_beside_it(day: Day) -> None:
+    """The last of the day: what somebody says of a voice is public and signed; who counts for them is not."""
+    listener, author = day.listener, day.author
+    client, key = listener.daemon.client, listener.daemon.client.status()["author"]
+    logs = [(one.daemon.home / "daemon.log") for one in (listener, author)]
+    looked_up, told = listener.keys("find_providers"), [len(log.read_text()) for log in logs]
+    assert SAID.encode() not in listener.sent
+    assert client.act(day.release, "comment", text=SAID)["told"] == 1
+    assert client.said(day.release, "comments", sync=True)["comments"][0]["text"] == SAID
+    credits = client.credits(author.daemon.client.status()["author"])
+    assert (credits["voices"], credits["mirrored"], credits["served"]["peers"]) == (1, 0, 1)
+    assert credits["served"]["bytes"] > 0
+    assert SAID.encode() in listener.sent
+    assert parse_author_id(key) in listener.sent
+    # Whom the listener asks is told nothing but the voice: no name for its author, no paths, no words spoken.
+    for private in (SPOKEN, SEARCHED, PETNAME, str(listener.daemon.home)):
+        assert private.encode() not in listener.sent, private
+    assert listener.keys("find_providers") == looked_up
+    assert listener.keys("provide") | listener.keys("put") == set()
+    [row] = author.daemon.client.said(day.release, "comments")["comments"]
+    assert (row["text"], row["signer"], row["counted"], row["author_name"]) == (SAID, key, False, "")
+    author.daemon.client.act_on(row["operation"], "comment", text=ANSWERED)
+    assert author.keys("find_providers") <= {release_key(day.release)}
+    for log, size in zip(logs, told, strict=True):
+        assert SAID not in log.read_text()
+        assert ANSWERED not in log.read_text()
+        assert len(log.read_text()) >= size

@@ -129,7 +129,8 @@ def paths(route: str, name: str) -> Iterator[str]:
         named = quote(name, safe="")
     except UnicodeEncodeError:
         named = "%ED%A0%80"
-    for action in ("", "/preview", "/fetch", "/update", "/revoke", "/resume", "/stop", "/" + named):
+    for action in ("", "/preview", "/fetch", "/update", "/revoke", "/resume", "/stop", "/add", "/remove",
+                   "/edit", "/publish", "/evaluate", "/merge", "/propose", "/diff", "/" + named):  # fmt: skip
         yield re.sub(r"\{.*\}", named, route) + action
 
 

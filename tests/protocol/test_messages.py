@@ -8,6 +8,8 @@ from p2pvoice.protocol import errors as e
 from p2pvoice.protocol import messages as m
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNK_LIMIT, CHUNKS_LIMIT
+from p2pvoice.protocol.collection import COLLECTION_LIMIT
+from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import ManifestError, ProtocolMismatchError
 from p2pvoice.protocol.framing import MESSAGE_LIMIT
@@ -24,8 +26,8 @@ RELEASES = tuple(release_id(bytes([n])) for n in range(m.REVOCATIONS_ASKED))
 TAGS = tuple(f"tag/{n:02}{'长' * (TAG_LENGTH - 6)}" for n in range(TAGS_LIMIT))
 KINDS = (
     m.Query, m.QueryPage, m.GetRelease, m.ReleaseReply, m.GetHead, m.HeadReply, m.GetRevocations,
-    m.Revocations, m.TellRevocation, m.GetSuccessor, m.SuccessorReply, m.GetHave, m.Have, m.Want,
-    m.ChunkFrame, m.Fail,
+    m.Revocations, m.TellRevocation, m.GetSuccessor, m.SuccessorReply, GetCollection, CollectionReply,
+    m.GetHave, m.Have, m.Want, m.ChunkFrame, m.Fail,
 )  # fmt: skip
 
 LARGEST = [
@@ -45,6 +47,8 @@ LARGEST = [
     m.TellRevocation(b"v" * REVOCATION_LIMIT),
     m.GetSuccessor(AUTHOR),
     m.SuccessorReply(b"s" * SUCCESSOR_LIMIT),
+    GetCollection(AUTHOR, "s" * 63),
+    CollectionReply(b"c" * COLLECTION_LIMIT),
     m.GetHave(FILE),
     m.Have(CHUNKS_LIMIT, b"\xff" * (CHUNKS_LIMIT // 8)),
     m.Want(FILE, CHUNKS_LIMIT - m.WINDOW_LIMIT, m.WINDOW_LIMIT, ("c" * 16,) * 8),
@@ -54,8 +58,8 @@ LARGEST = [
 SMALLEST = [
     m.Query(), m.QueryPage(), m.GetRelease(release_id(b"x")), m.ReleaseReply(b"r"), m.GetHead(AUTHOR, "s"),
     m.HeadReply(b"h"), m.GetRevocations(), m.Revocations(), m.TellRevocation(b"v"), m.GetSuccessor(AUTHOR),
-    m.SuccessorReply(b"s"), m.GetHave(FILE), m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1),
-    m.Fail("bug"),
+    m.SuccessorReply(b"s"), GetCollection(AUTHOR, "s"), CollectionReply(b"c"), m.GetHave(FILE),
+    m.Have(0, b""), m.Want(FILE, 0), m.ChunkFrame(0, "raw", 1), m.Fail("bug"),
 ]  # fmt: skip
 
 

@@ -3,15 +3,19 @@
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.protocol import (
+    acts,
     canonical,
     chunks,
     codec,
+    collection,
+    collection_messages,
+    conversation,
     envelope,
     errors,
     framing,
@@ -21,6 +25,8 @@ from p2pvoice.protocol import (
     label,
     manifest,
     messages,
+    operations,
+    reconcile,
     revocation,
     successor,
     tags,
@@ -42,6 +48,8 @@ KINDS = {
         messages.TellRevocation,
         messages.GetSuccessor,
         messages.SuccessorReply,
+        collection_messages.GetCollection,
+        collection_messages.CollectionReply,
         messages.GetHave,
         messages.Have,
         messages.Want,
@@ -49,6 +57,9 @@ KINDS = {
         messages.Fail,
     )
 }
+
+
+SAID = {kind.TYPE: kind for kind in get_args(conversation.Said)}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -214,6 +225,37 @@ def test_successor() -> None:
         assert caught.value.code == case["error"], case["about"]
 
 
+def test_collection() -> None:
+    vector, key = load("collection"), private_key(load("collection"))
+    made = collection.Collection(
+        key.public_key().public_bytes_raw(),
+        vector["slug"],
+        vector["sequence"],
+        vector["name"],
+        vector["created"],
+        tuple(collection.Item(item["release"], item["note"]) for item in vector["items"]),
+        vector["card"],
+        vector["license"],
+    )
+    assert made.payload.hex() == vector["payload"]
+    signed = collection.sign_collection(made, key)
+    assert (signed.data.hex(), signed.id, signed.author) == (vector["record"], vector["id"], vector["author"])
+    assert collection.collection_key(vector["author"], vector["slug"]).hex() == vector["key"]
+    read, fork, empty, later = (
+        collection.verify_collection(bytes.fromhex(vector[name]))
+        for name in ("record", "fork", "empty", "later")
+    )
+    assert read == signed
+    assert collection.is_fork(read, fork)
+    assert collection.advance(read, empty) is empty
+    assert empty.collection.items == ()
+    assert later.collection == made
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            collection.verify_collection(bytes.fromhex(case["record"]))
+        assert caught.value.code == case["error"], case["about"]
+
+
 def test_keyfile() -> None:
     vector = load("keyfile")
     sealed = keyfile.parse_key(bytes.fromhex(vector["sealed"]))
@@ -267,18 +309,73 @@ def test_chunks() -> None:
             )
 
 
-def test_messages() -> None:
-    vector = load("messages")
-    assert {case["type"] for case in vector["messages"]} == set(KINDS)
+@pytest.mark.parametrize(("vector", "kinds"), [(load("messages"), KINDS), (load("conversation"), SAID)])
+def test_messages(vector: dict[str, Any], kinds: dict[str, Any]) -> None:
+    assert {case["type"] for case in vector["messages"]} == set(kinds)
     for case in vector["messages"]:
         raw = bytes.fromhex(case["bytes"])
-        message = messages.decode_message(raw, KINDS[case["type"]])
+        message = messages.decode_message(raw, kinds[case["type"]])
         assert messages.encode_message(message) == raw
         assert canonical.encode(value_of(case["fields"]) | {"t": case["type"]}) == raw
         assert framing.FrameReader().feed(bytes.fromhex(case["frame"])) == [raw]
     for case in vector["refused"]:
         with pytest.raises(errors.ManifestError):
-            messages.decode_message(bytes.fromhex(case["bytes"]), KINDS[case["type"]])
+            messages.decode_message(bytes.fromhex(case["bytes"]), kinds[case["type"]])
+
+
+def test_operation() -> None:
+    vector = load("operation")
+    key, before = private_key(vector), None
+    author, slug = vector["voice"].split("/")
+    for place, case in enumerate(vector["chain"], start=1):
+        payload = bytes.fromhex(case["payload"])
+        read = operations.verify_operation(bytes.fromhex(case["signed"]))
+        assert canonical.encode(value_of(case["value"])) == payload == read.operation.payload
+        assert operations.operation_id(read.id) == case["id"]
+        assert operations.parse_operation_id(case["id"]) == ids.digest_of(payload)
+        assert operations.sign_operation(read.operation, key) == read
+        assert (read.operation.seq, read.operation.previous) == (place, before)
+        assert read.operation.voice == operations.VoiceName.of(author, slug)
+        assert acts.name_of(read.operation.act) == case["act"]
+        before = read.id
+    for case in vector["kept"]:
+        read = operations.verify_operation(bytes.fromhex(case["signed"]))
+        assert (operations.operation_id(read.id), acts.name_of(read.operation.act)) == (
+            case["id"],
+            case["name"],
+        )
+        assert isinstance(read.operation.act, acts.Unknown) == (case["read_as"] == "unknown"), case["about"]
+    for case in vector["refused"]:
+        with pytest.raises(errors.by_code(case["error"])) as caught:
+            operations.verify_operation(bytes.fromhex(case["signed"]))
+        assert caught.value.code == case["error"], case["about"]
+    for text in vector["not_ids"]:
+        with pytest.raises(errors.UsageError):
+            operations.parse_operation_id(text)
+
+
+def test_reconcile() -> None:
+    for case in load("reconcile")["cases"]:
+        ours, theirs = (
+            reconcile.Pairs(
+                {
+                    ids.digest_of(f"key {number}".encode()): ids.digest_of(f"value {number}".encode())
+                    for number in range(case[side]["count"])
+                    if number not in case[side]["without"]
+                }
+            )
+            for side in ("ours", "theirs")
+        )
+        assert [ours.fingerprint().hex(), theirs.fingerprint().hex()] == case["fingerprints"]
+        asking = reconcile.Reconciliation(ours)
+        for one in case["rounds"]:
+            said = conversation.Reconciled(asking.question)
+            assert messages.encode_message(said).hex() == one["question"]
+            said = conversation.Reconciled(reconcile.answer(theirs, asking.question))
+            assert messages.encode_message(said).hex() == one["answer"]
+            asking.take(said.ranges)
+        assert (asking.question, asking.complete) == ((), True)
+        assert [one.key.hex() for one in asking.differences] == case["differences"]
 
 
 def test_framing() -> None:

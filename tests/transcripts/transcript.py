@@ -23,8 +23,14 @@ COMMAND_TIMEOUT = 300
 
 PEER = r"12D3KooW[A-Za-z0-9]{6,}"
 
-ID = rf"/ip4/[0-9.]+/tcp/[0-9]+/p2p/{PEER}|(?:did:key:)?z6Mk[A-Za-z0-9]{{6,}}|{PEER}|ba[a-z2-7]{{12,}}"
-"""Addresses and author, peer and release ids, whole or as the beginnings that tables show."""
+OPERATION = r"\bop(?!erat|port|posit|tim)[a-z2-7]{8,}\b"
+"""The id of an operation; no English word of that form is one."""
+
+ID = (
+    rf"/ip4/[0-9.]+/tcp/[0-9]+/p2p/{PEER}|(?:did:key:)?z6Mk[A-Za-z0-9]{{6,}}|{PEER}|ba[a-z2-7]{{12,}}"
+    rf"|{OPERATION}"
+)
+"""Addresses and author, peer, release and operation ids, whole or as the beginnings that tables show."""
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -139,7 +145,12 @@ def execute(typed: str, folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         ["/bin/sh", "-c", typed],
         cwd=here,
-        env={**os.environ, "P2PVOICE_HOME": str(nodes_of(folder)[0]), "PATH": path},
+        env={
+            **os.environ,
+            "P2PVOICE_HOME": str(nodes_of(folder)[0]),
+            "PATH": path,
+            "PAGES": str(Path(__file__).parent),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
