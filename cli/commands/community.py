@@ -27,6 +27,9 @@ everything_option = click.option(
 )
 offline_option = click.option("--offline", is_flag=True, help="Only what is here; ask no peer.")
 
+ALONE = "no peer that holds the voice was reached"
+"""What is said when there may be more than is known here."""
+
 
 @click.command()
 @VOICE
@@ -96,7 +99,8 @@ def comment(
     elif len(args) == 2:
         answer = client.act(args[0], "comment", text=args[1])
     elif len(args) == 1:
-        _read(output, client.said(args[0], "comments", sync=not offline), args[0], everything=everything)
+        found = client.said(args[0], "comments", sync=not offline)
+        _read(output, found, args[0], everything=everything, offline=offline)
         return
     else:
         raise UsageError("say which voice, and what", hint='p2pvoice comment VOICE "TEXT"')
@@ -122,13 +126,15 @@ def _only(args: tuple[str, ...], number: int, usage: str) -> None:
         )
 
 
-def _read(output: Output, found: dict[str, Any], voice: str, *, everything: bool) -> None:
+def _read(output: Output, found: dict[str, Any], voice: str, *, everything: bool, offline: bool) -> None:
     if output.as_json:
         output.document(found)
         return
     thread(output, found["comments"], everything=everything)
     if not found["comments"]:
-        output.note("no comments yet")
+        output.note(
+            "no comments yet" if found["asked"] or offline else f"no comments are known here; {ALONE}"
+        )
         output.hint(f'p2pvoice comment {voice} "…"')
 
 
@@ -153,6 +159,8 @@ def log(output: Output, voice: str, everything: bool, offline: bool) -> None:
         output.line(f"revoked  {date(revoked.get('created')) or ''}  {printable(str(revoked['message']))}")
         return
     output.line(f"{found['slug']} by {short_author(found['author'])}  {totals_line(found)}")
+    if not found["entries"] and not found["folded"] and not found["asked"] and not offline:
+        output.note(ALONE)
     for row in found["entries"]:
         output.line("")
         output.line(headline(row, what(row)))

@@ -246,7 +246,10 @@ def publish(
     output.note(f"published {result.get('slug', draft)} ({size(result.get('bytes', 0))})")
     taken = inherited(result, tags=tags, licence=licence, consent=consent)
     if taken:
-        output.note("as in what it was forked from: " + ", ".join(taken))
+        kinds = {parent.get("kind") for parent in result.get("parents", ())}
+        merged = {"revision-of", "merged-from"} <= kinds
+        before = "the release before" if merged else "what it was forked from"
+        output.note(f"as in {before}: " + ", ".join(taken))
     if (result.get("consent") or {}).get("references_may_travel") is False:
         output.note("recordings stay here: its reference clips are the voice's own speech")
     if result.get("announced") is False:

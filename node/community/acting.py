@@ -52,8 +52,9 @@ class Acting:
         """Check an act on a voice, sign it and keep it; it is on disk when this returns.
 
         With a target the operation joins the log in which the target is, which may be that of a former key
-        of the author's. Raises what ``check_act`` and ``Logs.append`` raise, KeyLockedError while the author
-        key is locked, and RevokedError for a voice that was revoked. Not to be cancelled half-way.
+        of the author's; else that of the latest key with which the voice was published. Raises what
+        ``check_act`` and ``Logs.append`` raise, KeyLockedError while the author key is locked, and
+        RevokedError for a voice that was revoked. Not to be cancelled half-way.
         """
         with trio.CancelScope(shield=True):
             async with self._lock:
@@ -84,7 +85,8 @@ class Acting:
             for name, digest in self._logs.named(target, target):
                 if digest == target and name in line.voices:
                     return name
-        return voice
+        # Whoever comes to the voice from now on comes by its author's present key.
+        return self._lines.newest(line) or voice
 
     async def sign_again(self) -> list[Signed]:
         """Sign the user's operations again that lost their place; what was signed. Waits for an unlocked key.

@@ -69,6 +69,11 @@ class Lines:
         """The same by the name that operations carry."""
         return self.of(author_id(voice.author), voice.slug)
 
+    def newest(self, line: Line) -> VoiceName | None:
+        """The voice's name under the latest of its author's keys that is known to have published it here."""
+        known = [author for author in line.authors if self._catalog.has_voice(author, line.slug)]
+        return VoiceName(parse_author_id(known[-1]), line.slug) if known else None
+
     def own_keys(self) -> frozenset[bytes]:
         """The raw author keys of this node's user, present and former."""
         return frozenset(parse_author_id(author) for author in self._successors.family(self._own()))

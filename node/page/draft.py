@@ -97,7 +97,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
 
 
 def _facets(view: View, proposed: list[str]) -> list[dict[str, Any]]:
-    """Every value of every facet as a choice; what was measured is marked, and chosen by nobody but the author."""
+    """Every value of every facet as a choice; what was measured is marked, and chosen by the author alone."""
     found = []
     for facet, values in FACETS.items():
         rows = [

@@ -61,7 +61,11 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
             "disk": _disk(parts, view, usage.bytes),
             "key": _key(parts, view),
             "authors": [
-                {"name": one.name, "fingerprint": shown.fingerprint(one.author), "url": view.author(one.author)}
+                {
+                    "name": one.name,
+                    "fingerprint": shown.fingerprint(one.author),
+                    "url": view.author(one.author),
+                }
                 for one in parts.following.all()
             ],
             "now": _now(parts, view, known, installed, sum(one.seed for one in held)),

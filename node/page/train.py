@@ -29,8 +29,8 @@ TEXTS = (".txt", ".lab")
 """Endings of a text beside a recording, as on the command line."""
 
 FAULTS = (
-    "unreadable", "too_short", "too_long", "silence", "low_rate", "clipping", "noise", "music", "two_speakers",
-    "duplicate", "no_transcript", "wrong_language", "text_too_long", "text_too_short", "other_text",
+    "unreadable", "too_short", "too_long", "silence", "low_rate", "clipping", "noise", "music",
+    "two_speakers", "duplicate", "no_transcript", "wrong_language", "text_too_long", "text_too_short", "other_text",
     "unmatched_text",
 )  # fmt: skip
 """Codes of specs/training-data.md, "Faults"."""
@@ -55,8 +55,11 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
                 for draft in drafts
             ],
             "bases": [
-                *((release.id, release.manifest.name) for release in held if release is not None),
-                *((draft.slug, draft.name) for draft in drafts),
+                (
+                    view.words("node.voices"),
+                    [(release.id, release.manifest.name) for release in held if release is not None],
+                ),
+                (view.words("train.drafts"), [(draft.slug, draft.name) for draft in drafts]),
             ],
             "recognisers": [
                 str(row["name"]) for row in installed_bases(parts.home.bases) if row["kind"] == ASR

@@ -3,40 +3,37 @@
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
-from .world import FORK, PHONE, VOICES, World, launched, made, window
+from . import screenshots_making as making
+from .world import PHONE, VOICES, World, launched, made, window
 
 HERE = Path(__file__).parent.parent.parent / "specs" / "page"
 
 EVENING, MORNING = VOICES[0][0], VOICES[1][0]
 
 
-def picture(page: Page, path: Path) -> None:
-    """Take one picture, of what a window shows."""
-    page.screenshot(path=path, animations="disabled")
+def picture(page: Page | Locator, path: Path, *, whole: bool = False) -> None:
+    """Take one picture, of a page or of a part of it."""
+    if isinstance(page, Page):
+        page.screenshot(path=path, full_page=whole, animations="disabled")
+    else:
+        page.screenshot(path=path, animations="disabled")
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def talk(world: World) -> str:
-    """Let both say something of a voice; the issue's operation."""
+def talk(world: World) -> None:
+    """Let B say something of the voice that A has spoken of already."""
     release = world.releases[EVENING]
-    a, b = world.a.client, world.b.client
-    list(b.fetch(release))
-    for one in (a, b):
-        one.act(release, "star")
-    b.act(release, "comment", text="The breath before the last sentence is very human.")
-    said = a.act(release, "comment", text="The next version will be a little slower.")["operation"]
-    a.act_on(said, "comment", text="And warmer.")
-    issue = str(a.act(release, "issue", title="“Wednesday” loses its middle", text="On every one.")["operation"])
-    a.act_on(issue, "label", add=["pronunciation", "english"])
-    a.act(release, "proposal", release=world.releases[FORK], base=release, text="Softer s sounds")
-    return issue
+    list(world.b.client.fetch(release))
+    for client in (world.a.client, world.b.client):
+        client.act(release, "star")
+    world.b.client.act(release, "comment", text="The breath before the last sentence is very human.")
 
 
 def take(browser: Browser, world: World, folder: Path) -> None:
     """Take all of them."""
-    issue = talk(world)
+    talk(world)
     with window(browser) as seen:
         page = seen.page
         page.goto(world.url(world.b))
@@ -58,14 +55,15 @@ def take(browser: Browser, world: World, folder: Path) -> None:
         page.locator(".play").click()
         page.locator(".hero [data-state=playing], .hero[data-state=playing]").wait_for()
         page.locator(".play").click()
-        page.locator(".hero input").evaluate("one => { one.value = 420; one.dispatchEvent(new Event('input')) }")
+        middle = "one => { one.value = 420; one.dispatchEvent(new Event('input')) }"
+        page.locator(".hero input").evaluate(middle)
         picture(page, folder / "voice-zh-dark.png")
     with window(browser, lang="zh-CN", width=PHONE) as seen:
         page = seen.page
         page.goto(world.url(world.b))
         page.wait_for_selector("text=已询问其他节点")
         picture(page, folder / "browse-zh-phone.png")
-        page.goto(world.url(world.a, f"said/{issue}"))
+        page.goto(world.url(world.a, f"said/{world.said['issue']}"))
         picture(page, folder / "issue-zh-phone.png")
 
 
@@ -75,6 +73,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     with made(hostile=False) as world, launched() as browser:
         take(browser, world, folder)
+        making.take(browser, world, folder, picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Speaking, publishing and one's own node in a browser, with real daemons and the packaged voice behind it."""
+"""Speaking, publishing and one's own node in a browser, with real daemons and the packaged voice."""
 
 import re
 
@@ -18,7 +18,9 @@ def spoken(page: Page, length: float = 0.5) -> None:
     """Wait until the page's player holds a sound of at least so many seconds."""
     position = page.get_by_role("slider", name="Position in what was said")
     expect(position).to_have_attribute("aria-valuetext", re.compile(r"\d+:\d\d of \d+:\d\d"), timeout=60_000)
-    assert page.evaluate(LENGTHS) and min(page.evaluate(LENGTHS)) > length
+    lengths = page.evaluate(LENGTHS)
+    assert lengths
+    assert min(lengths) > length
 
 
 LENGTHS = "window.sounds.map(one => one.duration)"
@@ -72,7 +74,8 @@ def test_a_voice_speaks_by_keyboard_and_is_saved(browser: Browser, world: World)
         assert int(position.input_value()) > int(before)
         with page.expect_download() as saved:
             page.get_by_role("link", name="Save as a file").press("Enter")
-        assert re.fullmatch(r"evening-stories \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.wav", saved.value.suggested_filename)
+        name = saved.value.suggested_filename
+        assert re.fullmatch(r"evening-stories \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.wav", name)
         label = read_label(saved.value.path().read_bytes())
         assert label is not None
         assert label.release == release
@@ -189,7 +192,8 @@ def test_a_draft_is_heard_and_published_and_found_elsewhere(browser: Browser, wo
         page.goto(world.url(world.a, f"draft/{draft['draft']}"))
         expect(page.get_by_role("link", name="Open the published one")).to_be_visible()
         seen.check(world.url(world.a))
-    found = {row["release"]: row for row in world.b.client.find(tags=["hearth"], timeout=10) if row["event"] == "voice"}
+    told = world.b.client.find(tags=["hearth"], timeout=10)
+    found = {row["release"]: row for row in told if row["event"] == "voice"}
     assert found[release]["license"] == "CC-BY-SA-4.0"
     assert set(found[release]["tags"]) == {"language/en", "tag/hearth", "tag/灯火"}
     assert found[release]["consent"]["subject"] == "synthetic"
@@ -215,7 +219,8 @@ def test_a_refused_publication_says_why(browser: Browser, world: World) -> None:
         expect(problem.locator(".hint")).to_contain_text("CC-BY-4.0")
         page.get_by_label("Licence", exact=True).select_option("CC-BY-4.0")
         # A file that is no signed consent.
-        page.get_by_label("Signed consent").set_input_files({"name": "c", "mimeType": "", "buffer": b"no consent"})
+        nothing = {"name": "c", "mimeType": "", "buffer": b"no consent"}
+        page.get_by_label("Signed consent").set_input_files(nothing)
         expect(page.get_by_label("An AI voice of this person may be made and published.")).to_be_hidden()
         go.click()
         expect(problem).to_contain_text("That did not work:")
@@ -253,7 +258,8 @@ def test_the_check_up_is_read_row_by_row(browser: Browser, world: World) -> None
         page.get_by_role("button", name="Check now").press("Enter")
         expect(page.locator("[data-doctor] [data-line]")).to_contain_text("Done:", timeout=60_000)
         rows = page.locator("[data-doctor] tbody tr")
-        assert {"addresses", "peers", "store", "sandbox", "speech"} <= set(rows.locator("th").all_inner_texts())
+        checks = set(rows.locator("th").all_inner_texts())
+        assert {"addresses", "peers", "store", "sandbox", "speech"} <= checks
         expect(rows.filter(has_text="speech")).to_contain_text("Good")
         assert clean(page) == []
         seen.check(world.url(world.a))

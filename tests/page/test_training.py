@@ -1,9 +1,10 @@
-"""Training in a browser, with a real daemon that really trains: start, leave, resume, finish, and what is told."""
+"""Training in a browser, with a daemon that really trains: start, leave, resume, finish, what is told."""
 
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from .world import Watched, window
 __all__ = ["clip", "encoder"]
 
 
-@pytest.fixture(scope="module")
-def trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
+@contextmanager
+def made_trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
     """A node with a voice so small that training it takes seconds."""
     one = Daemon(Path(tempfile.mkdtemp(prefix="p2pv-")))
     # On a busy machine a process that stands back would stand still.
@@ -41,9 +42,21 @@ def trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
+def trainer(encoder: Path, clip: Path) -> Iterator[Daemon]:
+    """Such a node for the tests of this file."""
+    with made_trainer(encoder, clip) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Recordings for the tests of this file."""
+    return made_recordings(tmp_path_factory.mktemp("recordings"))
+
+
+def made_recordings(folder: Path) -> list[Path]:
     """Three recordings of one speaker, each with a text of its own name beside it."""
-    came, folder = packaged_voice(), tmp_path_factory.mktemp("recordings")
+    came = packaged_voice()
     samples, rate = soundfile.read(came.clip)
     for number in range(3):
         soundfile.write(folder / f"clip {number}.wav", samples, int(rate * (1 + 0.03 * number)))
@@ -204,7 +217,8 @@ def test_what_is_missing_is_said_where_it_is_missing(
     with window(browser) as seen:
         page = seen.page
         page.goto(url + "train")
-        start, problem = page.get_by_role("button", name="Start training"), page.locator("#train > [data-problem]")
+        start = page.get_by_role("button", name="Start training")
+        problem = page.locator("#train > [data-problem]")
         start.click()
         expect(problem).to_have_text("Choose a recording first.")
         expect(page.locator("#clips")).to_be_focused()

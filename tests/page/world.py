@@ -65,16 +65,31 @@ class World:
     a: Daemon
     b: Daemon
     releases: dict[str, str] = field(default_factory=dict)
+    #: Operations by their kind, which A has signed on the first voice.
+    said: dict[str, str] = field(default_factory=dict)
 
     def url(self, node: Daemon, path: str = "") -> str:
         """An address of a node's page, opened if it is not."""
         return str(node.client.open_page()["url"]) + path
 
 
-def publish_one(node: Daemon, name: str, **terms: Any) -> str:
-    """Measure and publish the packaged voice under a name of its own; the release's id."""
+def talk(world: World) -> dict[str, str]:
+    """Let A say one thing of every kind of its first voice; the operations by their kind."""
+    client, release = world.a.client, world.releases[VOICES[0][0]]
+    comment = client.act(release, "comment", text="The next version will be a little slower.")["operation"]
+    client.act_on(comment, "comment", text="And warmer.")
+    issue = client.act(release, "issue", title="“Wednesday” loses its middle", text="On every one.")
+    client.act_on(issue["operation"], "label", add=["pronunciation", "english"])
+    proposal = client.act(release, "proposal", release=world.releases[FORK], base=release, text="Softer s")
+    client.act_on(proposal["operation"], "review", verdict="accept", text="Yes, please.")
+    return {"comment": comment, "issue": issue["operation"], "proposal": proposal["operation"]}
+
+
+def publish_one(node: Daemon, name: str, *, measured: bool = False, **terms: Any) -> str:
+    """Publish the packaged voice under a name of its own; the release's id."""
     *_, draft = node.client.import_bundled(name)
-    list(node.client.describe({"draft": draft["draft"]}))
+    if measured:
+        list(node.client.describe({"draft": draft["draft"]}))
     return str(publish(node, draft["draft"], **terms)["release"])
 
 
@@ -87,9 +102,10 @@ def made(*, hostile: bool = True) -> Iterator[World]:
         world = World(a.start(), b)
         wanted = [*VOICES, *([(MARKUP, {"tags": ["english"], "description": HOSTILE})] if hostile else [])]
         for name, terms in wanted:
-            world.releases[name] = publish_one(a, name, **terms)
+            world.releases[name] = publish_one(a, name, measured=name == VOICES[0][0], **terms)
         *_, draft = a.client.fork(world.releases[VOICES[0][0]], FORK)
         world.releases[FORK] = publish(a, draft["draft"], tags=["english"], description="")["release"]
+        world.said = talk(world)
         b.start(a)
         b.meet(a)
         known = [event for event in b.client.find(timeout=10) if event["event"] == "voice"]

@@ -143,15 +143,27 @@ class Run {
   }
 
   done(result) {
-    this.bar.value = 100;
+    this.bar.hidden = true;
     this.line(say("train.done"));
     announce(say("train.done"));
     this.part.left.textContent = "";
     this.part.open.href = `draft/${encodeURIComponent(result.draft)}`;
     this.part.open.hidden = false;
     this.part.open.focus();
+    this.looks(result.report?.stages ?? {});
     if (result.report?.clips) this.verdicts(result.report.clips);
     if (this.form !== null) this.form.hidden = false;
+  }
+
+  // Every look at held-out speech, as the report has them: events may have been thinned out on their way.
+  looks(stages) {
+    this.chart.clear();
+    for (const [stage, { steps, first, best, curve = [] }] of Object.entries(stages)) {
+      const points = curve.filter((row) => Number.isFinite(row.held_out)).map((row) => [row.step, row.held_out]);
+      if (Number.isFinite(first)) points.unshift([0, first]);
+      if (points.length === 1 && Number.isFinite(best)) points.push([Math.max(steps, 1), best]);
+      for (const [step, value] of points) this.chart.add(stageName(stage), step, value);
+    }
   }
 
   verdicts(clips) {
