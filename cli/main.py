@@ -85,6 +85,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "update": ("p2pvoice.cli.commands.voices", "update", "Fetch the latest release of installed voices."),
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
+    "export": (
+        "p2pvoice.cli.commands.export",
+        "export",
+        "Write a voice or a draft as the files that GPT-SoVITS loads.",
+    ),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
     "verify": (
@@ -139,7 +144,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "base": (
         "p2pvoice.cli.commands.bases",
         "base",
-        "Add or list base models (HuBERT, the Chinese BERT, a recogniser).",
+        "Add or list base models (HuBERT, the speaker network, BERT, a recogniser).",
     ),
     "inspect": (
         "p2pvoice.cli.commands.inspect",

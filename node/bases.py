@@ -1,8 +1,8 @@
 """Helper networks installed in this home: which there are, and installing one of uploads.
 
-A HuBERT or BERT is checked and converted by the worker; this file only moves bytes to where it may look. A
-speech recogniser (kind ``asr``) is kept as it came: the files of a closed list, its JSON read within bounds.
-Follows specs/bases.md.
+A HuBERT, a BERT or a speaker network is checked and converted by the worker; this file only moves bytes to
+where it may look. A speech recogniser (kind ``asr``) is kept as it came: the files of a closed list, its JSON
+read within bounds. Follows specs/bases.md.
 """
 
 import hashlib

@@ -7,7 +7,7 @@ publishing one (publish.py). Follows specs/store.md, "Drafts", and specs/checkpo
 
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,16 @@ CLIP_NAME = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
+class SentClip:
+    """A reference clip that a caller sent: an upload, its name as the caller knows it, and what is said."""
+
+    clip: str
+    clip_name: str
+    text: str
+    lang: str
+
+
+@dataclass(frozen=True)
 class Import:
     """What a caller sent to make a draft of."""
 
@@ -34,36 +44,35 @@ class Import:
     slug: str | None
     sovits: str
     gpt: str
-    clip: str
-    clip_name: str
-    text: str
-    lang: str
+    clips: Sequence[SentClip]
+    """At least one; speaking prompts with the first."""
     #: VOICEs that the weights were fine-tuned from, by whatever program.
     parents: tuple[str, ...] = ()
 
 
 async def import_voice(parts: Parts, wanted: Import, step: Step) -> Draft:
-    """Make a draft of three uploads. The uploads are gone afterwards, whatever happened.
+    """Make a draft of uploads. The uploads are gone afterwards, whatever happened.
 
     Raises what resolving a parent raises, before anything is read.
     """
-    names = (wanted.sovits, wanted.gpt, wanted.clip)
+    names = (wanted.sovits, wanted.gpt, *(one.clip for one in wanted.clips))
     try:
         parents = [(await resolve(parts, parent, prefer_installed=True)).id for parent in wanted.parents]
         notes = {"parents": [[parent, "fine-tuned-from"] for parent in dict.fromkeys(parents)]}
-        sovits, gpt, clip = (parts.uploads.path(name) for name in names)
-        ending = CLIP_NAME.search(wanted.clip_name)
-        arguments = {
-            "sovits": str(sovits),
-            "gpt": str(gpt),
-            "clip": str(clip),
-            "clip_ending": ending.group(1).lower() if ending else "wav",
-            "text": wanted.text,
-            "lang": wanted.lang,
-        }
+        sovits, gpt, *clips = (parts.uploads.path(name) for name in names)
+        first, *more = (
+            {"clip": str(path), "clip_ending": _ending(one.clip_name), "text": one.text, "lang": one.lang}
+            for path, one in zip(clips, wanted.clips, strict=True)
+        )
+        arguments = {"sovits": str(sovits), "gpt": str(gpt), **first, "more": more}
         return await _grow(parts, "import", wanted.name, wanted.slug, arguments, step, notes)
     finally:
         parts.uploads.discard(*names)
+
+
+def _ending(name: str) -> str:
+    found = CLIP_NAME.search(name)
+    return found.group(1).lower() if found else "wav"
 
 
 async def import_bundled(parts: Parts, name: str, step: Step) -> Draft:

@@ -37,6 +37,9 @@ OPTIONS: Mapping[str, tuple[type, float, float]] = {
     "reference": (int, 0, 63),
 }
 
+#: References whose styles one request may average with that of its own.
+ALSO_LIMIT = 16
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -61,6 +64,14 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
         if not low <= value <= high:
             raise UsageError(f"{name} must lie between {low:g} and {high:g}")
         options[name] = kind(value)
+    also = body.get("also_references")
+    if also is not None:
+        _, low, high = OPTIONS["reference"]
+        if not isinstance(also, list) or len(also) > ALSO_LIMIT:
+            raise UsageError(f"also_references must list at most {ALSO_LIMIT} numbers")
+        if not all(type(one) is int and low <= one <= high for one in also):
+            raise UsageError(f"also_references must be whole numbers from {low:g} to {high:g}")
+        options["also"] = also
     return options
 
 

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from p2pvoice.node import (
     jobs,
     worker_evaluating,
+    worker_export,
     worker_measuring,
     worker_merging,
     worker_references,
@@ -141,9 +142,11 @@ def ping(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Convert a pair of upstream checkpoints and a reference clip into a bundle folder."""
+    """Convert a pair of upstream checkpoints and reference clips into a bundle folder."""
+    from p2pvoice.sovits.convert import Recording
     from p2pvoice.sovits.convert import import_voice as convert
 
+    more = arguments.get("more", ())
     convert(
         Path(arguments["sovits"]),
         Path(arguments["gpt"]),
@@ -153,6 +156,7 @@ def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
         Path(arguments["out"]),
         bases_in(arguments["bases"]),
         worker.progress,
+        [Recording(Path(one["clip"]), str(one["text"]), str(one["lang"])) for one in more],
     )
     return inspect(worker, {"folder": arguments["out"], "bases": arguments["bases"]})
 
@@ -176,7 +180,7 @@ def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Install a helper network (HuBERT, BERT) from a folder of its published files."""
+    """Install a helper network (HuBERT, BERT, the speaker network) from a folder of its published files."""
     from p2pvoice.sovits import bases
 
     name = slugify(str(arguments["name"]))
@@ -198,7 +202,8 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     if len(text) > TEXT_LIMIT:
         raise UsageError(f"the text has {len(text)} characters; at most {TEXT_LIMIT} are spoken at once")
     voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"])
-    wanted = SpeakText(text=text, lang=str(arguments["lang"]), **arguments["options"])
+    options = {**arguments["options"], "also": tuple(arguments["options"].get("also", ()))}
+    wanted = SpeakText(text=text, lang=str(arguments["lang"]), **options)
     rate, told = int(voice.sample_rate), len(voice.notices)
     whole: list[Any] = []
     samples = 0
@@ -235,6 +240,7 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "inspect": inspect,
     "base_add": base_add,
     "speak": speak,
+    "export": worker_export.export,
     "own_clips": worker_references.own_clips,
     "train": worker_training.train,
     "describe": worker_measuring.describe,

@@ -93,8 +93,8 @@ class FileEntry:
 class Engine:
     """What speaks the voice: model family and version, sample rate in Hz, and the bases it needs.
 
-    ``bases`` maps a role (content, bert) to a release or bundle id, or to the plain name of a well-known
-    base.
+    ``bases`` maps a role (content, bert, speaker) to a release or bundle id, or to the plain name of a
+    well-known base.
     """
 
     family: str

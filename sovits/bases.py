@@ -1,10 +1,9 @@
-"""The networks that voices lean on: content encoders and the Chinese BERT, found by id and installed once.
+"""The networks that voices lean on, installed once: content encoders, the Chinese BERT, the speaker network.
 
 An installed base is a folder with one ``model.safetensors``, whose metadata says its kind and the few numbers
-that tensors do not tell, and for a BERT a ``vocab.txt``. It is known by its kind (``hubert``, ``bert``) or by
-the content id of its safetensors file, which pins every number in it. The encoder of the voice that comes
-with the program is always there. Not for fetching bases: the user brings a local folder. Follows
-specs/bases.md.
+that tensors do not tell, and for a BERT a ``vocab.txt``. It is known by its kind (one of KINDS) or by the
+content id of its safetensors file, which pins every number in it. The encoder of the voice that comes with
+the program is always there. Not for fetching bases: the user brings a local folder. Follows specs/bases.md.
 """
 
 import base64
@@ -12,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +18,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from p2pvoice.protocol.errors import BadCheckpointError, NotFoundError, UsageError
+from p2pvoice.sovits import speaker
 from p2pvoice.sovits.bert import Bert, Characters, current_names
-from p2pvoice.sovits.checkpoint import SHARING_LIMIT, file_header, map_tensors
+from p2pvoice.sovits.checkpoint import file_header, map_tensors
 from p2pvoice.sovits.hubert import Hubert
 from p2pvoice.sovits.identify import is_finite
 from p2pvoice.sovits.mapped import MappedFile
-from p2pvoice.sovits.pickle_walk import TensorSpec, walk
+from p2pvoice.sovits.pickle_walk import TensorSpec
 from p2pvoice.sovits.sizes import Config, Tensors
-from p2pvoice.sovits.tensorfile import write_half
-from p2pvoice.sovits.torch_zip import open_zip
+from p2pvoice.sovits.speaker import SpeakerNetwork
+from p2pvoice.sovits.tensorfile import write_half, write_single
+from p2pvoice.sovits.torch_file import open_torch
 
 if TYPE_CHECKING:
     from p2pvoice.sovits.lite.content import ContentEncoder
 
-KINDS = ("hubert", "bert")
+HUBERT, BERT, SPEAKER = "hubert", "bert", "speaker"
+KINDS = (HUBERT, BERT, SPEAKER)
 """What a user installs. The lite family's content encoder, of kind ``content``, comes with the program."""
 MODEL_NAME, VOCABULARY_NAME, CONFIG_NAME = "model.safetensors", "vocab.txt", "config.json"
 BUNDLED = Path(__file__).parent / "data" / "bases"
@@ -49,8 +50,15 @@ FOLDER_LIMIT = 64
 KEPT_KEYS = {
     "hubert": ("num_attention_heads", "conv_stride", "feat_extract_norm", "do_stable_layer_norm"),
     "bert": ("num_attention_heads", "num_hidden_layers", "layer_norm_eps"),
+    "speaker": (),
 }
 """What is kept of a base's configuration: only what its tensors do not tell."""
+PUBLISHED = {
+    HUBERT: "chinese-hubert-base",
+    BERT: "chinese-roberta-wwm-ext-large",
+    SPEAKER: "sv",
+}
+"""The folder in which GPT-SoVITS keeps a base of each kind."""
 
 # CIDv1 (0x01) of raw bytes (0x55) under sha2-256 (0x12) of 32 bytes (0x20).
 _CID_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
@@ -72,6 +80,10 @@ class Bases:
         from p2pvoice.sovits.lite.content import ContentEncoder
 
         return ContentEncoder.from_tensors(*_load(self._find("content", base)))
+
+    def speaker(self, base: str = SPEAKER) -> SpeakerNetwork:
+        """A speaker network by kind or content id. Raises NotFoundError with what to type."""
+        return SpeakerNetwork.from_tensors(*_load(self._find(SPEAKER, base)))
 
     def bert(self, base: str = "bert") -> tuple[Bert, Characters] | None:
         """A BERT and its tokeniser by kind or content id; None when it is not installed."""
@@ -97,9 +109,10 @@ class Bases:
                 f"this voice's content encoder {base[:20]}… does not come with this program",
                 hint="update p2pvoice",
             )
-        name = "chinese-hubert-base" if kind == "hubert" else "chinese-roberta-wwm-ext-large"
         wanted = kind if base == kind else f"{kind} {base[:20]}…"
-        raise NotFoundError(f"the base {wanted} is not installed", hint=f"p2pvoice base add PATH/TO/{name}")
+        raise NotFoundError(
+            f"the base {wanted} is not installed", hint=f"p2pvoice base add PATH/TO/{PUBLISHED[kind]}"
+        )
 
 
 def content_id(folder: Path) -> str:
@@ -117,14 +130,19 @@ def kind_of(folder: Path) -> str:
 def install(kind: str, source: Path, into: Path) -> Path:
     """Check the published files of a base in ``source`` and write what is needed of them into ``into``.
 
-    ``kind`` is one of KINDS, or empty to take it from ``config.json``. No pickle is ever executed. Raises
-    UsageError, NotFoundError, BadCheckpointError or UnsafeFileError; then nothing has been written.
+    ``kind`` is one of KINDS, or empty to take it from ``config.json``; the speaker network is published as
+    one checkpoint (.ckpt) without a configuration. No pickle is ever executed. Raises UsageError,
+    NotFoundError, BadCheckpointError or UnsafeFileError; then nothing has been written.
     """
-    config = _read_config(source / CONFIG_NAME)
-    kind = kind or str(config.get("model_type", ""))[:20]
-    if kind not in KINDS:
-        raise UsageError(f"{kind!r} is no kind of base", hint=f"kinds: {' '.join(KINDS)}")
-    tensors = _read_published(source)
+    alone = sorted(source.glob("*.ckpt"))
+    if kind in ("", SPEAKER) and not (source / CONFIG_NAME).exists() and len(alone) == 1:
+        kind, config, tensors = SPEAKER, {}, _read_torch(alone[0])
+    else:
+        config = _read_config(source / CONFIG_NAME)
+        kind = kind or str(config.get("model_type", ""))[:20]
+        if kind not in KINDS:
+            raise UsageError(f"{kind!r} is no kind of base", hint=f"kinds: {' '.join(KINDS)}")
+        tensors = _read_published(source)
     kept = {key: config[key] for key in KEPT_KEYS[kind] if key in config}
     needed = _needed(kind, tensors, kept)
     for name, tensor in needed.items():
@@ -137,13 +155,17 @@ def install(kind: str, source: Path, into: Path) -> Path:
 
 
 def write(kind: str, tensors: Tensors, config: Config, into: Path, vocabulary: bytes | None = None) -> Path:
-    """Write a base that was checked, or just trained, in half precision; an older one is replaced."""
+    """Write a base that was checked, or just trained; an older one is replaced.
+
+    In half precision, but for the speaker network: there that moves the vector by up to a twentieth of its
+    spread (specs/bases.md).
+    """
     into.mkdir(parents=True, exist_ok=True)
     if vocabulary is not None:
         (into / VOCABULARY_NAME).write_bytes(vocabulary)
     metadata = {"kind": kind, "config": json.dumps(dict(config), sort_keys=True, separators=(",", ":"))}
     growing = into / (MODEL_NAME + ".part")
-    write_half(growing, tensors, metadata)
+    (write_single if kind == SPEAKER else write_half)(growing, tensors, metadata)
     os.replace(growing, into / MODEL_NAME)
     return into
 
@@ -155,6 +177,9 @@ def _needed(kind: str, tensors: Tensors, config: Config) -> dict[str, torch.Tens
         plain = {name.removeprefix("hubert."): tensor for name, tensor in tensors.items()}
         Hubert.from_tensors(shapes, config)
         return {name: tensor for name, tensor in plain.items() if not name.endswith("masked_spec_embed")}
+    if kind == SPEAKER:
+        SpeakerNetwork.from_tensors(shapes, config)
+        return speaker.needed(tensors)
     wanted = Bert.from_tensors(shapes, config).state_dict().keys()
     return {name: tensor for name, tensor in current_names(tensors).items() if name in wanted}
 
@@ -193,25 +218,21 @@ def _read_published(source: Path) -> dict[str, torch.Tensor]:
         return _read_safetensors(source / MODEL_NAME)
     if not (source / "pytorch_model.bin").is_file():
         raise NotFoundError(f"{source} holds neither {MODEL_NAME} nor pytorch_model.bin")
-    file = MappedFile(source / "pytorch_model.bin")
-    archive = open_zip(file)
-    top = walk(archive.pickle)
-    if type(top) is not dict:
-        raise BadCheckpointError("pytorch_model.bin is no table of tensors")
-    tensors: dict[str, torch.Tensor] = {}
-    described = 0
-    for name, spec in top.items():
-        if type(name) is not str or type(spec) is not TensorSpec or not spec.storage.dtype.endswith(FLOATS):
-            continue
-        entry = archive.storages.get(spec.storage.key)
-        if entry is None or entry.size != spec.storage.count * spec.storage.itemsize:
-            raise BadCheckpointError(f"the numbers of {name[:80]!a} are not all there")
-        described += prod(spec.shape) * spec.storage.itemsize
-        if described > SHARING_LIMIT * file.size:
-            raise BadCheckpointError("its tensors describe far more numbers than the file has")
-        whole = file.tensor(entry.start, getattr(torch, spec.storage.dtype), (spec.storage.count,))
-        tensors[name] = whole.as_strided(spec.shape, spec.stride, spec.offset)
-    return tensors
+    return _read_torch(source / "pytorch_model.bin")
+
+
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file that torch wrote, without running anything."""
+    opened = open_torch(MappedFile(path))
+    if type(opened.top) is not dict:
+        raise BadCheckpointError(f"{path.name[:80]} is no table of tensors")
+    return opened.tensors(
+        {
+            name: spec
+            for name, spec in opened.top.items()
+            if type(name) is str and type(spec) is TensorSpec and spec.storage.dtype.endswith(FLOATS)
+        }
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

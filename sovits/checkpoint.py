@@ -4,14 +4,14 @@ For: the user's own ``.pth`` and ``.ckpt`` files on import, and safetensors file
 files from the network, which are safetensors and nothing else (see voicefile). Nothing is imported, called
 or written, whatever the file says. Follows specs/checkpoints.md.
 
-The steps: ``mapped`` opens the file, ``torch_zip`` finds the index and the numbers, ``pickle_walk`` reads the
-index into inert values, this module decides what it is, and ``architecture`` that it is complete.
+The steps: ``mapped`` opens the file, ``torch_file`` finds the index and the numbers in either container,
+``pickle_walk`` reads the index into inert values, this module decides what it is, and ``architecture`` that
+it is complete.
 """
 
 import json
 import re
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import torch
@@ -23,15 +23,13 @@ from . import architecture
 from .declared import GptSettings, SovitsSettings
 from .identify import Identity, Part, identify
 from .mapped import MappedFile
-from .pickle_walk import Record, TensorSpec, walk
-from .torch_zip import open_zip
+from .pickle_walk import Record, TensorSpec
+from .torch_file import is_legacy, open_torch
 
 #: Tensors of one file; the largest published model has 685.
 TENSOR_LIMIT = 4096
 #: Bytes of one tensor's name.
 NAME_LIMIT = 200
-#: All tensors together may describe this many times the bytes that the file has (tied weights share theirs).
-SHARING_LIMIT = 2
 #: The largest rank of a LoRA file.
 RANK_LIMIT = 1024
 #: Characters of the training note that are kept.
@@ -50,7 +48,6 @@ HEADS = {
     b"06": ("v2ProPlus", False),
 }
 
-_LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\Z")
 
 
@@ -90,26 +87,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if _looks_like_safetensors(file, head):
         return _read_safetensors(file)
     marker = _check_head(file, head)
-    archive = open_zip(file)
-    top = walk(archive.pickle)
+    opened = open_torch(file)
+    top = opened.top
     if isinstance(top, Record):
         top = top.fields
     if type(top) is not dict:
         raise _bad("its index is no dictionary")
     weight, config = _top_level(top)
-    tensors: dict[str, torch.Tensor] = {}
-    described = 0
-    for name, spec in weight.items():
-        described += prod(spec.shape) * spec.storage.itemsize
-        if described > SHARING_LIMIT * file.size:
-            raise _bad("its tensors describe far more numbers than the file has")
-        entry = archive.storages.get(spec.storage.key)
-        if entry is None or entry.size != spec.storage.count * spec.storage.itemsize:
-            raise _bad(f"the numbers of {name!a} are not all there")
-        if not architecture.is_unused(name):
-            dtype = getattr(torch, spec.storage.dtype)
-            whole = file.tensor(entry.start, dtype, (spec.storage.count,))
-            tensors[name] = whole.as_strided(spec.shape, spec.stride, spec.offset)
+    found = opened.tensors(weight)
+    tensors = {name: tensor for name, tensor in found.items() if not architecture.is_unused(name)}
     rank = top.get("lora_rank")
     info = top.get("info")
     return _checkpoint(
@@ -135,8 +121,8 @@ def _checkpoint(
 
 
 def _check_head(file: MappedFile, head: bytes) -> tuple[str, bool] | None:
-    """The version mark over the zip's first two bytes, if there is one; refuse what is no torch zip."""
-    if head.startswith(b"PK\x03\x04"):
+    """The version mark over the zip's first two bytes, if there is one; refuse what is no torch file."""
+    if head.startswith(b"PK\x03\x04") or is_legacy(head):
         return None
     if head[2:4] == b"\x03\x04" and len(head) == 16:
         if head[:2] not in HEADS:
@@ -149,11 +135,6 @@ def _check_head(file: MappedFile, head: bytes) -> tuple[str, bool] | None:
         )
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise _bad("it is a web page, not a weight file", "download it again; the address may need a login")
-    if head.startswith(_LEGACY_MAGIC[:15]):
-        raise _bad(
-            "it is in the legacy format that torch wrote before 1.6, which is not supported",
-            "load and save it again with a current GPT-SoVITS",
-        )
     if head.startswith(
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"cposix", b"cos\n", b"c__builtin__")
     ):

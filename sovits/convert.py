@@ -18,7 +18,7 @@ from p2pvoice.protocol.errors import BadCheckpointError, ConflictError, NotFound
 
 from . import voicefile
 from .audio import Samples, read_clip
-from .bases import Bases
+from .bases import SPEAKER, Bases
 from .checkpoint import METADATA_KEY, Checkpoint, read_checkpoint
 from .declared import GptSettings, SovitsSettings
 from .hearing import listener
@@ -41,6 +41,15 @@ class Clip:
     encoded: EncodedClip
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A reference as its owner brings it: a sound file, what is said in it, and in which language."""
+
+    path: Path
+    text: str
+    lang: str
+
+
 def import_voice(
     sovits: Path,
     gpt: Path,
@@ -50,16 +59,41 @@ def import_voice(
     out: Path,
     bases: Bases,
     progress: Progress = lambda stage, done: None,
+    more: Sequence[Recording] = (),
 ) -> VoiceFile:
     """Write the bundle of a voice to the new folder ``out``; nothing is written when anything is refused.
 
-    ``lang`` is the language of the transcript ``text``. ``progress`` is called with a stage and how much of
-    it is done (0 to 1); an exception it raises stops the import. Raises UnsafeFileError or BadCheckpointError
-    for the weight files, UsageError for clip, transcript or language, NotFoundError for a missing file or
-    base.
+    ``lang`` is the language of the transcript ``text``; ``more`` are further references. ``progress`` is
+    called with a stage and how much of it is done (0 to 1); an exception it raises stops the import. Raises
+    UnsafeFileError or BadCheckpointError for the weight files, UsageError for clip, transcript or language,
+    NotFoundError for a missing file or base.
     """
     progress("read", 0.0)
-    text = " ".join(text.split())
+    brought = [_checked(one) for one in (Recording(clip, text, lang), *more)]
+    if len(brought) > voicefile.REFERENCES_LIMIT:
+        raise UsageError(
+            f"{len(brought)} references; a voice has at most {voicefile.REFERENCES_LIMIT}",
+            hint="give the best of them",
+        )
+    s2, s1 = read_pair(sovits, gpt)
+    for one in brought:
+        phonemize(one.text, one.lang, s2.version)
+    progress("read", 1.0)
+    progress("listen", 0.0)
+    heard_by = listener(s2.version, s2.tensors, s2.config, s2.content_encoder, bases)
+    clips = []
+    for index, one in enumerate(brought):
+        samples, rate = read_clip(one.path)
+        progress("listen", max(0.3, index / len(brought)))
+        encoded = heard_by.clip(samples, rate, one.text, one.lang)
+        clips.append(Clip(samples, rate, one.text, one.lang, encoded))
+    progress("listen", 1.0)
+    return write_bundle(out, s2, s1, clips, progress)
+
+
+def _checked(brought: Recording) -> Recording:
+    """A reference whose transcript may stand in a bundle, with its spaces in order."""
+    text, lang = " ".join(brought.text.split()), brought.lang
     if lang not in LANGUAGES:
         raise UsageError(
             f"{lang[:20]!a} is no language of a transcript", hint=f"languages: {' '.join(LANGUAGES)}"
@@ -69,16 +103,7 @@ def import_voice(
             f"a transcript is 1 to {voicefile.TEXT_LIMIT} printable characters",
             hint="give what the clip says",
         )
-    phonemize(text, lang)
-    s2, s1 = read_pair(sovits, gpt)
-    progress("read", 1.0)
-    progress("listen", 0.0)
-    samples, rate = read_clip(clip)
-    heard_by = listener(s2.version, s2.tensors, s2.config, s2.content_encoder, bases)
-    progress("listen", 0.3)
-    encoded = heard_by.clip(samples, rate, text, lang)
-    progress("listen", 1.0)
-    return write_bundle(out, s2, s1, [Clip(samples, rate, text, lang, encoded)], progress)
+    return Recording(brought.path, text, lang)
 
 
 def read_pair(sovits: Path, gpt: Path) -> tuple[Checkpoint, Checkpoint]:
@@ -94,7 +119,7 @@ def read_pair(sovits: Path, gpt: Path) -> tuple[Checkpoint, Checkpoint]:
     if s2.lora_rank is not None:
         raise BadCheckpointError(
             f"this is a LoRA of a {s2.version} voice; importing it comes later",
-            hint="merge it into its base and export a v2 voice, or wait for a newer p2pvoice",
+            hint="wait for a newer p2pvoice; versions that can be imported now: " + " ".join(SPOKEN_VERSIONS),
         )
     if s2.version not in SPOKEN_VERSIONS:
         raise BadCheckpointError(
@@ -118,13 +143,14 @@ def write_bundle(
     references = _references(clips)
     # Some voices are made without BERT: their projection is zero, so its features would change nothing.
     bert = "bert" if bool(s1.tensors["model.bert_proj.weight"].any()) else None
+    speaker = SPEAKER if s2.version in voicefile.PRO_VERSIONS else None
     voice = voicefile.check_voice(
         VoiceFile(
             family=voicefile.FAMILY,
             version=s2.version,
             sovits=s2.settings,
             gpt=s1.settings,
-            bases=BaseIds(content=s2.content_encoder, bert=bert),
+            bases=BaseIds(content=s2.content_encoder, bert=bert, speaker=speaker),
             references=references,
         )
     )
@@ -181,7 +207,10 @@ def _references(clips: Sequence[Clip]) -> tuple[Reference, ...]:
 
 def _write_clips(folder: Path, references: Sequence[Reference], clips: Sequence[Clip]) -> None:
     for reference, clip in zip(references, clips, strict=True):
-        write_half(folder / reference.spec, {voicefile.SPECTROGRAM: clip.encoded.spectrogram}, {})
+        heard = {voicefile.SPECTROGRAM: clip.encoded.spectrogram}
+        if clip.encoded.speaker is not None:
+            heard[voicefile.SPEAKER] = clip.encoded.speaker
+        write_half(folder / reference.spec, heard, {})
         # The clip is written anew, so that nothing of the original file but its sound travels.
         soundfile.write(folder / reference.clip, clip.samples, clip.rate, format="WAV", subtype="PCM_16")
 

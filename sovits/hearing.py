@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from p2pvoice.protocol.errors import VoiceNotLoadableError
 from p2pvoice.sovits import audio, hubert, reference, text
 from p2pvoice.sovits.audio import Samples
-from p2pvoice.sovits.bases import Bases
+from p2pvoice.sovits.bases import SPEAKER, Bases
 from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.lite import analysis
 from p2pvoice.sovits.lite.codebook import codebook
 from p2pvoice.sovits.measure import pitch
 from p2pvoice.sovits.reference import EncodedClip
 from p2pvoice.sovits.sizes import Tensors
+from p2pvoice.sovits.speaker import SpeakerNetwork
 from p2pvoice.sovits.vits import CODEBOOK, SoVits
 
 if TYPE_CHECKING:
@@ -43,19 +44,32 @@ class Listener(Protocol):
 
 
 def listener(
-    version: str, tensors: Tensors, config: Mapping[str, Any], content: str, bases: Bases
+    version: str,
+    tensors: Tensors,
+    config: Mapping[str, Any],
+    content: str,
+    bases: Bases,
+    speaker: str | None = None,
 ) -> Listener:
-    """How the voice of these SoVITS tensors hears. Raises NotFoundError when its encoder is not installed."""
+    """How the voice of these SoVITS tensors hears.
+
+    ``content`` and ``speaker`` name its networks; a Pro voice that names no speaker network uses the
+    published one. Raises NotFoundError when one is not installed.
+    """
     if version == LITE:
         return LiteListener(tensors, bases.content(content))
-    return SovitsListener(bases.hubert(content), SoVits.from_tensors(tensors, config))
+    sovits = SoVits.from_tensors(tensors, config)
+    network = bases.speaker(speaker or SPEAKER) if sovits.settings.speaker_dim else None
+    return SovitsListener(bases.hubert(content), sovits, network)
 
 
 class SovitsListener:
-    """HuBERT and the voice's own codebook; the transcript is not used."""
+    """HuBERT and the voice's own codebook, for Pro the speaker network; the transcript is not used."""
 
-    def __init__(self, encoder: hubert.Hubert, sovits: SoVits) -> None:
-        self.encoder, self.sovits = encoder, sovits
+    def __init__(
+        self, encoder: hubert.Hubert, sovits: SoVits, speaker: SpeakerNetwork | None = None
+    ) -> None:
+        self.encoder, self.sovits, self.speaker = encoder, sovits, speaker
 
     @torch.inference_mode()
     def codes(self, samples: Samples, rate: int, said: str, lang: str) -> NDArray[np.int64]:
@@ -66,7 +80,7 @@ class SovitsListener:
         return None
 
     def clip(self, samples: Samples, rate: int, said: str, lang: str) -> EncodedClip:
-        return reference.encode_samples(samples, rate, self.encoder, self.sovits)
+        return reference.encode_samples(samples, rate, self.encoder, self.sovits, self.speaker)
 
 
 class LiteListener:

@@ -64,6 +64,7 @@ def require_fitting(ours: Path, theirs: Path) -> None:
         ("built otherwise", a.sovits, b.sovits),
         ("built otherwise", a.gpt, b.gpt),
         ("made with another content encoder", a.bases.content, b.bases.content),
+        ("made with another speaker network", a.bases.speaker, b.bases.speaker),
     ):
         if one != two:
             told = f" ({two}, not {one})" if isinstance(one, str) else ""

@@ -70,7 +70,9 @@ def speak(
     and NotFoundError when the encoder it was made with is not installed.
     """
     made = loaded.voice
-    hearing = listener(made.version, loaded.sovits, made.sovits_config(), made.bases.content, bases)
+    hearing = listener(
+        made.version, loaded.sovits, made.sovits_config(), made.bases.content, bases, made.bases.speaker
+    )
     clips = []
     for index, reference in enumerate(made.references):
         lang = SPOKEN_AS.get(reference.lang, reference.lang)

@@ -93,24 +93,37 @@ class Record:
 
 def walk(data: bytes) -> object:
     """Interpret one whole pickle and return the value it describes."""
-    return _Walk(data).run()
+    value, _, used = _Walk(data, pid_size=5).run()
+    if used != len(data):
+        raise _broken("does not end where it should")
+    return value
+
+
+def walk_first(data: bytes) -> tuple[object, dict[str, StorageSpec], int]:
+    """Interpret the pickle that ``data`` begins with, in the form of torch before 1.6.
+
+    Returns its value, the storages that it refers to, and how many bytes it has.
+    """
+    return _Walk(data, pid_size=6).run()
 
 
 class _Walk:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, pid_size: int) -> None:
         self.data = data
+        self.pid_size = pid_size
         self.at = 0
+        self.storages: dict[str, StorageSpec] = {}
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
 
-    def run(self) -> object:
+    def run(self) -> tuple[object, dict[str, StorageSpec], int]:
         for _ in range(WORK_LIMIT):
             code = self.take(1)[0]
             if code == 0x2E:  # STOP
-                if self.marks or len(self.stack) != 1 or self.at != len(self.data):
+                if self.marks or len(self.stack) != 1:
                     raise _broken("does not end where it should")
-                return self.stack[0]
+                return self.stack[0], self.storages, self.at
             step = _STEPS.get(code)
             if step is None:
                 raise UnsafeFileError(
@@ -265,15 +278,20 @@ class _Walk:
 
     def persistent(self) -> None:
         pid = self.pop()
-        if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage":
+        if type(pid) is not tuple or len(pid) != self.pid_size or pid[0] != "storage":
             raise UnsafeFileError("the file refers to something that is no storage")
-        _, kind, key, location, count = pid
+        if self.pid_size > 5 and pid[5] is not None:  # Torch before 0.4 could name a part of a storage there.
+            raise _broken("refers to a part of a storage")
+        _, kind, key, location, count = pid[:5]
         if type(kind) is not Name or kind.text.removeprefix("torch.") not in STORAGES:
             raise UnsafeFileError("the file asks for a storage of an unknown kind")
         if type(key) is not str or type(location) is not str or not _is_size(count):
             raise UnsafeFileError("the file describes a storage wrongly")
         dtype, itemsize = STORAGES[kind.text.removeprefix("torch.")]
-        self.push(StorageSpec(dtype, itemsize, key, count))
+        spec = StorageSpec(dtype, itemsize, key, count)
+        if self.storages.setdefault(key, spec) != spec:
+            raise _broken("describes a storage in two ways")
+        self.push(spec)
 
 
 def _is_size(value: object) -> TypeGuard[int]:

@@ -1,7 +1,7 @@
-"""A reference clip becomes what speaking needs of it: prompt codes and a spectrogram.
+"""A reference clip becomes what speaking needs of it: codes, a spectrogram, for Pro a speaker vector.
 
-Done once, when a voice is imported; a listener gets the result and needs no content encoder. The codes
-depend on the voice's own SoVITS weights. Not for the transcript of the clip: see text. Follows
+Done once, when a voice is imported; a listener gets the result and needs none of the networks that listened.
+The codes depend on the voice's own SoVITS weights. Not for the transcript of the clip: see text. Follows
 specs/reference-audio.md.
 """
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from p2pvoice.protocol.errors import UsageError, VoiceNotLoadableError
-from p2pvoice.sovits import audio, hubert
+from p2pvoice.sovits import audio, filterbank, hubert
 from p2pvoice.sovits.audio import Samples
 from p2pvoice.sovits.hubert import Hubert
+from p2pvoice.sovits.speaker import SpeakerNetwork
 from p2pvoice.sovits.vits import SoVits
 
 SHORTEST, LONGEST = 48_000, 160_000
@@ -27,18 +28,24 @@ SILENCE = 9_600
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """What is kept of a clip: ``codes`` [N] at 25 a second, ``spectrogram`` [ref_bins, T] at 50 a second."""
+    """What is kept of a clip: ``codes`` [N] at 25 a second, ``spectrogram`` [ref_bins, T] at 50 a second.
+
+    ``speaker`` is the speaker vector [speaker_dim] of a Pro voice, else None.
+    """
 
     codes: Tensor
     spectrogram: Tensor
     seconds: float
+    speaker: Tensor | None = None
 
 
 @torch.inference_mode()
-def encode_clip(source: Path | BinaryIO, encoder: Hubert, sovits: SoVits) -> EncodedClip:
+def encode_clip(
+    source: Path | BinaryIO, encoder: Hubert, sovits: SoVits, speaker: SpeakerNetwork | None = None
+) -> EncodedClip:
     """Read and encode one clip. Raises UsageError for a clip that is unreadable, too short or too long."""
     samples, rate = audio.read_clip(source)
-    return encode_samples(samples, rate, encoder, sovits)
+    return encode_samples(samples, rate, encoder, sovits, speaker)
 
 
 def check_seconds(seconds: float) -> None:
@@ -51,13 +58,16 @@ def check_seconds(seconds: float) -> None:
 
 
 @torch.inference_mode()
-def encode_samples(samples: Samples, rate: int, encoder: Hubert, sovits: SoVits) -> EncodedClip:
-    """The same of samples that were read already."""
+def encode_samples(
+    samples: Samples, rate: int, encoder: Hubert, sovits: SoVits, speaker: SpeakerNetwork | None = None
+) -> EncodedClip:
+    """The same of samples that were read already; a Pro voice needs the speaker network."""
     speech = audio.resample_soxr(samples, rate, hubert.SAMPLE_RATE)
     check_seconds(len(speech) / hubert.SAMPLE_RATE)
     codes = prompt_codes(speech, encoder, sovits)
     spectrogram = reference_spectrogram(samples, rate, sovits)
-    return EncodedClip(codes, spectrogram, len(speech) / hubert.SAMPLE_RATE)
+    vector = speaker_vector(samples, rate, speaker, sovits) if sovits.settings.speaker_dim else None
+    return EncodedClip(codes, spectrogram, len(speech) / hubert.SAMPLE_RATE, vector)
 
 
 def prompt_codes(speech: Samples, encoder: Hubert, sovits: SoVits) -> Tensor:
@@ -76,6 +86,27 @@ def prompt_codes(speech: Samples, encoder: Hubert, sovits: SoVits) -> Tensor:
 def reference_spectrogram(samples: Samples, rate: int, sovits: SoVits) -> Tensor:
     """A clip at any rate -> the part of its linear spectrogram that the style encoder sees, [ref_bins, T]."""
     s = sovits.settings
-    tamed = audio.tame_peak(audio.resample_sinc(samples, rate, s.sample_rate))
+    tamed = _tamed(samples, rate, sovits)
     spectrogram = audio.linear_spectrogram(torch.from_numpy(tamed)[None], s.filter_length, s.hop_length)
     return spectrogram[0, : s.ref_bins]
+
+
+def speaker_vector(samples: Samples, rate: int, network: SpeakerNetwork | None, sovits: SoVits) -> Tensor:
+    """A clip at any rate -> the speaker vector [speaker_dim] of a Pro voice.
+
+    Raises VoiceNotLoadableError when the network is missing or gives vectors of another width.
+    """
+    wanted, given = sovits.settings.speaker_dim, network.settings.vector if network is not None else 0
+    if network is None or given != wanted:
+        raise VoiceNotLoadableError(
+            f"this voice wants speaker vectors of {wanted} numbers; the network gives {given or 'none'}",
+            hint="install the network it was made with: p2pvoice base add PATH/TO/sv",
+        )
+    # Twice resampled, as in the published pipeline: what the style encoder hears is heard here as well.
+    tamed = _tamed(samples, rate, sovits)
+    speech = audio.resample_sinc(tamed, sovits.settings.sample_rate, filterbank.SAMPLE_RATE)
+    return network.vector(torch.from_numpy(speech))
+
+
+def _tamed(samples: Samples, rate: int, sovits: SoVits) -> Samples:
+    return audio.tame_peak(audio.resample_sinc(samples, rate, sovits.settings.sample_rate))

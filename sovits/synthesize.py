@@ -8,7 +8,7 @@ samples to do with as it likes. Follows specs/sampling.md.
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -27,7 +27,7 @@ from p2pvoice.sovits.gpt import Text2Semantic
 from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
 from p2pvoice.sovits.vits import SoVits
-from p2pvoice.sovits.voicefile import VoiceFile
+from p2pvoice.sovits.voicefile import REFERENCES_LIMIT, VoiceFile
 
 SPEED_RANGE = (0.25, 4.0)
 """How much slower or faster than its reference a voice may speak."""
@@ -62,6 +62,8 @@ class SpeakText:
     repetition_penalty: float = 1.35
     noise_scale: float = 0.5
     reference: int = 0
+    also: tuple[int, ...] = ()
+    """Further references whose style is averaged with that of ``reference``, which alone prompts."""
     split: str = "cut1"
     pause: float = 0.3
     """Seconds of silence between sentences."""
@@ -76,6 +78,8 @@ class SpeakText:
                 raise UsageError(f"{name} must lie within {low} and {high}, not {value}")
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
             raise UsageError(f"a seed is a whole number from 0 to {SEED_LIMIT - 1}")
+        if len(self.also) > REFERENCES_LIMIT:
+            raise UsageError(f"at most {REFERENCES_LIMIT} references are averaged")
         self.sampling  # noqa: B018  Its own bounds are checked where it is made.
 
     @property
@@ -93,11 +97,10 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a reference contributes to every sentence: its phones, its codes [1, N], its style [1, gin, 1]."""
+    """What a reference contributes to every sentence: its phones and its codes [1, N]."""
 
     spoken: Spoken
     codes: Tensor
-    style: Tensor
 
 
 class Voice:
@@ -111,12 +114,14 @@ class Voice:
         spectrograms: tuple[Tensor, ...],
         bert: tuple[Bert, Characters] | None,
         device: torch.device,
+        speakers: tuple[Tensor, ...] = (),
     ) -> None:
         self.voice, self.device = voice, device
         self.sovits, self.gpt = sovits.to(device), gpt.to(device)
         self.bert = None if bert is None else (bert[0].to(device), bert[1])
-        self.spectrograms = spectrograms
+        self.spectrograms, self.speakers = spectrograms, speakers
         self._prompts: dict[int, Prompt] = {}
+        self._styles: dict[int, Tensor] = {}
         self.notices: list[str] = []
         """What the user should hear about this voice, each thing once."""
 
@@ -140,7 +145,7 @@ class Voice:
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
             raise VoiceNotLoadableError("this voice was made with another BERT than the installed one")
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen)
+        return cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers)
 
     @property
     def sample_rate(self) -> int:
@@ -154,6 +159,7 @@ class Voice:
         UnsupportedLanguageError or SynthesisError.
         """
         prompt = self._prompt(request.reference)
+        style = self.style((request.reference, *request.also))
         sentences = text.split(request.text, request.split, request.lang)
         if not sentences:
             raise UsageError("the text has no words in it")
@@ -161,7 +167,7 @@ class Voice:
         generator.manual_seed(secrets.randbelow(SEED_LIMIT) if request.seed is None else request.seed)
         silence = np.zeros(int(self.sample_rate * request.pause), np.float32)
         for i, sentence in enumerate(sentences):
-            audio = self._say(sentence, request, prompt, generator, on_code)
+            audio = self._say(sentence, request, prompt, style, generator, on_code)
             yield audio if i == len(sentences) - 1 else np.concatenate([audio, silence])
 
     @torch.inference_mode()
@@ -170,6 +176,7 @@ class Voice:
         sentence: str,
         request: SpeakText,
         prompt: Prompt,
+        style: Tensor,
         generator: torch.Generator,
         on_code: Callable[[int], None] | None,
     ) -> Audio:
@@ -187,7 +194,7 @@ class Voice:
         samples = self.sovits.decode(
             torch.tensor([codes], device=self.device),
             said.phones,
-            prompt.style,
+            style,
             speed=request.speed,
             noise_scale=request.noise_scale,
             generator=generator,
@@ -197,20 +204,35 @@ class Voice:
         return np.clip(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), -1.0, 1.0)
 
     @torch.inference_mode()
+    def style(self, references: Sequence[int]) -> Tensor:
+        """The mean of the styles of some references, [1, gin, 1]; UsageError for one that is not there."""
+        for index in references:
+            self._check(index)
+            if index not in self._styles:
+                spectrogram = self.spectrograms[index].float().to(self.device)[None]
+                if self.speakers:
+                    speaker = self.speakers[index].float().to(self.device)[None]
+                    self._styles[index] = self.sovits.style(spectrogram, speaker=speaker)
+                else:
+                    self._styles[index] = self.sovits.style(spectrogram)
+        return torch.stack([self._styles[index] for index in references]).mean(0)
+
+    def _check(self, index: int) -> None:
+        count = len(self.voice.references)
+        if not 0 <= index < count:
+            raise UsageError(f"this voice has {count} references; there is no number {index}")
+
+    @torch.inference_mode()
     def _prompt(self, index: int) -> Prompt:
-        references = self.voice.references
-        if not 0 <= index < len(references):
-            raise UsageError(f"this voice has {len(references)} references; there is no number {index}")
+        self._check(index)
         if index not in self._prompts:
-            reference = references[index]
+            reference = self.voice.references[index]
             transcript = reference.text.strip("\n")
             if transcript[-1] not in SENTENCE_ENDS:
                 transcript += "." if reference.lang == "en" else "。"
-            spectrogram = self.spectrograms[index].float().to(self.device)
             self._prompts[index] = Prompt(
                 self._read(transcript, reference.lang),
                 torch.tensor([reference.codes], device=self.device),
-                self.sovits.style(spectrogram[None]),
             )
         return self._prompts[index]
 

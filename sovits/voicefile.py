@@ -38,18 +38,22 @@ FRAMES_MIN, FRAMES_MAX = 140, 520
 FORMAT = 1
 FAMILY = "gpt-sovits"
 #: Versions of the family that this program can build and speak with.
-SPOKEN_VERSIONS = ("v2", declared.LITE)
+SPOKEN_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", declared.LITE)
+#: Those of them that listen to a speaker vector beside the spectrogram.
+PRO_VERSIONS = ("v2Pro", "v2ProPlus")
 LANGUAGES = ("yue", "zh", "en", "auto", "auto_yue", "all_zh", "all_yue")
 
 #: How a transcript may be marked -> the language that is heard in it.
 SPOKEN_AS = {"all_zh": "zh", "all_yue": "yue", "auto": "zh", "auto_yue": "yue"}
 
 VOICE_NAME, SOVITS_NAME, GPT_NAME = "voice.json", "sovits.safetensors", "gpt.safetensors"
-#: The one tensor of a reference's safetensors file: linear magnitudes, [bins, frames].
-SPECTROGRAM = "spectrogram"
+#: The tensors of a reference's safetensors file: linear magnitudes, [bins, frames], and what of a Pro voice
+#: says who speaks, [numbers].
+SPECTROGRAM, SPEAKER = "spectrogram", "speaker"
 
 _BASE_ID = re.compile(r"hubert|b[a-z2-7]{50,100}")
 _BERT_ID = re.compile(r"bert|b[a-z2-7]{50,100}")
+_SPEAKER_ID = re.compile(r"speaker|b[a-z2-7]{50,100}")
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,13 +68,15 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BaseIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The networks a voice was made with: ``hubert`` and ``bert`` are the installed ones, a CID is a bundle.
+    """The networks a voice was made with: ``hubert``, ``bert`` and ``speaker`` are the installed ones.
 
-    ``bert`` is None for a voice that does not listen to its features.
+    A CID pins one. ``bert`` is None for a voice that does not listen to its features, ``speaker`` for every
+    voice that is not Pro; then voice.json does not have it.
     """
 
     content: str
     bert: str | None = None
+    speaker: str | None = None
 
 
 class VoiceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,18 +102,24 @@ class VoiceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded voice. The tensors lie in the mapped files; ``spectrograms`` are in the references' order."""
+    """A loaded voice. The tensors lie in the mapped files.
+
+    ``spectrograms`` and, for a Pro voice, ``speakers`` are in the references' order; else these are empty.
+    """
 
     voice: VoiceFile
     sovits: dict[str, torch.Tensor]
     gpt: dict[str, torch.Tensor]
     spectrograms: tuple[torch.Tensor, ...]
+    speakers: tuple[torch.Tensor, ...] = ()
 
 
 def encode_voice(voice: VoiceFile) -> bytes:
     """The bytes of ``voice.json``: the same voice always gives the same bytes."""
     check_voice(voice)
     fields = msgspec.to_builtins(voice, order="sorted")
+    if voice.bases.speaker is None:
+        del fields["bases"]["speaker"]
     return (json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
@@ -134,6 +146,10 @@ def check_voice(voice: VoiceFile) -> VoiceFile:
         raise _bad(f"its content encoder {voice.bases.content[:80]!a} is no id")
     if voice.bases.bert is not None and not _BERT_ID.fullmatch(voice.bases.bert):
         raise _bad(f"its BERT {voice.bases.bert[:80]!a} is no id")
+    if (voice.bases.speaker is not None) != (voice.version in PRO_VERSIONS):
+        raise _bad("a Pro voice names its speaker network, and no other voice has one")
+    if voice.bases.speaker is not None and not _SPEAKER_ID.fullmatch(voice.bases.speaker):
+        raise _bad(f"its speaker network {voice.bases.speaker[:80]!a} is no id")
     if not 1 <= len(voice.references) <= REFERENCES_LIMIT:
         raise _bad(f"it has {len(voice.references)} references; a voice has 1 to {REFERENCES_LIMIT}")
     for index, reference in enumerate(voice.references):
@@ -187,14 +203,22 @@ def load_bundle(folder: Path) -> Bundle:
     architecture.check_gpt({name: tuple(tensor.shape) for name, tensor in gpt.items()}, voice.gpt)
     codes = check_pair(sovits, gpt, voice.version)
     bins = shapes["ref_enc.spectral.0.fc.weight"][1]
-    spectrograms = []
+    spectrograms, speakers = [], []
+    pro = voice.version in PRO_VERSIONS
+    kinds = {SPECTROGRAM, SPEAKER} if pro else {SPECTROGRAM}
     for reference in voice.references:
         if max(reference.codes) >= codes:
             raise _bad(f"{reference.clip} has a code beyond the codebook's {codes}")
         tensors = _load(folder / reference.spec)
-        spectrogram = tensors.get(SPECTROGRAM)
-        if spectrogram is None or len(tensors) != 1:
-            raise _bad(f"{reference.spec} does not hold exactly one tensor {SPECTROGRAM}")
+        if tensors.keys() != kinds:
+            raise _bad(f"{reference.spec} does not hold exactly the tensors {' and '.join(sorted(kinds))}")
+        spectrogram = tensors[SPECTROGRAM]
+        if pro:
+            wanted = shapes["sv_emb.weight"][1:]
+            if tensors[SPEAKER].shape != wanted:
+                found = list(tensors[SPEAKER].shape)
+                raise _bad(f"{reference.spec} has a speaker vector of {found} instead of {list(wanted)}")
+            speakers.append(tensors[SPEAKER])
         if spectrogram.ndim != 2 or spectrogram.shape[0] != bins:
             raise _bad(
                 f"{reference.spec} has the shape {list(spectrogram.shape)} instead of [{bins}, frames]"
@@ -203,7 +227,7 @@ def load_bundle(folder: Path) -> Bundle:
         if not FRAMES_MIN <= frames <= FRAMES_MAX or abs(frames - reference.milliseconds // 20) > 2:
             raise _bad(f"{reference.spec} has {frames} frames, which does not fit its clip")
         spectrograms.append(spectrogram)
-    return Bundle(voice, sovits, gpt, tuple(spectrograms))
+    return Bundle(voice, sovits, gpt, tuple(spectrograms), tuple(speakers))
 
 
 def check_bundle(
@@ -214,7 +238,7 @@ def check_bundle(
     bundle = load_bundle(folder)
     voice = bundle.voice
     progress("check", 1.0)
-    bases = {"content": voice.bases.content} | ({"bert": voice.bases.bert} if voice.bases.bert else {})
+    bases = {role: base for role, base in msgspec.structs.asdict(voice.bases).items() if base}
     languages = {SPOKEN_AS.get(reference.lang, reference.lang) for reference in voice.references}
     return {
         "family": voice.family,

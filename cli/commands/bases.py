@@ -13,7 +13,7 @@ from p2pvoice.cli.progress import Progress
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import UsageError
 
-WANTED = {".json", ".safetensors", ".bin", ".txt"}
+WANTED = {".json", ".safetensors", ".bin", ".txt", ".ckpt"}
 """File types of a base that are sent: its config, weights and vocabulary, never scripts."""
 
 
@@ -33,7 +33,7 @@ ASR_WANTED = (
 
 @click.group()
 def base() -> None:
-    """Add or list base models (HuBERT, the Chinese BERT, a recogniser)."""
+    """Add or list base models (HuBERT, the speaker network, the Chinese BERT, a recogniser)."""
 
 
 @base.command("add")
@@ -52,9 +52,10 @@ def add(
 ) -> None:
     """Install a base model from a local FOLDER.
 
-    GPT-SoVITS' chinese-hubert-base is needed to import voices trained on it; chinese-roberta-wwm-ext-large
-    makes Mandarin sound better. `asr FOLDER` installs a speech recogniser as faster-whisper reads it, which
-    writes transcripts and judges what is understood. A base stays on this machine, whatever its licence.
+    GPT-SoVITS' chinese-hubert-base is needed to import voices trained on it, its sv to import v2Pro and
+    v2ProPlus voices; chinese-roberta-wwm-ext-large makes Mandarin sound better. `asr FOLDER` installs a
+    speech recogniser as faster-whisper reads it, which writes transcripts and judges what is understood. A
+    base stays on this machine, whatever its licence.
     """
     kind, folder = wanted(words)
     known = ASR_WANTED if kind == ASR else None

@@ -4,12 +4,13 @@ The weight files are sent to the daemon as bytes: it opens no path that a caller
 and specs/consent.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from p2pvoice.cli.commands.bring import Given
 from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
 from p2pvoice.cli.output import Output, json_option, size
 from p2pvoice.cli.progress import Progress
@@ -35,10 +36,18 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--sovits", type=FILE, help="The SoVITS weights (.pth), from GPT-SoVITS' SoVITS_weights folder."
 )
 @click.option("--gpt", type=FILE, help="The GPT weights (.ckpt), from its GPT_weights folder.")
-@click.option("--ref", "clip", type=FILE, help="A clean clip of the voice, 3 to 10 seconds.")
-@click.option("--ref-text", help="What is said in the clip.")
-@click.option("--ref-lang", help="The clip's language: yue, zh or en.")
-@click.option("--name", required=True, help="A name for the draft and the voice.")
+@click.option(
+    "--ref",
+    "clips",
+    type=FILE,
+    multiple=True,
+    help="A clean clip of the voice, 3 to 10 seconds; repeat for more.",
+)
+@click.option("--ref-text", "texts", multiple=True, help="What is said in the clip; one for each --ref.")
+@click.option(
+    "--ref-lang", "langs", multiple=True, help="The clip's language: yue, zh or en; one for each, or for all."
+)
+@click.option("--name", help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")
 @click.option(
     "--parent",
@@ -48,26 +57,50 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A voice that these weights were fine-tuned from, by GPT-SoVITS or anything else; repeat for more.",
 )
 @click.option("--bundled", is_flag=True, help="Import the small voice that comes with p2pvoice.")
+@click.option(
+    "--from-gpt-sovits",
+    "root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Look through a folder of GPT-SoVITS and show the voices in it, or import one with --voice.",
+)
+@click.option("--voice", help="With --from-gpt-sovits: which of the voices that it shows.")
+@click.option("--all", "every", is_flag=True, help="With --from-gpt-sovits: all that nothing is missing of.")
 @json_option
 @click.pass_obj
 def import_voice(
     output: Output,
     sovits: Path | None,
     gpt: Path | None,
-    clip: Path | None,
-    ref_text: str | None,
-    ref_lang: str | None,
-    name: str,
+    clips: tuple[Path, ...],
+    texts: tuple[str, ...],
+    langs: tuple[str, ...],
+    name: str | None,
     slug: str | None,
     parents: tuple[str, ...],
     bundled: bool,
+    root: Path | None,
+    voice: str | None,
+    every: bool,
 ) -> None:
     """Turn your GPT-SoVITS files into a local draft.
 
     The files are read without running anything in them and stored as safetensors. A draft stays on this
     machine until it is published.
     """
-    given = {"--sovits": sovits, "--gpt": gpt, "--ref": clip, "--ref-text": ref_text, "--ref-lang": ref_lang}
+    if root is not None:
+        if bundled or (every and (voice or name or slug or parents or sovits or gpt or clips)):
+            raise UsageError(
+                "these options do not go together", hint="--all takes each voice as it was found"
+            )
+        refs = references(clips, texts, langs) if clips or texts or langs else []
+        wanted = Given(name or "", slug or "", voice or "", every, sovits, gpt, refs, parents)
+        from_installation(output, root, wanted)
+        return
+    if voice or every:
+        raise UsageError("--voice and --all go with --from-gpt-sovits", hint="p2pvoice import --help")
+    if not name:
+        raise UsageError("missing --name", hint="p2pvoice import … --name NAME")
+    given = {"--sovits": sovits, "--gpt": gpt, "--ref": clips, "--ref-text": texts, "--ref-lang": langs}
     client = Client()
     if bundled:
         if any(given.values()) or slug or parents:
@@ -77,26 +110,13 @@ def import_voice(
         result = follow(output, client.import_bundled(name))
     else:
         missing = [option for option, value in given.items() if not value]
-        if sovits is None or gpt is None or clip is None or not ref_text or not ref_lang:
+        if sovits is None or gpt is None or missing:
             raise UsageError(
                 f"missing {', '.join(missing)}",
                 hint=f"p2pvoice import --help; or: p2pvoice import --bundled --name {name}",
             )
-        with Progress(output) as progress:
-            uploads = [client.upload(path, progress=progress.sending(path)) for path in (sovits, gpt, clip)]
-        result = follow(
-            output,
-            client.import_voice(
-                name=name,
-                slug=slug or "",
-                sovits=uploads[0],
-                gpt=uploads[1],
-                clip=uploads[2],
-                clip_name=clip.name,
-                text=ref_text,
-                lang=ref_lang,
-                parents=parents,
-            ),
+        result = send(
+            output, client, name, slug or "", sovits, gpt, references(clips, texts, langs), parents
         )
     if output.as_json:
         return
@@ -105,6 +125,59 @@ def import_voice(
     if result.get("bytes"):
         output.note(f"draft of {size(result['bytes'])}")
     output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
+
+
+def from_installation(output: Output, root: Path, wanted: Given) -> None:
+    """Import out of a folder of GPT-SoVITS."""
+    from p2pvoice.cli.commands.bring import bring
+
+    said = (wanted.name, wanted.slug, wanted.sovits, wanted.gpt, wanted.clips, wanted.parents)
+    if any(said) and not wanted.voice:
+        raise UsageError(
+            "say which voice is meant", hint=f"p2pvoice import --from-gpt-sovits {root} --voice …"
+        )
+    made = bring(output, Client(), root, wanted)
+    if made and not output.as_json:
+        draft = made[0].get("draft", wanted.name)
+        output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
+
+
+def references(
+    clips: Sequence[Path], texts: Sequence[str], langs: Sequence[str]
+) -> list[tuple[Path, str, str]]:
+    """Each clip with what is said in it and its language; one language may stand for all."""
+    if len(langs) == 1:
+        langs = [*langs] * len(clips)
+    if not len(clips) == len(texts) == len(langs):
+        raise UsageError(
+            f"{len(clips)} clips, {len(texts)} texts and {len(langs)} languages do not go together",
+            hint="give --ref-text and --ref-lang once for each --ref, in the same order",
+        )
+    return list(zip(clips, texts, langs, strict=True))
+
+
+def send(
+    output: Output,
+    client: Client,
+    name: str,
+    slug: str,
+    sovits: Path,
+    gpt: Path,
+    clips: Sequence[tuple[Path, str, str]],
+    parents: Sequence[str] = (),
+) -> dict[str, object]:
+    """Send the files of a voice to the daemon, follow the import and return its result."""
+    files = (sovits, gpt, *(path for path, _, _ in clips))
+    with Progress(output) as progress:
+        uploads = [client.upload(path, progress=progress.sending(path)) for path in files]
+    first, *more = (
+        {"clip": upload, "clip_name": path.name, "text": said, "lang": lang}
+        for upload, (path, said, lang) in zip(uploads[2:], clips, strict=True)
+    )
+    events = client.import_voice(
+        name=name, slug=slug, sovits=uploads[0], gpt=uploads[1], **first, more=more, parents=parents
+    )
+    return follow(output, events)
 
 
 @click.command()

@@ -33,6 +33,13 @@ TEXT_LIMIT = 64 * 1024
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The same seed speaks the same way again.")
 @click.option("--speed", type=click.FloatRange(0.25, 4.0), default=1.0, show_default=True)
 @click.option(
+    "--reference",
+    "references",
+    type=click.IntRange(0, 63),
+    multiple=True,
+    help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
+)
+@click.option(
     "--format",
     "audio_format",
     type=click.Choice(["wav", "flac"]),
@@ -48,6 +55,7 @@ def speak(
     target: Path,
     seed: int | None,
     speed: float,
+    references: tuple[int, ...],
     audio_format: str | None,
 ) -> None:
     """Speak TEXT with an installed voice (- reads the text from stdin).
@@ -65,7 +73,9 @@ def speak(
         raise UsageError("audio would go to the terminal", hint="p2pvoice speak … -o out.wav")
     chosen = audio_format or ("flac" if target.suffix.lower() == ".flac" else "wav")
     started = time.monotonic()
-    spoken = Client().speak(request(voice, text, lang, seed=seed, speed=speed, audio_format=chosen))
+    spoken = Client().speak(
+        request(voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen)
+    )
     took = time.monotonic() - started
     write_output(target, spoken.data)
     if str(target) == "-":
@@ -93,6 +103,7 @@ def request(
     *,
     seed: int | None = None,
     speed: float = 1.0,
+    references: tuple[int, ...] = (),
     audio_format: str = "wav",
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
@@ -103,4 +114,6 @@ def request(
         "speed": speed,
         "format": audio_format,
     }
+    if references:
+        body |= {"reference": references[0], "also_references": list(references[1:])}
     return body if seed is None else {**body, "seed": seed}

@@ -91,9 +91,14 @@ class Client(Transport):
         text: str,
         lang: str,
         slug: str = "",
+        more: Sequence[Mapping[str, str]] = (),
         parents: Sequence[str] = (),
     ) -> Iterator[Event]:
-        """Make a draft of three uploads (their ids); ``parents`` are what the weights were tuned from."""
+        """Make a draft of uploads (their ids).
+
+        ``more`` are further clips with their name, text and lang, ``parents`` the voices that the weights
+        were tuned from.
+        """
         body = {
             "name": name,
             "slug": slug or None,
@@ -103,6 +108,7 @@ class Client(Transport):
             "clip_name": clip_name,
             "text": text,
             "lang": lang,
+            "more": [dict(one) for one in more],
             "parents": list(parents),
         }
         return self.stream("POST", "/v1/drafts", body)
@@ -110,6 +116,10 @@ class Client(Transport):
     def import_bundled(self, name: str) -> Iterator[Event]:
         """Make a draft of the voice that comes with the package."""
         return self.stream("POST", "/v1/drafts/bundled", {"name": name})
+
+    def export(self, what: Mapping[str, str], format: str, *, plain: bool = False) -> Iterator[bytes]:
+        """``{"voice": …}`` or ``{"draft": …}`` in another program's form: a tar archive, piece by piece."""
+        return self.pieces("POST", "/v1/export", {**what, "format": format, "plain": plain})
 
     def publish(self, body: Mapping[str, object]) -> Iterator[Event]:
         """Publish a draft; the body is that of specs/rpc.md."""

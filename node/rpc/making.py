@@ -22,6 +22,9 @@ from p2pvoice.protocol.errors import UsageError
 #: Longest transcript of a reference clip, in characters.
 TRANSCRIPT_LIMIT = 1_000
 
+#: Reference clips of one import.
+CLIPS_LIMIT = 16
+
 #: Longest description of a voice that is read; the manifest's own limit is checked when it is made.
 DESCRIPTION_LIMIT = 20_000
 
@@ -48,17 +51,17 @@ async def drafts(parts: Parts, request: Request) -> Response:
 
 
 async def import_voice(parts: Parts, request: Request) -> EventStream:
-    """Make a draft of three uploads."""
+    """Make a draft of uploads."""
     body = await json_body(request)
+    more = body.get("more") or []
+    if not isinstance(more, list) or len(more) >= CLIPS_LIMIT or not all(isinstance(m, dict) for m in more):
+        raise UsageError(f"more must list at most {CLIPS_LIMIT - 1} clips")
     wanted = importing.Import(
         name=text(body, "name", limit=200),
         slug=text(body, "slug", default="", limit=200) or None,
         sovits=text(body, "sovits", limit=64),
         gpt=text(body, "gpt", limit=64),
-        clip=text(body, "clip", limit=64),
-        clip_name=text(body, "clip_name", default="clip.wav", limit=1024),
-        text=text(body, "text", limit=TRANSCRIPT_LIMIT),
-        lang=text(body, "lang", limit=16),
+        clips=tuple(sent_clip(one) for one in (body, *more)),
         parents=tuple(texts(body, "parents")),
     )
 
@@ -66,6 +69,16 @@ async def import_voice(parts: Parts, request: Request) -> EventStream:
         return (await importing.import_voice(parts, wanted, steps(report))).to_dict()
 
     return EventStream(work)
+
+
+def sent_clip(body: Mapping[str, Any]) -> importing.SentClip:
+    """A reference clip of a request."""
+    return importing.SentClip(
+        clip=text(body, "clip", limit=64),
+        clip_name=text(body, "clip_name", default="clip.wav", limit=1024),
+        text=text(body, "text", limit=TRANSCRIPT_LIMIT),
+        lang=text(body, "lang", limit=16),
+    )
 
 
 async def import_bundled(parts: Parts, request: Request) -> EventStream:

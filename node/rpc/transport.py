@@ -119,6 +119,12 @@ class Transport:
             data = _guard(response.read)
             return Audio(data, {name.lower(): value for name, value in response.getheaders()})
 
+    def pieces(self, method: str, path: str, body: object = None) -> Iterator[bytes]:
+        """One request whose answer is bytes, piece by piece as they come."""
+        with self._answer(method, path, _encode(body), None, STREAM_TIMEOUT) as response:
+            while piece := _guard(lambda: response.read(UPLOAD_PIECE)):
+                yield piece
+
     def upload(self, path: Path, *, progress: Callable[[int], None] | None = None) -> str:
         """Send a file of the caller's and return the upload's id. The daemon never opens a caller's path."""
         try:

@@ -163,9 +163,13 @@ def encode(chosen: Sequence[Candidate], hearing: Listener) -> list[convert.Clip]
 def kept_references(folder: Path, base: Bundle) -> list[convert.Clip]:
     """The references of a base as they are, for a voice whose SoVITS network is the base's."""
     clips = []
-    for reference, spectrogram in zip(base.voice.references, base.spectrograms, strict=True):
+    speakers = base.speakers or (None,) * len(base.spectrograms)
+    for reference, spectrogram, speaker in zip(
+        base.voice.references, base.spectrograms, speakers, strict=True
+    ):
         samples, rate = soundfile.read(folder / reference.clip, dtype="float32")
-        encoded = EncodedClip(torch.tensor(reference.codes), spectrogram, reference.milliseconds / 1000)
+        seconds = reference.milliseconds / 1000
+        encoded = EncodedClip(torch.tensor(reference.codes), spectrogram, seconds, speaker)
         clips.append(convert.Clip(samples, rate, reference.text, reference.lang, encoded))
     return clips
 

@@ -91,5 +91,5 @@ def _by_ear(run: "Run", sentences: Sequence[str], ordinary: Sequence[str]) -> di
 
 
 def _surprise(run: "Run", base: Bundle, gpt: Mapping[str, Tensor], examples: Sequence[Example]) -> float:
-    told = Bundle(base.voice, base.sovits, dict(gpt), base.spectrograms)
+    told = Bundle(base.voice, base.sovits, dict(gpt), base.spectrograms, base.speakers)
     return round(run.family.gpt_objective(told, examples, examples, "all", 0).entropy(), 4)

@@ -174,35 +174,6 @@ def _version(version: str, head: bytes, change: Callable[[dict[str, torch.Tensor
     return save(content, head=head)
 
 
-def _to_v1(weight: dict[str, torch.Tensor]) -> None:
-    _vocabulary(322)(weight)
-    weight["ref_enc.spectral.0.fc.weight"] = torch.zeros(16, 1025, dtype=torch.float16)
-
-
-def _to_pro(weight: dict[str, torch.Tensor]) -> None:
-    for name, shape in {
-        "sv_emb.weight": (16, 320),
-        "sv_emb.bias": (16,),
-        "ge_to512.weight": (16, 16),
-        "ge_to512.bias": (16,),
-        "prelu.weight": (16,),
-    }.items():
-        weight[name] = torch.full(shape, 0.25, dtype=torch.float16)
-
-
-def _to_pro_plus(weight: dict[str, torch.Tensor]) -> None:
-    _to_pro(weight)
-    weight["dec.ups.0.weight_v"] = torch.zeros(32, 16, 20, dtype=torch.float16)
-
-
-def _pro_plus() -> bytes:
-    content = tiny()
-    content["config"]["version"] = content["config"]["model"]["version"] = "v2ProPlus"
-    content["config"]["model"]["upsample_kernel_sizes"] = [20, 16, 8, 2, 2]
-    _to_pro_plus(content["weight"])
-    return save(content, head=b"06")
-
-
 def _to_v3(weight: dict[str, torch.Tensor]) -> None:
     for name in [name for name in weight if name.startswith(("dec.", "flow."))]:
         del weight[name]
@@ -216,14 +187,6 @@ def _cuda_and_posterior() -> bytes:
     weight._metadata = OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
     data = save({**content, "weight": weight})
     return data
-
-
-def _tiny_v1_gpt() -> bytes:
-    content = torch.load(HERE / "good" / "tiny_v2.ckpt", weights_only=False)
-    name = "model.ar_text_embedding.word_embeddings.weight"
-    content["weight"][name] = content["weight"][name][:512].clone()
-    content["config"]["model"]["phoneme_vocab_size"] = 512
-    return save(content, objects=False)
 
 
 #: Name in the manifest -> the bytes of a file like it.
@@ -240,14 +203,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "unknown_head_07.pth": lambda: b"07" + _tiny()[2:],
     "unknown_vocab_500.pth": lambda: _weights(_vocabulary(500)),
     "wrong_shape.pth": lambda: _weights(_three_outputs),
-    "tiny_v1.ckpt": _tiny_v1_gpt,
-    "tiny_v1.pth": lambda: _version("v1", b"PK", _to_v1),
-    "tiny_v2Pro.pth": lambda: _version("v2Pro", b"05", _to_pro),
-    "tiny_v2ProPlus.pth": _pro_plus,
     "tiny_v2_cuda_location_with_enc_q.pth": _cuda_and_posterior,
-    "tiny_v2_legacy_tar_format.pth": lambda: (
-        b"\x80\x02" + save(tiny(), objects=False, _use_new_zipfile_serialization=False)[2:]
-    ),
     "tiny_v2_plain_dict_config.pth": lambda: save(tiny(), objects=False),
     "tiny_v3.pth": lambda: _version("v3", b"PK", _to_v3),
 }

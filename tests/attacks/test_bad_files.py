@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from p2pvoice.protocol.errors import BadCheckpointError, RefusedError
+from p2pvoice.protocol.errors import RefusedError
 from p2pvoice.sovits.checkpoint import read_checkpoint
 
 from . import forge
@@ -44,10 +44,6 @@ def test_bad_file_is_refused_without_side_effects(
 @pytest.mark.parametrize(("name", "entry"), MANIFEST["good"].items(), ids=list(MANIFEST["good"]))
 def test_good_file_is_identified(name: str, entry: dict[str, Any], tmp_path: Path) -> None:
     path = forge.place("good", name, tmp_path)
-    if "legacy" in entry["expect"]:
-        with pytest.raises(BadCheckpointError, match="legacy format"):
-            read_checkpoint(path)
-        return
     checkpoint = read_checkpoint(path)
     assert (checkpoint.part, checkpoint.version) == (entry["part"], entry["version"])
     assert checkpoint.lora_rank == entry.get("lora_rank")

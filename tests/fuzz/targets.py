@@ -208,6 +208,7 @@ TARGETS: dict[str, Target] = {
     "voice-json": Target(weights.check_voice_json, weights.voices, mutate.edit_json),
     "zip": Target(weights.check_zip, weights.checkpoints, mutate.edit_zip, length=8192, quick=400),
     "pickle": Target(weights.check_pickle, weights.pickles, mutate.edit_pickle),
+    "legacy": Target(weights.check_legacy, weights.legacies, mutate.edit_pickle),
     "checkpoint": Target(
         weights.check_checkpoint, weights.checkpoints, mutate.edit_zip, length=8192, quick=400
     ),

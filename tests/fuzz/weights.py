@@ -18,6 +18,7 @@ from p2pvoice.protocol.errors import BadCheckpointError, RefusedError
 from p2pvoice.sovits.checkpoint import NOTE_LIMIT, TENSOR_LIMIT, read_checkpoint
 from p2pvoice.sovits.mapped import MappedFile
 from p2pvoice.sovits.pickle_walk import Name, Record, StorageSpec, TensorSpec, walk
+from p2pvoice.sovits.torch_file import open_torch
 from p2pvoice.sovits.torch_zip import open_zip
 from p2pvoice.sovits.voicefile import decode_voice, encode_voice
 
@@ -70,6 +71,18 @@ def check_zip(data: bytes) -> None:
     assert archive.pickle in data
     at = 0
     for entry in sorted(archive.storages.values(), key=lambda entry: entry.start):
+        assert at <= entry.start <= entry.start + entry.size <= len(data)
+        at = entry.start + entry.size
+
+
+def check_legacy(data: bytes) -> None:
+    """The form before torch 1.6: what is inert, each storage inside the file and none over another."""
+    try:
+        opened = open_torch(MappedFile(_written(data)))
+    except RefusedError:
+        return
+    at = 0
+    for entry in sorted(opened.storages.values(), key=lambda entry: entry.start):
         assert at <= entry.start <= entry.start + entry.size <= len(data)
         at = entry.start + entry.size
 
@@ -153,6 +166,14 @@ def _saved(content: dict[str, object]) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
+
+
+def legacies() -> Iterator[bytes]:
+    """Small files in the form before torch 1.6."""
+    for weight in ({"a.b": torch.ones(2, 3).half()}, {"a.b": torch.ones(4), "c": torch.ones(3).bfloat16()}):
+        buffer = io.BytesIO()
+        torch.save({"weight": weight, "info": "x"}, buffer, _use_new_zipfile_serialization=False)
+        yield buffer.getvalue()
 
 
 def pickles() -> Iterator[bytes]:

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from p2pvoice.sovits.bases import Bases, install
 from p2pvoice.sovits.bert import Bert, BertSettings
-from p2pvoice.sovits.convert import import_voice
+from p2pvoice.sovits.convert import Recording, import_voice
 from p2pvoice.sovits.hubert import Hubert, HubertSettings
+from p2pvoice.sovits.speaker import SpeakerNetwork, SpeakerSettings
 
 from . import numbers
 
@@ -68,18 +69,38 @@ def published_bert(folder: Path, width: int = 1024, *, pickled: bool = False) ->
     return folder
 
 
-def voice(folder: Path) -> tuple[Path, Path]:
+SMALL_SPEAKER = SpeakerSettings(channels=4, groups=2, width=4, outputs=4, blocks=(1, 1, 1, 1), squeeze=2)
+"""Its vector has the 320 numbers that the tiny golden Pro voices want."""
+
+
+def published_speaker(folder: Path) -> Path:
+    """A fresh speaker network in the layout of the published one: one checkpoint and nothing beside it."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(8)
+    tensors = SpeakerNetwork(SMALL_SPEAKER).state_dict()
+    torch.save(tensors | {"seg_1.weight": torch.zeros(8, 640)}, folder / "pretrained_small.ckpt")
+    return folder
+
+
+def install_speaker(bases: Path) -> Path:
+    """Such a network, installed."""
+    return install("", published_speaker(bases / ".published"), bases / "sv")
+
+
+def voice(folder: Path, version: str = "v2") -> tuple[Path, Path]:
     """A voice imported from the tiny golden checkpoints -> its bundle and the folder of its bases."""
     bases = folder / "bases"
     install("hubert", published_hubert(folder / "hubert"), bases / "hubert")
+    install_speaker(bases)
     good = numbers.beside("checkpoints/good")
     import_voice(
-        good / "tiny_v2.pth",
-        good / "tiny_v2.ckpt",
+        good / f"tiny_{version}.pth",
+        good / ("tiny_v1.ckpt" if version == "v1" else "tiny_v2.ckpt"),
         clip(folder / "clip.wav"),
-        "今日天氣好好",
-        "yue",
+        "今天天气很好" if version == "v1" else "今日天氣好好",
+        "zh" if version == "v1" else "yue",
         folder / "bundle",
         Bases([bases]),
+        more=[Recording(clip(folder / "more.wav", 4.0, 16_000), "今天天气很好", "zh")] * (version != "v2"),
     )
     return folder / "bundle", bases

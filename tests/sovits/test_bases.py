@@ -133,3 +133,43 @@ def test_a_folder_that_is_being_filled_is_not_looked_at(tmp_path: Path) -> None:
     install("hubert", bench.published_hubert(tmp_path / "published"), tmp_path / "bases" / ".incoming")
     with pytest.raises(NotFoundError):
         Bases([tmp_path / "bases"]).hubert()
+
+
+def test_the_speaker_network_is_installed_from_its_one_checkpoint(tmp_path: Path) -> None:
+    folder = bench.install_speaker(tmp_path / "bases")
+    kept = load_file(folder / "model.safetensors")
+    assert not any(key.startswith("seg_1") or key.endswith("num_batches_tracked") for key in kept)
+    # Half precision would change what it says too much.
+    assert {tensor.dtype for tensor in kept.values()} == {torch.float32}
+    found = Bases([tmp_path / "bases"])
+    assert bases.kind_of(folder) == "speaker"
+    assert found.speaker().settings == found.speaker(content_id(folder)).settings == bench.SMALL_SPEAKER
+    with pytest.raises(NotFoundError, match="speaker is not installed"):
+        Bases().speaker()
+
+
+def test_what_is_no_speaker_network_is_refused(tmp_path: Path) -> None:
+    source = bench.published_speaker(tmp_path / "sv")
+    tensors = torch.load(source / "pretrained_small.ckpt")
+    for spoiled in (
+        {k: v for k, v in tensors.items() if k != "fuse34.local_att.0.weight"},
+        tensors | {"conv1.weight": torch.full((4, 1, 3, 3), float("nan"))},
+        tensors | {"more": torch.zeros(1)},
+        [1],
+    ):
+        torch.save(spoiled, source / "pretrained_small.ckpt")
+        with pytest.raises(BadCheckpointError):
+            install("", source, tmp_path / "bases" / "sv")
+
+    class Canary:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (open, (str(tmp_path / "canary"), "w"))
+
+    (source / "pretrained_small.ckpt").write_bytes(pickle.dumps(Canary()))
+    with pytest.raises(RefusedError):
+        install("", source, tmp_path / "bases" / "sv")
+    assert not (tmp_path / "canary").exists()
+    assert not (tmp_path / "bases").exists()
+    (source / "second.ckpt").write_bytes(b"")
+    with pytest.raises(NotFoundError, match=r"config\.json"):
+        install("", source, tmp_path / "bases" / "sv")

@@ -20,13 +20,16 @@ from p2pvoice.protocol.errors import (
     UnsupportedLanguageError,
     UsageError,
 )
-from p2pvoice.sovits import bases, voicefile
+from p2pvoice.sovits import bases, reference, voicefile
+from p2pvoice.sovits.audio import read_clip
 from p2pvoice.sovits.checkpoint import read_checkpoint
-from p2pvoice.sovits.convert import import_voice
+from p2pvoice.sovits.convert import Recording, import_voice
 from p2pvoice.sovits.hubert import Hubert, HubertSettings
 from p2pvoice.sovits.tensorfile import write_half
+from p2pvoice.sovits.vits import SoVits
 
 from ..attacks import forge
+from . import bench
 
 GOOD = forge.HERE / "good"
 ENCODER = HubertSettings(
@@ -249,19 +252,85 @@ def test_what_is_refused_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.wav"]
 
 
-@pytest.mark.parametrize("name", ["tiny_v1.pth", "tiny_v2Pro.pth", "tiny_v2ProPlus.pth", "tiny_v3.pth"])
-def test_versions_that_come_later_say_so(name: str, tmp_path: Path, installed: bases.Bases) -> None:
+def test_versions_that_come_later_say_so(tmp_path: Path, installed: bases.Bases) -> None:
     clip(tmp_path)
     with pytest.raises(RefusedError, match="comes later"):
-        bring(tmp_path, installed, sovits=forge.place("good", name, tmp_path))
+        bring(tmp_path, installed, sovits=forge.place("good", "tiny_v3.pth", tmp_path))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_v1_voice(tmp_path: Path, installed: bases.Bases) -> None:
+    clip(tmp_path)
+    files = {"sovits": GOOD / "tiny_v1.pth", "gpt": GOOD / "tiny_v1.ckpt"}
+    with pytest.raises(UnsupportedLanguageError, match="no Cantonese"):
+        bring(tmp_path, installed, **files)
+    assert not (tmp_path / "out").exists()
+    voice = bring(tmp_path, installed, text="今天天气很好", lang="zh", **files)
+    assert (voice.version, voice.bases.speaker) == ("v1", None)
+    # A v1 voice sees the whole spectrum.
+    assert voicefile.load_bundle(tmp_path / "out").spectrograms[0].shape == (1025, 200)
+
+
+@pytest.mark.parametrize("version", voicefile.PRO_VERSIONS)
+def test_a_pro_voice_brings_its_speaker_vectors(version: str, tmp_path: Path, installed: bases.Bases) -> None:
+    sovits = GOOD / f"tiny_{version}.pth"
+    clip(tmp_path)
+    with pytest.raises(NotFoundError, match="speaker is not installed") as caught:
+        bring(tmp_path, installed, sovits=sovits)
+    assert caught.value.hint == "p2pvoice base add PATH/TO/sv"
+    assert not (tmp_path / "out").exists()
+    bench.install_speaker(tmp_path / "bases")
+    both = bases.Bases([*installed.folders[:1], tmp_path / "bases"])
+    voice = bring(tmp_path, both, sovits=sovits)
+    assert voice.bases == voicefile.BaseIds("hubert", "bert", "speaker")
+    bundle = voicefile.load_bundle(tmp_path / "out")
+    (vector,) = bundle.speakers
+    samples, rate = read_clip(tmp_path / "clip.wav")
+    network = SoVits.from_tensors(bundle.sovits, voice.sovits_config())
+    expected = reference.speaker_vector(samples, rate, both.speaker(), network)
+    assert torch.equal(vector, expected.half())
+    assert voicefile.check_bundle(tmp_path / "out")["bases"]["speaker"] == "speaker"
+
+
+def test_several_references_in_their_order(tmp_path: Path, installed: bases.Bases) -> None:
+    clip(tmp_path)
+    more = [
+        Recording(clip(tmp_path, 3.0 + i, f"{i}.wav"), "你好" + "，你好" * i, "zh") for i in range(1, 16)
+    ]
+    seven = more[:6]
+    voice = bring(tmp_path, installed, more=seven)
+    assert [one.milliseconds for one in voice.references] == [4000, *range(4000, 10_000, 1000)]
+    assert [one.text for one in voice.references] == ["今日天氣好好", *(one.text for one in seven)]
+    assert len(voicefile.load_bundle(tmp_path / "out").spectrograms) == 7
+    with pytest.raises(UsageError, match="17 references"):
+        bring(tmp_path, installed, "many", more=[*more, more[0]])
+    with pytest.raises(UsageError, match="transcript"):
+        bring(tmp_path, installed, "many", more=[Recording(more[0].path, "", "zh")])
+    assert not (tmp_path / "many").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_of_other_types_are_stored_as_fp16(
+    dtype: torch.dtype, tmp_path: Path, installed: bases.Bases
+) -> None:
+    clip(tmp_path)
+    content = forge.tiny()
+    content["weight"] = {name: tensor.to(dtype) for name, tensor in content["weight"].items()}
+    (tmp_path / "wide.pth").write_bytes(forge.save(content))
+    bring(tmp_path, installed, sovits=tmp_path / "wide.pth")
+    stored = voicefile.load_bundle(tmp_path / "out").sovits
+    assert all(torch.equal(tensor, content["weight"][name].half()) for name, tensor in stored.items())
+    if dtype == torch.float32:  # Nothing is lost on the way there and back.
+        bring(tmp_path, installed, "again")
+        assert digests(tmp_path / "out") == digests(tmp_path / "again")
 
 
 def test_two_files_of_different_voices_are_refused(tmp_path: Path, installed: bases.Bases) -> None:
     clip(tmp_path)
-    (tmp_path / "v1.ckpt").write_bytes(forge.MAKERS["tiny_v1.ckpt"]())
     with pytest.raises(BadCheckpointError, match="of v1, the SoVITS model of v2"):
-        bring(tmp_path, installed, gpt=tmp_path / "v1.ckpt")
+        bring(tmp_path, installed, gpt=GOOD / "tiny_v1.ckpt")
+    with pytest.raises(BadCheckpointError, match="of v2, the SoVITS model of v1"):
+        bring(tmp_path, installed, sovits=GOOD / "tiny_v1.pth", text="你好", lang="zh")
     gpt = read_checkpoint(GOOD / "tiny_v2.ckpt")
     config = {"model": {"head": 4}}
     shorter = {

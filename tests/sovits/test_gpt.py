@@ -33,14 +33,23 @@ def even(_step: int, width: int) -> torch.Tensor:
     return torch.ones(width)
 
 
-@pytest.fixture(scope="module")
-def full() -> Text2Semantic:
-    return Text2Semantic.from_tensors(filled(numbers.keys("v2_s1")), {})
+#: What draws many codes in turn is tried with v1 in long runs only: there the two differ in one table's rows.
+LONG = pytest.mark.parametrize("version", [pytest.param("v1", marks=pytest.mark.slow), "v2"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["v1", "v2"])
+def version(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def g() -> dict[str, torch.Tensor | np.ndarray]:
-    return numbers.arrays("t2s_v2")
+def full(version: str) -> Text2Semantic:
+    return Text2Semantic.from_tensors(filled(numbers.keys(f"{version}_s1")), {})
+
+
+@pytest.fixture(scope="module")
+def g(version: str) -> dict[str, torch.Tensor | np.ndarray]:
+    return numbers.arrays(f"t2s_{version}")
 
 
 @pytest.fixture
@@ -50,6 +59,7 @@ def small() -> Text2Semantic:
 
 
 def near(ours: torch.Tensor, theirs: np.ndarray, stage: str = "") -> None:
+    # Float32's own error was measured to be as good as the same for both versions.
     assert numbers.relative_error(ours, theirs) <= numbers.allowed("t2s_v2", stage)
 
 
@@ -65,10 +75,10 @@ def end_row(model: Text2Semantic, row: torch.Tensor) -> Iterator[None]:
         weight[-1] = before
 
 
-def test_keys_are_the_published_ones(full: Text2Semantic) -> None:
-    published = numbers.keys("v2_s1")
+def test_keys_are_the_published_ones(full: Text2Semantic, version: str) -> None:
+    published = numbers.keys(f"{version}_s1")
     assert {key: list(tensor.shape) for key, tensor in full.published_state().items()} == published
-    assert full.settings == GptSettings()
+    assert full.settings == GptSettings(phone_vocab=512 if version == "v1" else 732)
 
 
 @torch.no_grad()
@@ -101,6 +111,7 @@ def test_cache_and_training_pass_equal_the_golden_numbers(full, g) -> None:  # t
     near(at_once[0, g["in_prompt"].shape[1] : -1], expected)
 
 
+@LONG
 @pytest.mark.parametrize("penalty", [1.0, 1.35])
 def test_greedy_codes(full: Text2Semantic, g, penalty: float) -> None:  # type: ignore[no-untyped-def]
     sampling = Sampling(top_k=1, repetition_penalty=penalty)
@@ -108,7 +119,8 @@ def test_greedy_codes(full: Text2Semantic, g, penalty: float) -> None:  # type: 
     assert codes == g[f"out_greedy_rp{penalty}"].tolist()
 
 
-def test_the_whole_loop_with_recorded_noise(full: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
+@LONG
+def test_the_whole_loop_with_recorded_noise(full: Text2Semantic, g, version: str) -> None:  # type: ignore[no-untyped-def]
     noise = g["in_loop_exp_noise"]
     sampling = Sampling(top_k=15, top_p=0.95, temperature=0.9, repetition_penalty=1.35)
     arguments = (
@@ -120,16 +132,20 @@ def test_the_whole_loop_with_recorded_noise(full: Text2Semantic, g) -> None:  # 
         lambda i, width: noise[i, :width],
     )
     assert generate(*arguments, early_stop=60) == g["out_loop_tokens"].tolist()
+    if version == "v1":  # Where a sentence ends within the loop was recorded for v2 alone.
+        return
     midway = numbers.arrays("t2s_eos_midway_v2")
     with end_row(full, midway["in_eos_row"]):
         assert generate(*arguments) == midway["out_tokens"].tolist()
 
 
+@LONG
 def test_without_a_prompt(full: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
     codes = generate(full, g["in_phones"], g["in_bert"], None, GREEDY, even, early_stop=40)
     assert codes == g["out_greedy_noprompt_rp1.35"].tolist()
 
 
+@LONG
 @pytest.mark.parametrize(("factor", "name"), [(1.0, "eos"), (50.0, "eos_always")])
 def test_the_end_token_ends(full: Text2Semantic, g, factor: float, name: str) -> None:  # type: ignore[no-untyped-def]
     with end_row(full, g["in_eos_row"] * factor):
@@ -138,6 +154,7 @@ def test_the_end_token_ends(full: Text2Semantic, g, factor: float, name: str) ->
     assert len(codes) == int(g[f"out_{name}_idx"])
 
 
+@LONG
 def test_each_of_a_batch_equals_the_single_path(full: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
     inputs = ((g["in_phones"], g["in_bert"]), (g["in_phones_b"][None], g["in_bert_b"][None]))
     for i, (phones, bert) in enumerate(inputs):
@@ -158,13 +175,16 @@ def test_sampling_processors(g, case: int) -> None:  # type: ignore[no-untyped-d
     assert int((share / noise).argmax()) == int(g[f"samp{case}_token"][0])
 
 
-def test_a_tiny_checkpoint_speaks_as_expected() -> None:
-    checkpoint = read_checkpoint(numbers.beside("checkpoints/good/tiny_v2.ckpt"))
+def test_a_tiny_checkpoint_speaks_as_expected(version: str) -> None:
+    checkpoint = read_checkpoint(numbers.beside(f"checkpoints/good/tiny_{version}.ckpt"))
+    assert checkpoint.version == version
     model = Text2Semantic.from_tensors(checkpoint.tensors, checkpoint.config)
     assert model.settings.eos == 64
     with np.load(numbers.beside("checkpoints/tiny_expected.npz")) as expected:
-        inputs = [torch.from_numpy(expected[f"s1_v2_{name}"]) for name in ("phones", "bert", "prompt")]
-        assert generate(model, *inputs, GREEDY, even, early_stop=40) == expected["s1_v2_tokens"].tolist()
+        parts = ("phones", "bert", "prompt")
+        inputs = [torch.from_numpy(expected[f"s1_{version}_{name}"]) for name in parts]
+        tokens = expected[f"s1_{version}_tokens"].tolist()
+    assert generate(model, *inputs, GREEDY, even, early_stop=40) == tokens
 
 
 @torch.no_grad()

@@ -5,14 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from p2pvoice.protocol.errors import SynthesisError
 from p2pvoice.sovits import convert, own_clips, voicefile
 from p2pvoice.sovits.audio import read_clip
 from p2pvoice.sovits.bases import Bases
+from p2pvoice.sovits.hearing import listener
 from p2pvoice.sovits.measure.embed import similarity, speaker_embedding
 from p2pvoice.sovits.packaged import packaged_voice
 from p2pvoice.sovits.synthesize import SpeakText, Voice
+from p2pvoice.sovits.training import bundle
+
+from . import bench
 
 ALIKE = 0.8
 """The cosine that `tests/bench/own_clips.py` printed was 0.89 and 0.90 for two seeds."""
@@ -96,3 +101,25 @@ def test_every_sentence_is_short_enough_for_a_transcript() -> None:
         for said in texts:
             assert voicefile.check_text(said) == said
     assert set(voicefile.SPOKEN_AS.values()) | {"en"} == set(own_clips.TEXTS)
+
+
+def test_clips_of_a_pro_voice_bring_speaker_vectors_of_their_own(tmp_path: Path) -> None:
+    """A release without recordings must not carry the voiceprint of one either."""
+    folder, bases = bench.voice(tmp_path, "v2Pro")
+    loaded = voicefile.load_bundle(folder)
+    made = loaded.voice
+    named, installed = made.bases, Bases([bases])
+    hearing = listener(
+        made.version, loaded.sovits, made.sovits_config(), named.content, installed, named.speaker
+    )
+    spoken = [
+        bundle.Candidate(*read_clip(bench.clip(tmp_path / f"{seconds}.wav", seconds)), "你好", "zh", "")
+        for seconds in (3.2, 5.0)
+    ]
+    own = own_clips.write(tmp_path / "own", loaded, bundle.encode(spoken, hearing))
+    assert own.bases == made.bases
+    for name in (voicefile.SOVITS_NAME, voicefile.GPT_NAME):
+        (tmp_path / "own" / name).symlink_to(folder / name)
+    again = voicefile.load_bundle(tmp_path / "own")
+    assert len(again.speakers) == 2
+    assert not any(torch.equal(new, old) for new in again.speakers for old in loaded.speakers)

@@ -5,19 +5,23 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from p2pvoice.protocol.errors import (
+    BadCheckpointError,
     NotFoundError,
     UnsupportedLanguageError,
     UsageError,
     VoiceNotLoadableError,
 )
-from p2pvoice.sovits import synthesize
+from p2pvoice.sovits import synthesize, voicefile
 from p2pvoice.sovits.bases import Bases, install
 from p2pvoice.sovits.synthesize import SpeakText, Voice
+from p2pvoice.sovits.tensorfile import write_half
+from p2pvoice.sovits.voicefile import REFERENCES_LIMIT
 
 from . import bench
 
@@ -190,3 +194,74 @@ def test_requests_are_bounded(field: str, inside: tuple[float, ...], outside: tu
 def test_a_folder_without_a_voice(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         Voice.load(tmp_path, Bases([]))
+
+
+@pytest.mark.parametrize("version", ["v1", "v2Pro", "v2ProPlus"])
+def test_every_version_speaks(version: str, tmp_path: Path) -> None:
+    bundle, _ = bench.voice(tmp_path, version)
+    # Without any base: all that the networks heard in the references came with the voice.
+    spoken = Voice.load(bundle, Bases(), device="cpu")
+    said = replace(HOT, text="今天天气很好", lang="zh")
+    alone, other, both = (
+        whole(spoken.speak(replace(said, reference=one, also=also)))
+        for one, also in ((0, ()), (1, ()), (0, (1,)))
+    )
+    assert len(alone) >= 11 * 1280
+    assert np.isfinite(alone).all()
+    # The prompt, and so what is said, is that of the first reference; the timbre is not.
+    assert len(both) == len(alone)
+    assert not np.array_equal(both, alone)
+    assert not np.array_equal(other[: len(alone)], alone[: len(other)])
+    mean = (spoken.style([0]) + spoken.style([1])) / 2
+    torch.testing.assert_close(spoken.style([0, 1]), mean)
+    with pytest.raises(UsageError, match="no number 2"):
+        list(spoken.speak(replace(said, also=(2,))))
+    if version == "v1":
+        with pytest.raises(UnsupportedLanguageError, match="version 1"):
+            list(spoken.speak(replace(said, lang="yue")))
+
+
+def test_the_number_of_averaged_references_is_bounded() -> None:
+    assert len(replace(HOT, also=(0,) * REFERENCES_LIMIT).also) == REFERENCES_LIMIT
+    with pytest.raises(UsageError, match="averaged"):
+        replace(HOT, also=(0,) * (REFERENCES_LIMIT + 1))
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_pro_bundle_without_its_speaker_vectors_is_refused(missing: int, tmp_path: Path) -> None:
+    bundle, _ = bench.voice(tmp_path, "v2Pro")
+    voicefile.load_bundle(bundle)
+    path = bundle / voicefile.spec_name(missing)
+    file = voicefile.MappedFile(path)
+    tensors = {
+        name: t.clone() for name, t in voicefile.map_tensors(file, voicefile.file_header(file)).items()
+    }
+    for changed, word in (
+        ({"spectrogram": tensors["spectrogram"]}, "exactly the tensors"),
+        (tensors | {"more": torch.zeros(1)}, "exactly the tensors"),
+        (tensors | {"speaker": torch.zeros(321)}, "speaker vector of"),
+        (tensors | {"speaker": torch.zeros(1, 320)}, "speaker vector of"),
+    ):
+        path.unlink()
+        write_half(path, changed, {})
+        with pytest.raises(BadCheckpointError, match=word):
+            voicefile.load_bundle(bundle)
+
+
+def test_which_voices_name_a_speaker_network(tmp_path: Path) -> None:
+    bundle, _ = bench.voice(tmp_path, "v2Pro")
+    voice = voicefile.read_voice(bundle)
+    for version, speaker, good in (
+        ("v2Pro", "speaker", True), ("v2Pro", "b" + "a" * 58, True), ("v2Pro", "../x", False),
+        ("v2Pro", None, False), ("v2", None, True), ("v2", "speaker", False),
+    ):  # fmt: skip
+        changed = msgspec.structs.replace(
+            voice, version=version, bases=msgspec.structs.replace(voice.bases, speaker=speaker)
+        )
+        if good:
+            data = voicefile.encode_voice(changed)
+            assert voicefile.decode_voice(data) == changed
+            assert (b'"speaker"' in data) == (speaker is not None)
+        else:
+            with pytest.raises(BadCheckpointError):
+                voicefile.encode_voice(changed)

@@ -1,7 +1,9 @@
 """SoVITS: equal to the golden numbers at every stage, trainable in batches, strict about what it loads."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,14 +14,11 @@ from p2pvoice.sovits.layers import sequence_mask
 from p2pvoice.sovits.sizes import SoVitsSettings
 from p2pvoice.sovits.vits import SoVits
 
+from ..attacks import forge
 from . import numbers
 from .filler import filled
 
-# v2 must be there; the others are checked where the full golden set is given.
-VERSIONS = [
-    "v2",
-    *(v for v in ("v1", "v2Pro", "v2ProPlus") if (numbers.folder() / f"sovits_{v}.npz").exists()),
-]
+VERSIONS = ["v1", "v2", "v2Pro", "v2ProPlus"]
 
 SMALL = SoVitsSettings(
     ssl_dim=24, codes=40, text_vocab=50, inter_channels=16, hidden_channels=16, filter_channels=32,
@@ -101,18 +100,36 @@ def check_text_encoder(model: SoVits, g, style, check) -> None:  # type: ignore[
 
 
 @torch.no_grad()
-def test_a_tiny_checkpoint_sounds_as_expected() -> None:
-    checkpoint = read_checkpoint(numbers.beside("checkpoints/good/tiny_v2.pth"))
-    import numpy as np
-
+@pytest.mark.parametrize(
+    "name",
+    [
+        "v1", "v2", "v2Pro", "v2ProPlus",
+        "v2_cuda_location_with_enc_q", "v2_legacy_tar_format", "v2_plain_dict_config",
+    ],
+)  # fmt: skip
+def test_a_tiny_checkpoint_sounds_as_expected(name: str, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(forge.place("good", f"tiny_{name}.pth", tmp_path))
+    version = checkpoint.version
     with np.load(numbers.beside("checkpoints/tiny_expected.npz")) as expected:
-        model = SoVits.from_tensors(checkpoint.tensors, checkpoint.config).fold()
-        codes, text, spec, features = (
-            torch.from_numpy(expected[f"v2_{name}"]) for name in ("codes", "text", "refer_spec", "ssl")
-        )
-        audio = model.decode(codes[0], text, model.style(spec), noise_scale=0.0)
-        assert numbers.relative_error(audio, expected["v2_audio_noise0"]) < 4e-5
-        assert model.extract_codes(features).tolist() == expected["v2_ssl_codes"][0].tolist()
+        given = {
+            part: torch.from_numpy(expected[f"{version}_{part}"])
+            for part in ("codes", "text", "refer_spec", "sv_emb", "ssl")
+        }
+        wanted, codes = expected[f"{version}_audio_noise0"], expected[f"{version}_ssl_codes"]
+    model = SoVits.from_tensors(checkpoint.tensors, checkpoint.config).fold()
+
+    def sound() -> np.ndarray:
+        kind = model.dec.conv_pre.weight.dtype
+        style = model.style(given["refer_spec"].to(kind), speaker=given["sv_emb"].to(kind))
+        return model.decode(given["codes"][0], given["text"], style, noise_scale=0.0).numpy()
+
+    single = sound()
+    features = model.extract_codes(given["ssl"])
+    # These small random networks end in rare peaks, where float32 itself is off by up to 5.5e-5 (v2ProPlus).
+    own = numbers.relative_error(single, model.double() and sound())
+    assert own < 1e-4
+    assert numbers.relative_error(single, wanted) < max(1e-5, numbers.FACTOR * own)
+    assert features.tolist() == codes[0].tolist()
 
 
 @torch.no_grad()
