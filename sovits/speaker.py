@@ -16,6 +16,7 @@ from p2pvoice.protocol.errors import BadCheckpointError
 from p2pvoice.sovits.filterbank import BANDS, filter_bank
 from p2pvoice.sovits.layers import load_exactly
 from p2pvoice.sovits.sizes import Config, Sizes, Tensors, shapes_of
+from p2pvoice.sovits.weightless import weightless
 
 CEILING: Final = 20.0
 """Rectifiers within blocks stop here."""
@@ -154,7 +155,7 @@ class SpeakerNetwork(nn.Module):
         What the published file has beyond the map is passed over. Raises BadCheckpointError.
         """
         wanted = needed(tensors)
-        with torch.device("meta"):
+        with weightless():
             model = cls(SpeakerSettings.from_tensors(wanted, config))
             counts = {k: v for k, v in model.state_dict().items() if k.endswith(UNUSED[1])}
         device = next(iter(wanted.values())).device
