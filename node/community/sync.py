@@ -24,7 +24,7 @@ from p2pvoice.node.community.sets import Sets
 from p2pvoice.node.community.standing import Standing
 from p2pvoice.node.community.talk import Talk, check_chain, talk_to
 from p2pvoice.node.host import P2PHost
-from p2pvoice.protocol.chain import Verdict, point_places
+from p2pvoice.protocol.chain import ChainExchange, point_places
 from p2pvoice.protocol.conversation import RECORDS_BYTES, RECORDS_LIMIT, TOLD_LIMIT, VOICES_COMPARED
 from p2pvoice.protocol.errors import (
     BusyError,
@@ -217,36 +217,22 @@ class Sync:
             at = ((seq, self._logs.id_at(voice, signer, seq)) for seq in point_places(length))
             return [(seq, digest) for seq, digest in at if digest is not None]
 
-        points = await trio.to_thread.run_sync(named, limiter=self._disk)
-        common: int | None = None
-        reached = 0
-        while budget.operations > 0 and budget.bytes > 0:
+        exchange = ChainExchange(tuple(await trio.to_thread.run_sync(named, limiter=self._disk)))
+        # The first answer may also begin at the beginning: the two chains need not have a point in common.
+        behind = {0, *(seq for seq, _ in exchange.points or ())}
+        while exchange.points is not None and budget.operations > 0 and budget.bytes > 0:
+            points = list(exchange.points)
             reply = await talk.chain(voice, signer, points, min(RECORDS_LIMIT, budget.operations))
             budget.operations -= max(1, len(reply.records))
             budget.bytes -= sum(map(len, reply.records))
             verified = await self._intake.verify(reply.records)
             check_chain(verified, voice, signer)
-            if not verified:
-                return reply.length if common is None else common
-            first = verified[0].operation.seq - 1
-            if common is None:
-                if first and first not in (seq for seq, _ in points):
-                    raise ManifestError("the peer answered behind a point that was not named")
-                common = first
-            last = verified[-1]
-            if last.operation.seq <= reached:
-                raise ManifestError("the peer sent the same part of a chain again")
-            reached = last.operation.seq
+            if verified and verified[0].operation.seq - 1 not in behind:
+                raise ManifestError("the peer answered behind a point that was not named")
             came = await self._intake.take(verified, talk.peer)
-            last, verdict = came.judged[-1]
-            if last.operation.seq >= reply.length or verdict not in (
-                Verdict.JOINS,
-                Verdict.REPLACES,
-                Verdict.KNOWN,
-            ):
-                break
-            points = [(last.operation.seq, last.id)]
-        return common or 0
+            exchange.take(came.judged, reply.length)
+            behind = {seq for seq, _ in exchange.points or ()}
+        return exchange.common
 
     async def _send(
         self, talk: Talk, voice: VoiceName, one: Difference, common: int, budget: _Budget

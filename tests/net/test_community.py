@@ -44,6 +44,17 @@ def long_chain(voice: VoiceName, who: Identity, count: int) -> list[Signed]:
     return said
 
 
+def branch(stem: list[Signed], who: Identity, word: str, count: int) -> list[Signed]:
+    """What the signer goes on to say behind a chain."""
+    said = list(stem)
+    for number in range(len(stem), len(stem) + count):
+        voice, time = stem[0].operation.voice, 1_700_000_000_000 + number
+        act = Comment(f"{word} {number}")
+        operation = Operation(voice, who.author_public, number + 1, said[-1].id, time, act)
+        said.append(sign_operation(operation, who.author))
+    return said[len(stem) :]
+
+
 def put(node: Neighbour, said: list[Signed]) -> None:
     for at in range(0, len(said), 64):
         node.community.logs.take(said[0].operation.voice, said[at : at + 64])
@@ -253,6 +264,22 @@ async def test_two_devices_with_one_key_lose_nothing(tmp_path: Path, publish: Ma
             await b.sync(a)
         assert sorted(a.texts(voice)) == sorted(b.texts(voice)) == ["from the desk", "from the sofa"]
         assert a.heads(voice) == b.heads(voice)
+
+
+async def test_a_branch_that_left_long_ago_is_settled_in_one_talk(tmp_path: Path, publish: Make) -> None:
+    """The points that are named lie far apart: what both have fills whole answers, and is gone through."""
+    key, release = generate(), publish().release
+    async with neighbours(tmp_path, 2) as (a, b):
+        voice = a.install(release)
+        b.install(release)
+        stem = long_chain(voice, key, 200)
+        branches = [branch(stem, key, word, 600) for word in ("desk", "sofa")]
+        better, worse = sorted(branches, key=lambda said: said[0].id)
+        put(a, [*stem, *better])
+        put(b, [*stem, *worse[:20]])
+        assert a.heads(voice) != b.heads(voice)
+        assert await a.sync(b)
+        assert b.heads(voice) == a.heads(voice) == {key.author_public: better[-1].id}
 
 
 async def test_a_talk_that_is_cut_short_keeps_what_came(tmp_path: Path, publish: Make) -> None:
