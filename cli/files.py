@@ -4,6 +4,14 @@ import os
 import sys
 from pathlib import Path
 
+from p2pvoice.protocol.errors import UsageError
+
+
+def check_output(target: Path) -> None:
+    """UsageError when a file cannot be written there, before anybody works for it."""
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+
 
 def write_output(target: Path, data: bytes) -> None:
     """Write data to a file, or to stdout for `-`.

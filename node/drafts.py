@@ -123,6 +123,16 @@ class Drafts:
         """Remove a draft that did not become whole."""
         shutil.rmtree(self._folder / f".{slug}.new", ignore_errors=True)
 
+    def remove(self, draft: Draft) -> int:
+        """Remove a draft for good; the bytes of its files. What was published of it stays."""
+        size, gone = draft.size(), self._folder / f".{draft.slug}.new"
+        shutil.rmtree(gone, ignore_errors=True)
+        # Out of sight in one step: a kill in the middle leaves no half of a draft.
+        draft.folder.rename(gone)
+        sync_folder(self._folder)
+        shutil.rmtree(gone, ignore_errors=True)
+        return size
+
     def note(self, draft: Draft, notes: Mapping[str, Any]) -> Draft:
         """Say more of a draft; keys that were there before are replaced."""
         merged = {**draft.notes, **notes}

@@ -32,6 +32,8 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     except NotFoundError as error:
         if any(ref in (one.slug, one.name) for one in await disk(parts, parts.trainings.all)):
             error.hint = f"there is a training of that name: p2pvoice trainings rm {ref}"
+        if any(ref in (one.slug, one.name) for one in await disk(parts, parts.drafts.all)):
+            error.hint = f"there is a draft of that name: p2pvoice rm --draft {ref}"
         raise
     installed = await disk(parts, lambda: parts.catalog.uninstall(release.id))
     begun = await disk(parts, lambda: parts.store.index.end_fetch(release.id))

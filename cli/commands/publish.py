@@ -124,6 +124,9 @@ def import_voice(
     output.line(draft)
     if result.get("bytes"):
         output.note(f"draft of {size(result['bytes'])}")
+    if parents:
+        output.hint(f"p2pvoice show {parents[0]}   (its licence and consent bind what is published)")
+        return
     output.hint(f"p2pvoice publish {draft} --tag cantonese --license {LICENCE} --consent self")
 
 

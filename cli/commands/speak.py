@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from p2pvoice.cli.files import write_output
+from p2pvoice.cli.files import check_output, write_output
 from p2pvoice.cli.output import Output, json_option, seconds, size
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import UsageError
@@ -71,6 +71,7 @@ def speak(
         text = raw.decode("utf-8", "replace").strip()
     if str(target) == "-" and sys.stdout.isatty():
         raise UsageError("audio would go to the terminal", hint="p2pvoice speak … -o out.wav")
+    check_output(target)
     chosen = audio_format or ("flac" if target.suffix.lower() == ".flac" else "wav")
     started = time.monotonic()
     spoken = Client().speak(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from p2pvoice.cli.consent import rows as consent_rows
-from p2pvoice.cli.files import write_output
+from p2pvoice.cli.files import check_output, write_output
 from p2pvoice.cli.output import (
     Output,
     date,
@@ -239,6 +239,7 @@ def show_voice(output: Output, voice: Summary) -> None:
 @click.pass_obj
 def listen(output: Output, voice: str, target: Path) -> None:
     """Get a voice's preview clip before fetching the voice."""
+    check_output(target)
     client = Client()
     heard = client.preview(voice)
     clip, shown = heard.data, client.show(heard.release or voice)
@@ -343,13 +344,22 @@ def list_voices(output: Output) -> None:
 
 @click.command()
 @VOICE
+@click.option("--draft", is_flag=True, help="VOICE is a draft: remove that, and nothing that was published.")
 @json_option
 @click.pass_obj
-def rm(output: Output, voice: str) -> None:
-    """Remove a voice from this node.
+def rm(output: Output, voice: str, draft: bool) -> None:
+    """Remove a voice from this node, or a draft.
 
     What others already hold cannot be called back.
     """
+    if draft:
+        gone = Client().remove_draft(voice)
+        if output.as_json:
+            output.document(gone)
+        else:
+            output.line(str(gone["draft"]))
+            output.note(f"removed the draft {gone['name']}, {size(gone['bytes'])}")
+        return
     answer = Client().remove(voice)
     if output.as_json:
         output.document(answer)

@@ -71,6 +71,7 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("GET", "/v1/drafts", making.drafts),
         ("POST", "/v1/drafts", making.import_voice),
         ("POST", "/v1/drafts/bundled", making.import_bundled),
+        ("DELETE", "/v1/drafts/{draft:path}", making.remove_draft),
         ("POST", "/v1/publish", making.publish_draft),
         ("POST", "/v1/consent", consents.sign),
         ("GET", "/v1/bases", making.bases),

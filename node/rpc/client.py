@@ -80,6 +80,10 @@ class Client(Transport):
         """The drafts of this home."""
         return list(self.json("GET", "/v1/drafts")["drafts"])
 
+    def remove_draft(self, name: str) -> dict[str, Any]:
+        """Remove a draft."""
+        return dict(self.json("DELETE", f"/v1/drafts/{quote(name, safe='')}"))
+
     def import_voice(
         self,
         *,

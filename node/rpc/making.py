@@ -81,6 +81,18 @@ def sent_clip(body: Mapping[str, Any]) -> importing.SentClip:
     )
 
 
+async def remove_draft(parts: Parts, request: Request) -> Response:
+    """Remove a draft of the user's own."""
+    name = str(request.path_params["draft"])
+
+    def work() -> dict[str, Any]:
+        draft = parts.drafts.get(name)
+        return {"draft": draft.slug, "name": draft.name, "bytes": parts.drafts.remove(draft)}
+
+    async with parts.drafting:
+        return JSONResponse(await trio.to_thread.run_sync(work, limiter=parts.disk))
+
+
 async def import_bundled(parts: Parts, request: Request) -> EventStream:
     """Make a draft of the packaged voice."""
     body = await json_body(request)

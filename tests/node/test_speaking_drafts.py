@@ -23,3 +23,11 @@ def test_a_draft_speaks_and_names_no_release(daemons: Callable[[], Daemon]) -> N
     assert isinstance(refusal(lambda: client.speak({"draft": "../unheard", **asked})), NotFoundError)
     assert isinstance(refusal(lambda: client.speak({"draft": "unheard", "voice": "x", **asked})), UsageError)
     assert isinstance(refusal(lambda: client.speak(asked)), UsageError)
+
+    # A draft is removed as a draft, by its own name alone.
+    assert "--draft" in refusal(lambda: client.remove("unheard")).hint
+    assert isinstance(refusal(lambda: client.remove_draft("../unheard")), NotFoundError)
+    gone = client.remove_draft("Unheard")
+    assert (gone["draft"], gone["bytes"]) == ("unheard", draft["bytes"])
+    assert client.drafts() == []
+    assert isinstance(refusal(lambda: client.remove_draft("unheard")), NotFoundError)

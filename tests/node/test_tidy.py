@@ -146,6 +146,20 @@ def test_draft_that_was_being_replaced_is_put_back(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "storyteller")) == ["bundle", "draft.json"]
 
 
+def test_draft_whose_removal_was_cut_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts = Drafts(tmp_path)
+    _, bundle = drafts.begin("Storyteller", None)
+    bundle.mkdir()
+    (bundle / "gpt.safetensors").write_bytes(b"weights")
+    draft = drafts.finish("Storyteller", "storyteller", {})
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)
+        assert drafts.remove(draft) == 7
+    assert drafts.all() == []
+    drafts.clean()
+    assert os.listdir(tmp_path) == []
+
+
 def test_head_and_installation_come_together_or_not_at_all(place: Place) -> None:
     first, second = place.release("voice", b"1"), add(place.catalog, make_release(slug="voice", content=b"2"))
     place.catalog.install(first, seed=True, head=make_head(first, 2))
