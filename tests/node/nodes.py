@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ ENCODER = HubertSettings(
 )
 
 TEXT = "今日天氣好好。"
+
+PATIENCE = 60.0
+"""Seconds until something that peers do by themselves must have happened."""
 
 PROGRAM = ("-m", "p2pvoice.node.daemon")
 """What Python is told to run as a daemon."""
@@ -143,6 +147,15 @@ def refusal(call: Callable[[], object]) -> P2PVoiceError:
     with pytest.raises(P2PVoiceError) as caught:
         call()
     return caught.value
+
+
+def eventually(look: Callable[[], Any]) -> Any:
+    """What ``look`` returns as soon as that is true; it is asked again and again until then."""
+    end = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+    return found
 
 
 def large_gpt(path: Path, *, feed: int, seed: int, layers: int = 2) -> Path:

@@ -29,20 +29,8 @@ from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.operations import VoiceName
 
 from .community_parts import Desk, Writer
-from .nodes import Daemon, refusal
+from .nodes import Daemon, eventually, refusal
 from .recall_parts import make_release
-
-PATIENCE = 30.0
-"""Seconds until something that peers do by themselves must have happened."""
-
-
-def eventually(look: Callable[[], Any]) -> Any:
-    """What ``look`` returns as soon as that is true; it is asked again and again until then."""
-    end = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ through their logs and releases alone.
 """
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,10 @@ import soundfile
 
 from p2pvoice.protocol.label import read_label
 
-from .nodes import Daemon, bring, install_encoder, publish
+from .nodes import Daemon, bring, eventually, install_encoder, publish
 from .test_merging import NOTHING_SAID, moved_gpt, result
 
 Make = Callable[[], Daemon]
-
-PATIENCE = 60.0
-"""Seconds until something that peers do by themselves must have happened."""
-
-
-def eventually(look: Callable[[], Any]) -> Any:
-    """What ``look`` returns as soon as that is true; it is asked again and again until then."""
-    end = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 def told(daemon: Daemon, voice: str) -> dict[str, Any]:
