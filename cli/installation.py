@@ -29,7 +29,7 @@ REFERENCES = 3
 TEXT_LIMIT = 500
 """Characters of a transcript."""
 
-LANGUAGES = {"zh": "zh", "en": "en", "yue": "yue"}
+LANGUAGES = {"zh": "zh", "en": "en", "yue": "yue", "ja": "ja", "jp": "ja", "ko": "ko"}
 """Languages of upstream's lists, in small letters -> ours; others cannot be read yet."""
 LATER = ("v3", "v4")
 """Versions that are recognised and cannot be imported yet."""

@@ -22,7 +22,10 @@ LONGEST_SENTENCE: Final = 2_000
 """Characters ``phonemize`` takes; a longer text is cut with ``split`` first."""
 FEWEST_IDS: Final = 6
 """A sentence with fewer phonemes is read again with a full stop in front."""
-_VERSION_1: Final = "languages: zh en ja auto"
+_UNSPOKEN: Final = {"v1": ("yue", "ko"), "lite": ("ja", "ko")}
+"""Versions of voices, and the languages that they have no sounds for."""
+_FAMILY: Final = {"v1": "version 1", "lite": "lite"}
+_NAMES: Final = {"yue": "Cantonese", "ja": "Japanese", "ko": "Korean"}
 # Phonemes for what cannot be read, and for a space: letters by their names, but nothing is spoken.
 _NOTHING: Final = frozenset((symbols.UNKNOWN, "停", "空"))
 
@@ -97,10 +100,15 @@ def _read(pieces: list[Span], version: str) -> Phones:
 
 def _spans(text: str, lang: str, version: str) -> list[Span]:
     found = spans(text, lang)
-    if version == "v1":  # its table has no Cantonese, so "auto" must not find any
+    if version == "v1" and lang == "auto":  # its table has no Cantonese, so that must not be found
         found = [Span("zh", span.text) if span.language == "yue" else span for span in found]
-        if any(span.language == "ko" for span in found):
-            raise UnsupportedLanguageError("a version 1 voice has no Korean", hint=_VERSION_1)
+    named = lang.removeprefix("all_").removeprefix("auto_")
+    for language in (named, *(span.language for span in found)):
+        if language in _UNSPOKEN.get(version, ()):
+            spoken = (one for one in ("yue", "zh", "en", "ja", "ko", "auto") if one not in _UNSPOKEN[version])
+            raise UnsupportedLanguageError(
+                f"a {_FAMILY[version]} voice has no {_NAMES[language]}", hint=f"languages: {' '.join(spoken)}"
+            )
     return found
 
 
@@ -112,8 +120,6 @@ def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
             f"the sentence has {len(text)} characters; at most {LONGEST_SENTENCE} are read at once",
             hint="cut the text into sentences first",
         )
-    if version == "v1" and lang in ("yue", "all_yue", "auto_yue"):
-        raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint=_VERSION_1)
     text = re.sub(" {2,}", " ", text)
     with _loading:
         phones = _read(_spans(text, lang, version), version)

@@ -11,7 +11,7 @@ def missing(language: str, extra: str) -> UnsupportedLanguageError:
     """The error when the packages of ``extra`` are not there."""
     return UnsupportedLanguageError(
         f"{language} needs a dictionary that is not installed",
-        hint=f"pip install 'p2pvoice[{extra}]', then p2pvoice daemon stop and start",
+        hint=f"pip install 'p2pvoice[{extra}]'",
     )
 
 
@@ -19,5 +19,5 @@ def unreadable(language: str, extra: str) -> UnsupportedLanguageError:
     """The error when they are there but do not load, as when another package has overwritten their files."""
     return UnsupportedLanguageError(
         f"the dictionary of {language} cannot be read",
-        hint=f"pip install --force-reinstall 'p2pvoice[{extra}]', then p2pvoice daemon stop and start",
+        hint=f"pip install --force-reinstall 'p2pvoice[{extra}]'",
     )

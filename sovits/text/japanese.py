@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -92,7 +93,7 @@ def parse_label(label: str) -> Place:
 def with_accents(places: list[Place]) -> list[str]:
     """The phonemes of a clause with the marks of its accents; ``places`` begin and end with a silence."""
     phones: list[str] = []
-    for here, after in zip(places[1:-1], places[2:], strict=True):
+    for here, after in pairwise(places[1:]):
         if here.phone == "pau":
             phones.append(_PAUSE)
             continue

@@ -1,7 +1,7 @@
 """Korean to the letters that are spoken, by mecab-ko's dictionary and the rules of korean_sounds.
 
-Compound vowels are divided into the two they are made of, a space is a phoneme of its own (空), what cannot be
-read is 停. Not for Latin words: in mixed text they are English; here their letters are named. Follows
+Compound vowels are divided into the two they are made of, a space is a phoneme of its own (空), what cannot
+be read is 停. Not for Latin words: in mixed text they are English; here their letters are named. Follows
 specs/text.md.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from ..symbols import symbol_ids
 from . import korean_numbers
 from .extra import missing, unreadable
-from .korean_sounds import Syllable, cut, pronounce
+from .korean_sounds import SPLIT_CODA, Syllable, cut, pronounce
 from .korean_words import LATIN_LETTERS, RESPELLED
 from .punctuation import collapse
 from .spans import Reading
@@ -29,8 +29,7 @@ _MARKS: Final = {
 _DIVIDED: Final = {
     "ㅘ": "ㅗㅏ", "ㅙ": "ㅗㅐ", "ㅚ": "ㅗㅣ", "ㅝ": "ㅜㅓ", "ㅞ": "ㅜㅔ", "ㅟ": "ㅜㅣ", "ㅢ": "ㅡㅣ",
     "ㅑ": "ㅣㅏ", "ㅒ": "ㅣㅐ", "ㅕ": "ㅣㅓ", "ㅖ": "ㅣㅔ", "ㅛ": "ㅣㅗ", "ㅠ": "ㅣㅜ",
-    "ㄳ": "ㄱㅅ", "ㄵ": "ㄴㅈ", "ㄶ": "ㄴㅎ", "ㄺ": "ㄹㄱ", "ㄻ": "ㄹㅁ", "ㄼ": "ㄹㅂ", "ㄽ": "ㄹㅅ", "ㄾ": "ㄹㅌ",
-    "ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ",
+    **SPLIT_CODA,
 }  # fmt: skip
 """Letters that the symbol table has in parts."""
 _LETTER = re.compile("[ㄱ-ㅣ]")
@@ -42,7 +41,7 @@ _CONTENT: Final = ("NN", "NP", "NR", "VV", "VA", "VX", "MM", "MA", "IC")
 
 
 class Morph(NamedTuple):
-    """A morpheme as the dictionary cuts it: where it is in the text, and its part of speech (VV, VA+ETM …)."""
+    """A morpheme as the dictionary cuts it: its place in the text, and its part of speech (VV, VA+ETM …)."""
 
     start: int
     end: int
@@ -83,7 +82,7 @@ def normalize(text: str) -> str:
 
 
 def sounds(text: str) -> list[Syllable | str]:
-    """The syllables of normalised text with what the dictionary knows of them; other characters as they are."""
+    """The syllables of normalised text with what the dictionary knows of them; other characters unchanged."""
     found = morphs(text)
     respelled = list(text)
     # A word of the table may be one morpheme or two.

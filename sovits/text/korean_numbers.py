@@ -1,7 +1,7 @@
 """Numbers in Korean text as words, in Chinese-Korean numerals or native ones as what is counted asks.
 
-Dates, money and measures take the first (삼 일, 백 원), people, things and hours the second (세 명, 한 시). Not
-for words of other scripts. Follows specs/text.md.
+Dates, money and measures take the first (삼 일, 백 원), people, things and hours the second (세 명, 한 시).
+Not for words of other scripts. Follows specs/text.md.
 """
 
 # ruff: noqa: SIM905 (word lists are easier to read and check as text)
@@ -21,9 +21,9 @@ _NATIVE_TENS: Final = ("", "열", "스물", "서른", "마흔", "쉰", "예순",
 
 NATIVE_COUNTERS: Final = frozenset(
     (
-        "가지 갈래 개 건 걸음 겹 곳 군데 권 그루 그릇 끼 다발 달 대 돌 마디 마리 명 모 모금 바퀴 발 발짝 방울 배 "
-        "번 번째 벌 병 봉지 사람 살 상자 송이 술 시 시간 쌍 움큼 자루 잔 장 접시 조각 줄 줄기 짝 쪽 차례 채 척 "
-        "칸 켤레 톨 통 판 포기"
+        "가지 갈래 개 건 걸음 겹 곳 군데 권 그루 그릇 끼 다발 달 대 돌 마디 마리 명 모 모금 바퀴 발 발짝 "
+        "방울 배 번 번째 벌 병 봉지 사람 살 상자 송이 술 시 시간 쌍 움큼 자루 잔 장 접시 조각 줄 줄기 짝 쪽 "
+        "차례 채 척 칸 켤레 톨 통 판 포기"
     ).split()
 )
 """What is counted in native numerals."""
@@ -65,10 +65,7 @@ def native(number: int) -> str:
     if number == 0:
         return _DIGITS[0]
     hundreds, rest = number - number % 100, number % 100
-    if rest == 20:
-        last = "스무"
-    else:
-        last = _NATIVE_TENS[rest // 10] + _NATIVE_ONES[rest % 10]
+    last = "스무" if rest == 20 else _NATIVE_TENS[rest // 10] + _NATIVE_ONES[rest % 10]
     return (sino(hundreds) if hundreds else "") + last
 
 

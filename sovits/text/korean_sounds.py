@@ -27,10 +27,11 @@ _SPOKEN_CODA: Final = {
     **dict.fromkeys("ㄼㄽㄾㅀ", "ㄹ"), **dict.fromkeys("ㄵㄶ", "ㄴ"), "ㄻ": "ㅁ",
 }  # fmt: skip
 """8 to 11: the seven sounds a syllable can end with."""
-_SPLIT_CODA: Final = {
-    "ㄳ": "ㄱㅅ", "ㄵ": "ㄴㅈ", "ㄶ": "ㄴㅎ", "ㄺ": "ㄹㄱ", "ㄻ": "ㄹㅁ", "ㄼ": "ㄹㅂ", "ㄽ": "ㄹㅅ", "ㄾ": "ㄹㅌ",
-    "ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ",
+SPLIT_CODA: Final = {
+    "ㄳ": "ㄱㅅ", "ㄵ": "ㄴㅈ", "ㄶ": "ㄴㅎ", "ㄺ": "ㄹㄱ", "ㄻ": "ㄹㅁ", "ㄼ": "ㄹㅂ",
+    "ㄽ": "ㄹㅅ", "ㄾ": "ㄹㅌ", "ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ",
 }  # fmt: skip
+"""Codas of two consonants."""
 _LETTER_NAMES: Final = {
     ("ㄱ", "ㅡ", "ㄷ"): "ㅅ", **{("ㅇ", "ㅡ", coda): "ㅅ" for coda in "ㅈㅊㅌㅎ"},
     ("ㅇ", "ㅡ", "ㅋ"): "ㄱ", ("ㅇ", "ㅡ", "ㅍ"): "ㅂ",
@@ -192,5 +193,5 @@ def _move(here: Syllable, after: Syllable) -> None:
 
 def _split(coda: str) -> tuple[str, str]:
     """What of a coda stays and what can move."""
-    first, last = _SPLIT_CODA.get(coda, " " + coda)
+    first, last = SPLIT_CODA.get(coda, " " + coda)
     return first.strip(), last

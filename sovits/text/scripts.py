@@ -1,7 +1,7 @@
 """What the script of a text tells of its language: Han, kana, hangul or Latin.
 
-Looks at characters only. Whether a Han character is never Japanese is told by the national character sets, which
-come with Python. Not a statistical detector. Follows specs/text.md.
+Looks at characters only. Whether a Han character is never Japanese is told by the national character sets,
+which come with Python. Not a statistical detector. Follows specs/text.md.
 """
 
 import re

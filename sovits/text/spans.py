@@ -1,10 +1,11 @@
 """A text of several languages cut into spans of one language each.
 
-By script: Latin letters are English, and in a named language all else is that language; marks stay with what is
-before them, and digits go to the text they touch. ``auto`` tells the others apart: hangul is Korean, kana and
-the Han characters written together with it are Japanese, other Han characters Chinese. Whether that is Mandarin
-or Cantonese is the caller's choice; only ``auto`` looks for characters that are written in Cantonese alone. Not
-a statistical language detector, so Japanese without kana is taken as Chinese. Follows specs/text.md.
+By script: Latin letters are English, and in a named language all else is that language; marks stay with what
+is before them, and digits go to the text they touch. ``auto`` tells the others apart: hangul is Korean, kana
+and the Han characters written together with it are Japanese, other Han characters Chinese. Whether that is
+Mandarin or Cantonese is the caller's choice; only ``auto`` looks for characters that are written in Cantonese
+alone. Not a statistical language detector, so Japanese without kana is taken as Chinese. Follows
+specs/text.md.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ LANGUAGES: Final = (
     "yue", "zh", "en", "ja", "ko", "auto", "auto_yue", "all_yue", "all_zh", "all_ja", "all_ko",
 )  # fmt: skip
 """What a text's language may be given as."""
-HINT: Final = "languages: yue zh en ja ko, or auto / auto_yue / all_yue / all_zh / all_ja / all_ko for mixed text"
+HINT: Final = "languages: yue zh en ja ko, or auto / auto_yue / all_yue / all_zh / all_ja / all_ko if mixed"
 """What to do about a language that is not there."""
 
 _CANTONESE: Final = ("yue", "all_yue", "auto_yue")
@@ -59,7 +60,8 @@ def _named(text: str, language: str) -> list[str | None]:
     """The language of each character when one is named; None where the character does not decide."""
     scripts = _SCRIPTS[language]
     return [
-        language if any(script.match(c) for script in scripts) else "en" if is_latin(c) else None for c in text
+        language if any(script.match(c) for script in scripts) else "en" if is_latin(c) else None
+        for c in text
     ]
 
 
