@@ -1,4 +1,4 @@
-"""Japanese and Korean through a real daemon: spoken by the sandboxed worker, or the missing extra is named."""
+"""Japanese and Korean through a real daemon: the sandboxed worker speaks, or the missing extra is named."""
 
 import os
 import subprocess
@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from p2pvoice.protocol.errors import UnsupportedLanguageError
+from p2pvoice.protocol.errors import UnsupportedLanguageError, UsageError
 from p2pvoice.protocol.label import read_label
 
 from .nodes import CHECKPOINTS, Daemon, bring, install_encoder, publish, refusal
 
-SAID = {"ja": "こんにちは、元気ですか。", "ko": "안녕하세요, 반갑습니다.", "auto": "你好。こんにちは！안녕하세요."}
+SAID = {
+    "ja": "こんにちは、元気ですか。",
+    "ko": "안녕하세요, 반갑습니다.",
+    "auto": "你好。こんにちは！안녕하세요.",
+}
 DICTIONARIES = {"ja": "pyopenjtalk", "ko": "mecab"}
 
 
@@ -23,12 +27,11 @@ def test_the_worker_speaks_them(daemons: Callable[[], Daemon], encoder: Path, cl
     daemon = daemons().start()
     install_encoder(daemon, encoder)
     client = daemon.client
-    uploads = [client.upload(path) for path in (CHECKPOINTS / "tiny_v2.pth", CHECKPOINTS / "tiny_v2.ckpt", clip)]
     *_, draft = client.import_voice(
         name="Hanako",
-        sovits=uploads[0],
-        gpt=uploads[1],
-        clip=uploads[2],
+        sovits=client.upload(CHECKPOINTS / "tiny_v2.pth"),
+        gpt=client.upload(CHECKPOINTS / "tiny_v2.ckpt"),
+        clip=client.upload(clip),
         clip_name=clip.name,
         text=SAID["ja"],
         lang="ja",
@@ -46,7 +49,13 @@ def test_the_worker_speaks_them(daemons: Callable[[], Daemon], encoder: Path, cl
     release = publish(daemon, "hanako", tags=["日语"])["release"]
     found = client.show(release)
     assert (found["languages"], found["tags"]) == (["ja"], ["language/ja"])
-    assert float(client.speak({"voice": release, "text": "はい、そうです。"}).headers["x-audio-seconds"]) > 0.3
+    spoken = client.speak({"voice": release, "text": "はい、そうです。"})
+    assert float(spoken.headers["x-audio-seconds"]) > 0.3
+    # No lite voice can be taught Japanese; it is not taught another language instead.
+    refused = refusal(lambda: list(client.distil({"voice": release, "name": "small"})))
+    assert isinstance(refused, UsageError)
+    assert "speaks ja" in refused.message
+    assert "--lang yue" in refused.hint
 
 
 def test_without_the_extras_the_command_is_named(
