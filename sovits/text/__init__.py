@@ -1,7 +1,8 @@
 """Text to phonemes for Cantonese, Mandarin and English, alone or mixed.
 
 ``phonemize`` gives the rows of a voice's text embedding for one sentence, ``split`` cuts a longer text into
-sentences. Dictionaries are read on first use. Not for synthesis, nor for the Chinese BERT (its input is
+sentences. Both read right what the published front end slips on, unless told to slip as well. Dictionaries are
+read on first use. Not for synthesis, nor for the Chinese BERT (its input is
 ``Part.norm_text`` and ``word2ph`` of the parts in Mandarin). Follows specs/text.md.
 """
 
@@ -12,10 +13,11 @@ from typing import Final
 
 from ...protocol.errors import SynthesisError, UnsupportedLanguageError, UsageError
 from .. import symbols
+from .pronunciations import NONE, Pronunciations
 from .sentences import split
 from .spans import HINT, LANGUAGES, Reading, Span, check_language, spans
 
-__all__ = ["LANGUAGES", "LONGEST_SENTENCE", "Part", "Phones", "phonemize", "split"]
+__all__ = ["LANGUAGES", "LONGEST_SENTENCE", "Part", "Phones", "Pronunciations", "phonemize", "split"]
 
 LONGEST_SENTENCE: Final = 2_000
 """Characters ``phonemize`` takes; a longer text is cut with ``split`` first."""
@@ -53,28 +55,29 @@ class Phones:
     parts: tuple[Part, ...]
 
 
-def _read_span(span: Span, version: str) -> Reading:
+def _read_span(span: Span, version: str, words: Pronunciations, upstream: bool) -> Reading:
     # Imported here so that a language's dictionaries cost nothing until it is spoken.
     if span.language == "zh":
         from . import mandarin
 
-        return mandarin.read(span.text, version)
+        return mandarin.read(span.text, version, words=words, upstream=upstream)
     if span.language == "yue":
         from . import cantonese
 
-        return cantonese.read(span.text)
+        return cantonese.read(span.text, words=words, upstream=upstream)
     from . import english
 
-    return english.read(span.text)
+    return english.read(span.text, words=words, upstream=upstream)
 
 
-def _read(pieces: list[Span], version: str) -> Phones:
+def _read(pieces: list[Span], version: str, words: Pronunciations, upstream: bool) -> Phones:
     names: list[str] = []
     spoken: list[Part] = []
     for piece in pieces:
-        read = _read_span(piece, version)
+        read = _read_span(piece, version, words, upstream)
         start, length = len(names), len(read.phones)
-        spoken.append(Part(piece.language, piece.text, read.norm_text, start, length, read.word2ph))
+        shown, norm = words.show(piece.text), words.show(read.norm_text)
+        spoken.append(Part(piece.language, shown, norm, start, length, read.word2ph))
         names += read.phones
     word2ph: list[int] | None = []
     for span in spoken:
@@ -90,8 +93,14 @@ def _spans(text: str, lang: str, version: str) -> list[Span]:
     return found
 
 
-def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
-    """The phonemes of one sentence; ``lang`` is one of ``LANGUAGES``, ``version`` the voice's."""
+def phonemize(
+    text: str, lang: str, version: str = "v2", *, words: Pronunciations = NONE, upstream: bool = False
+) -> Phones:
+    """The phonemes of one sentence; ``lang`` is one of ``LANGUAGES``, ``version`` the voice's.
+
+    ``words`` are dictionaries; a longer text that was cut has their English words hidden already (``words.hide``).
+    ``upstream`` reads as the published front end does where it is wrong, too.
+    """
     check_language(lang)
     if len(text) > LONGEST_SENTENCE:
         raise UsageError(
@@ -100,11 +109,14 @@ def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
         )
     if version == "v1" and lang in ("yue", "all_yue", "auto_yue"):
         raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint="languages: zh en auto")
-    text = re.sub(" {2,}", " ", text)
+    text = words.hide(re.sub(" {2,}", " ", text))
+    if not upstream and lang != "en":
+        # As two characters the sign of a temperature would be cut in two, a part of it read as English.
+        text = text.replace("°C", "℃").replace("°F", "℉")
     with _loading:
-        phones = _read(_spans(text, lang, version), version)
+        phones = _read(_spans(text, lang, version), version, words, upstream)
         if len(phones.ids) < FEWEST_IDS:
-            phones = _read(_spans("." + text, lang, version), version)
+            phones = _read(_spans("." + text, lang, version), version, words, upstream)
     if not any(name[0].isalpha() for name in phones.names):
         raise SynthesisError("the text has nothing in it that can be spoken", hint=HINT)
     return phones

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ...protocol.errors import UnsupportedLanguageError
+from .stand_ins import is_stand_in
 
 LANGUAGES: Final = ("yue", "zh", "en", "auto", "auto_yue", "all_yue", "all_zh")
 """What a text's language may be given as."""
@@ -49,6 +50,8 @@ def _language_of(character: str, chinese: str) -> str | None:
     if _HAN.match(character):
         return chinese
     if character.isalpha() and "LATIN" in unicodedata.name(character, ""):
+        return "en"
+    if is_stand_in(character):  # an English word of the dictionary
         return "en"
     return None
 
