@@ -216,6 +216,7 @@ async def _speak_preview(parts: Parts, outgoing: Outgoing, work: Path, step: Ste
         lang,
         options={"seed": 0},
         on_progress=step,
+        own_words=False,
     )
 
     def write() -> None:

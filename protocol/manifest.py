@@ -94,10 +94,10 @@ MANIFEST_LIMIT = 256 * 1024
 RELEASE_LIMIT = MANIFEST_LIMIT + ENVELOPE_OVERHEAD
 """Bytes of a signed release, as it is stored and sent."""
 
-FORMAT = 2
+FORMAT = 3
 """The format this version writes, and the newest one it reads."""
 
-FILE_SINCE = {"training.safetensors": 2}
+FILE_SINCE = {"training.safetensors": 2, "pronunciation.txt": 3}
 """Paths that came later than the first format: the oldest format whose readers know them."""
 
 FORMAT_LIMIT = 1000

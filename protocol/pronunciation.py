@@ -1,7 +1,7 @@
 """A pronunciation dictionary as text: entries, the lines of a file, and edits that keep the rest of it.
 
-For the user's dictionary and for the file that travels with a voice. Checks form and bounds. Not for whether a
-reading has sounds that a voice knows: that is sovits/text/readings.py. Follows specs/pronunciation.md.
+For the user's dictionary and for the file that travels with a voice. Checks form and bounds. Not for whether
+a reading has sounds that a voice knows: that is sovits/text/readings.py. Follows specs/pronunciation.md.
 """
 
 import unicodedata
@@ -57,7 +57,10 @@ class Entry:
             raise UsageError(
                 f"{self.lang[:20]!r} is no language of a dictionary", hint=f"languages: {' '.join(LANGUAGES)}"
             )
-        for what, text, limit in (("word", self.word, WORD_LENGTH), ("reading", self.reading, READING_LENGTH)):
+        for what, text, limit in (
+            ("word", self.word, WORD_LENGTH),
+            ("reading", self.reading, READING_LENGTH),
+        ):
             if not 1 <= len(text) <= limit:
                 raise UsageError(f"a {what} has 1 to {limit} characters, not {len(text)}")
             if not text.isprintable() or text != text.strip() or not unicodedata.is_normalized("NFC", text):
@@ -84,7 +87,10 @@ def entry(lang: str, word: str, reading: str) -> Entry:
 
 
 def parse(text: str, *, entries: int = USER_ENTRIES) -> tuple[Entry, ...]:
-    """The entries of a file in order, of the same word the last. UsageError names the line that does not fit."""
+    """The entries of a file in order, of the same word the last.
+
+    Raises UsageError that names the line which does not fit.
+    """
     found: dict[tuple[str, str], Entry] = {}
     count = 0
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):

@@ -1,9 +1,9 @@
 """Text to phonemes for Cantonese, Mandarin and English, alone or mixed.
 
 ``phonemize`` gives the rows of a voice's text embedding for one sentence, ``split`` cuts a longer text into
-sentences. Both read right what the published front end slips on, unless told to slip as well. Dictionaries are
-read on first use. Not for synthesis, nor for the Chinese BERT (its input is
-``Part.norm_text`` and ``word2ph`` of the parts in Mandarin). Follows specs/text.md.
+sentences. Both read right what the published front end slips on, unless told to slip as well. Dictionaries
+are read on first use. Not for synthesis, nor for the Chinese BERT (its input is ``Part.norm_text`` and
+``word2ph`` of the parts in Mandarin). Follows specs/text.md.
 """
 
 import re
@@ -98,8 +98,8 @@ def phonemize(
 ) -> Phones:
     """The phonemes of one sentence; ``lang`` is one of ``LANGUAGES``, ``version`` the voice's.
 
-    ``words`` are dictionaries; a longer text that was cut has their English words hidden already (``words.hide``).
-    ``upstream`` reads as the published front end does where it is wrong, too.
+    ``words`` are dictionaries; a longer text that was cut has their English words hidden already
+    (``words.hide``). ``upstream`` reads as the published front end does where it is wrong, too.
     """
     check_language(lang)
     if len(text) > LONGEST_SENTENCE:

@@ -9,6 +9,7 @@ from .pronunciations import NONE, Pronunciations
 from .punctuation import MARKS, keep_cantonese
 from .spans import Reading
 
+
 def to_phones(text: str, words: Pronunciations = NONE) -> tuple[list[str], list[int]]:
     """Phonemes of normalised text, and how many of them each character has (2 a Hanzi, 1 a mark)."""
     phones: list[str] = []

@@ -58,8 +58,9 @@ _COUNTERS: Final = "|".join(
 # What counts things as well, and the published list lacks.
 _MORE_COUNTERS: Final = "|".join(
     (
-        "平方公里 平方千米 平方英里 立方米 公里 公尺 公斤 公升 公顷 海里 英里 英尺 英寸 英亩 毫升 升 克 磅 千瓦时 千瓦 兆瓦 瓦 伏 "
-        "毫安 赫兹 分贝 欧元 英镑 日元 港元 港币 澳元 加元 韩元 卢布 美金 人民币 倍 次 步 票"
+        "平方公里 平方千米 平方英里 立方米 公里 公尺 公斤 公升 公顷 海里 英里 英尺 英寸 英亩 毫升 升 克 磅 "
+        "千瓦时 千瓦 兆瓦 瓦 伏 毫安 赫兹 分贝 欧元 英镑 日元 港元 港币 澳元 加元 韩元 卢布 美金 人民币 "
+        "倍 次 步 票"
     ).split()
 )
 _MEASURED_NEXT = re.compile(r"%|°|℃|℉|度|摄氏度|华氏度|[-~/+×÷=⁰¹²³⁴⁵⁶⁷⁸⁹]")
@@ -101,8 +102,8 @@ def _time(match: re.Match[str]) -> str:
 
 
 def _time_range(match: re.Match[str]) -> str:
-    start, end = _clock(*match.group(1, 2, 3), match[2] == "30"), _clock(*match.group(4, 5, 6), match[5] == "30")
-    return f"{start}至{end}"
+    start = _clock(*match.group(1, 2, 3), half=match[2] == "30")
+    return f"{start}至{_clock(*match.group(4, 5, 6), half=match[5] == '30')}"
 
 
 def _published_time_range(match: re.Match[str]) -> str:

@@ -2,9 +2,9 @@
 
 The order of the steps is that of the published front end, and with ``upstream`` its slips are kept: "1,234"
 is "twelve thirty-four", colons and dashes leave no pause, a number that ends a sentence is an ordinal, a sign
-that is not spoken glues its neighbours together. Without it, as by default, these are read right; everything else is the same, because every
-published voice was trained on it. Two differences always: a curly apostrophe is an apostrophe, and a minus
-keeps the space before it. Follows specs/text.md.
+that is not spoken glues its neighbours together. Without it, as by default, these are read right; everything
+else is the same, because every published voice was trained on it. Two differences always: a curly apostrophe
+is an apostrophe, and a minus keeps the space before it. Follows specs/text.md.
 """
 
 import re
@@ -19,7 +19,8 @@ _FULL_WIDTH_MARKS = str.maketrans({"。": ".", "！": "!", "？": "?", "’": "'
 
 # What the published front end means to map, and drops: marks of a pause, in both widths, and other spellings.
 _PAUSES = str.maketrans(
-    {"：": ":", "，": ",", "；": ",", ";": ",", "、": ",", "…": ". ", "—": ",", "―": ",", "℃": "°C", "℉": "°F"}
+    {"：": ":", "，": ",", "；": ",", ";": ",", "、": ",", "…": ". ", "—": ",", "―": ","}
+    | {"℃": "°C", "℉": "°F"}
 )
 
 _UNITS: Final = {
@@ -70,8 +71,9 @@ _REPEATED_MARKS = re.compile(r"([\s!?…,.\-])[!?…,.\-]+")
 def _operator(match: re.Match[str]) -> str:
     """An operator between numbers or single letters; between words a minus is a dash and stays."""
     start, end = match.start(1), match.end(2)
-    after = match.string[end:].lstrip()[:2]
-    in_words = match[1].isalpha() and match.string[:start][-1:].isalpha() or len(after) == 2 and after.isalpha()
+    after = match.string[end : end + 64].lstrip()[:2]
+    before = match.string[max(start - 1, 0) : start]
+    in_words = (match[1].isalpha() and before.isalpha()) or (len(after) == 2 and after.isalpha())
     return match[0] if match[2] == "-" and in_words else _published_operator(match)
 
 

@@ -93,9 +93,7 @@ def _phones_of(consonant: str, rhyme: str) -> list[str]:
     return [pair[0], pair[1] + rhyme[-1]] if pair and rhyme[-1:] in tuple("12345") else []
 
 
-def _clause(
-    text: str, readings: Readings | None, with_erhua: bool, known: Pronunciations
-) -> list[list[str]]:
+def _clause(text: str, readings: Readings | None, with_erhua: bool, known: Pronunciations) -> list[list[str]]:
     """Phonemes of each character of a clause; a word of the dictionary is a border to what is around it."""
     given = readings(text) if readings else None
     pieces = known.cut("zh", text)
@@ -115,10 +113,8 @@ def _clause(
     return spoken
 
 
-def _between(
-    text: str, given: Sequence[str] | None, with_erhua: bool, tone_after: str
-) -> list[list[str]]:
-    """Phonemes of each character of what no dictionary knows; ``tone_after`` is that of the word behind it."""
+def _between(text: str, given: Sequence[str] | None, with_erhua: bool, tone_after: str) -> list[list[str]]:
+    """Phonemes of each character of what no dictionary knows; ``tone_after`` is that of the word behind."""
     words = sandhi.join_words(tagged_words(text), _read_rhymes)
     spoken: list[list[str]] = []
     start = 0

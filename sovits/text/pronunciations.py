@@ -1,8 +1,8 @@
 """The dictionaries of a user and a voice made ready: which words of a text they know, and how those are read.
 
-Made once of entries, then only asked. Chinese words are looked for in normalised text, English ones in the
-text as it was written, where a run of a private character takes their place (see stand_ins). Not for files and
-not for what a reading may be (see readings). Follows specs/pronunciation.md.
+Made once of entries, then only asked. Chinese words are looked for in normalised text, English ones in
+text as it was written, where a run of a private character takes their place (see stand_ins). Not for files
+and not for what a reading may be (see readings). Follows specs/pronunciation.md.
 """
 
 import unicodedata
@@ -96,7 +96,10 @@ class Pronunciations:
         return pieces
 
     def hide(self, text: str) -> str:
-        """The text with a stand-in for each letter of an English word; as long as before, and the same twice."""
+        """The text with a stand-in for each letter of an English word: as long as before.
+
+        What is hidden already stays so.
+        """
         table = self._tables.get("en")
         if table is None:
             return text

@@ -17,8 +17,6 @@ from ..symbols import (
     JYUTPING_PREFIX,
     JYUTPING_RHYMES,
     JYUTPING_TONES,
-    PINYIN_FINALS,
-    PINYIN_INITIALS,
     PINYIN_TONES,
     SYMBOLS,
 )
@@ -60,7 +58,9 @@ def check(entry: Entry) -> Checked:
         return _english(entry)
     pattern, script = (_KANA, "kana") if entry.lang == "ja" else (_HANGUL, "hangul")
     if not pattern.fullmatch(entry.reading):
-        raise UsageError(f"the reading {entry.reading[:40]!r} is not {script} alone", hint=f"write it in {script}")
+        raise UsageError(
+            f"the reading {entry.reading[:40]!r} is not {script} alone", hint=f"write it in {script}"
+        )
     return Checked(entry, entry.word, ())
 
 
@@ -89,7 +89,7 @@ def _chinese(entry: Entry) -> Checked:
 
 
 def _numbered(syllable: str) -> str:
-    """``háng`` -> ``hang2``, ``lǜ`` or ``lu:4`` -> ``lv4``, tone 0 -> 5; without any tone it stays as it is."""
+    """``háng`` -> ``hang2``, ``lǜ`` or ``lu:4`` -> ``lv4``, tone 0 -> 5; without a tone it stays."""
     letters, tone, marked = "", "", False
     for character in unicodedata.normalize("NFD", syllable.replace("u:", "v")):
         if character in _TONE_MARKS:

@@ -1,6 +1,6 @@
-"""How a text is read, for people to look at: each word or character with its reading in a dictionary's notation.
+"""How a text is read, for people to look at: each word with its reading in a dictionary's notation.
 
-What it shows can be put into a dictionary as it is. Not for speaking: phonemes go to a voice by ``phonemize``.
+What it shows can be put into a dictionary as it is. Not for speaking: that is ``phonemize``.
 Follows specs/pronunciation.md.
 """
 
@@ -15,7 +15,8 @@ from .stand_ins import is_stand_in
 def spell(phones: Phones, words: Pronunciations) -> list[dict[str, Any]]:
     """Every part of a sentence with its words: ``{language, text, norm_text, phones, words}``.
 
-    A word is ``{text, reading, from}``, ``from`` being ``user`` or ``voice`` for one of a dictionary, else empty.
+    A word is ``{text, reading, from}``; ``from`` is ``user`` or ``voice`` where a dictionary says it, else
+    empty.
     """
     return [
         {

@@ -1,8 +1,9 @@
 """The text front ends against the golden data: every case of Cantonese, Mandarin and English, id by id.
 
 The cases are read as the published front end reads them, its slips included; which of them the default reads
-otherwise is listed, and nothing else may. The data is that of $P2PVOICE_GOLDEN, else of tests/golden. Japanese and Korean cases are listed one by one
-as expected failures, so that the test turns red when those languages arrive.
+otherwise is listed, and nothing else may. The data is that of $P2PVOICE_GOLDEN, else of tests/golden.
+Japanese and Korean cases are listed one by one as expected failures, so that the test turns red when those
+languages arrive.
 """
 
 import json
