@@ -104,7 +104,7 @@ def test(output: Output, text: str, lang: str, voice: str, upstream_text: bool, 
         output.pairs(
             [
                 (part["language"], part["norm_text"]),
-                ("read", "  ".join(f"{row['text']} {row['reading']}" for row in words)),
+                ("read", "  ".join(f"{row['text']} {row['reading'] or '(silent)'}" for row in words)),
                 ("phones", " ".join(part["phones"])),
                 ("dictionary", ", ".join(f"{row['text']} ({row['from']})" for row in words if row["from"])),
             ]

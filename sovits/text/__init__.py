@@ -109,7 +109,7 @@ def phonemize(
         )
     if version == "v1" and lang in ("yue", "all_yue", "auto_yue"):
         raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint="languages: zh en auto")
-    text = words.hide(re.sub(" {2,}", " ", text))
+    text = words.hide(words.only_known(re.sub(" {2,}", " ", text)))
     if not upstream and lang != "en":
         # As two characters the sign of a temperature would be cut in two, a part of it read as English.
         text = text.replace("°C", "℃").replace("°F", "℉")

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from .english_normalize import normalize
 from .english_tokens import Tagger, tag_by_cue, tokenize
 from .letter_to_sound import predict
-from .pronunciations import NONE, Pronunciations, without_stand_ins
+from .pronunciations import NONE, Pronunciations
 from .spans import Reading
 from .stand_ins import is_stand_in
 from .tables import load_json, open_data
@@ -156,5 +156,5 @@ def read(
     text: str, tagger: Tagger = tag_by_cue, *, words: Pronunciations = NONE, upstream: bool = False
 ) -> Reading:
     """Normalised text and phonemes of any English text, in which words of the dictionary are hidden."""
-    norm_text = normalize(text if words else without_stand_ins(text), upstream=upstream)
+    norm_text = normalize(text, upstream=upstream)
     return Reading(norm_text, to_phones(norm_text, tagger, words), None)

@@ -62,6 +62,7 @@ _FRACTION = re.compile(r"([0-9]+)/([0-9]+)")
 _ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)")
 _NUMBER = re.compile(r"[0-9]+")
 _NOT_SPOKEN = re.compile(rf"[^ A-Za-z'.,?!\-{RANGE}]")
+_BETWEEN_WORDS = re.compile(rf"(?<=[A-Za-z{RANGE}])[^ A-Za-z'.,?!\-{RANGE}]+(?=[A-Za-z{RANGE}])")
 _SPACED_DASH = re.compile(r"\s+[\-–]+\s+")
 _SPACES_BEFORE_MARK = re.compile(r"\s+(?=[,.?!])")
 _CAPITAL_INSIDE = re.compile(r"(?<=\S)([A-Z])")
@@ -163,11 +164,12 @@ def normalize(text: str, *, upstream: bool = False) -> str:
     text = _spell_numbers(text, upstream=upstream)
     text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
     text = text.replace("%", " percent")
-    if upstream:
-        text = _NOT_SPOKEN.sub("", text)
-    else:
+    if not upstream:
         text = _SPACED_DASH.sub(", ", text).replace(":", ",").replace("&", " and ")
-        text = _SPACES_BEFORE_MARK.sub("", re.sub(" {2,}", " ", _NOT_SPOKEN.sub(" ", text)))
+        text = _BETWEEN_WORDS.sub(" ", text)
+    text = _NOT_SPOKEN.sub("", text)
+    if not upstream:
+        text = _SPACES_BEFORE_MARK.sub("", re.sub(" {2,}", " ", text))
     text = re.sub(r"i\.e\.", "that is", text, flags=re.IGNORECASE)
     text = re.sub(r"e\.g\.", "for example", text, flags=re.IGNORECASE)
     text = _CAPITAL_INSIDE.sub(r" \1", text)

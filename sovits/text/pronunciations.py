@@ -120,6 +120,10 @@ class Pronunciations:
         number = ord(stand_in) - FIRST
         return self._english[number] if 0 <= number < len(self._english) else None
 
+    def only_known(self, text: str) -> str:
+        """The text without characters that would stand for a word and stand for none."""
+        return PATTERN.sub(lambda one: one[0] if self.behind(one[0]) else "", text)
+
     def show(self, text: str) -> str:
         """A text with the words written out in the place of their stand-ins."""
         shown, before = [], ""
@@ -145,11 +149,6 @@ NONE: Final = Pronunciations()
 def of_texts(voice: str, user: str) -> Pronunciations:
     """The dictionaries of two files' texts, each within its bounds already. Raises UsageError."""
     return Pronunciations(parse(voice), parse(user)) if voice or user else NONE
-
-
-def without_stand_ins(text: str) -> str:
-    """A text that stands for nothing: for a reader that has no dictionary."""
-    return PATTERN.sub("", text)
 
 
 def _whole_word(table: _Table, text: str, at: int) -> tuple[int, Said] | None:
