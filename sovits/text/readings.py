@@ -76,7 +76,7 @@ def _chinese(entry: Entry) -> Checked:
     if len(syllables) != len(key):
         one = "syllable" if len(syllables) == 1 else "syllables"
         raise UsageError(
-            f"{entry.word!r} has {len(key)} characters, its reading {len(syllables)} {one}",
+            f"it has {len(key)} characters, its reading {len(syllables)} {one}",
             hint=f"a syllable a character; now it is read {_now(entry)}",
         )
     phones = []

@@ -22,11 +22,16 @@ def test_a_file_is_read_line_by_line() -> None:
 
 
 def test_what_is_typed_is_composed_and_trimmed() -> None:
-    assert entry(" en ", unicodedata.normalize("NFD", "Café "), "K  AH0 F\tEY1") == Entry("en", "Café", "K AH0 F EY1")
+    assert entry(" en ", unicodedata.normalize("NFD", "Café "), "K  AH0 F\tEY1") == Entry(
+        "en", "Café", "K AH0 F EY1"
+    )
 
 
 def test_the_later_line_of_a_word_counts() -> None:
-    assert p.parse("en\tqwen\tA\nzh\t行\tx\nen\tQWEN\tB\n") == (Entry("zh", "行", "x"), Entry("en", "QWEN", "B"))
+    assert p.parse("en\tqwen\tA\nzh\t行\tx\nen\tQWEN\tB\n") == (
+        Entry("zh", "行", "x"),
+        Entry("en", "QWEN", "B"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,5 +84,9 @@ def test_edits_keep_what_they_do_not_mean() -> None:
 
 def test_the_same_entries_are_the_same_file() -> None:
     entries = p.parse(TEXT)
-    assert p.encode(entries) == p.encode(reversed(entries)) == "en\tQwen\tK W EH1 N\nzh\t行\thang2\nzh\t重庆\tchong2 qing4\n"
+    assert (
+        p.encode(entries)
+        == p.encode(reversed(entries))
+        == "en\tQwen\tK W EH1 N\nzh\t行\thang2\nzh\t重庆\tchong2 qing4\n"
+    )
     assert p.encode(()) == ""

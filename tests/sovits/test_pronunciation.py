@@ -166,14 +166,19 @@ def test_english_words_match_whole_and_in_any_case(text: str, phones: str) -> No
     assert said(text, "en", words(("en", "Qwen", "K W EH1 N"))) == phones
 
 
-@pytest.mark.parametrize("text", ["Qwens are here", "reQwen it now", "Qwen2 is here", "Qwen'll come", "Qwén is here"])
+@pytest.mark.parametrize(
+    "text", ["Qwens are here", "reQwen it now", "Qwen2 is here", "Qwen'll come", "Qwén is here"]
+)
 def test_parts_of_english_words_do_not_match(text: str) -> None:
     assert read(text, "en", words(("en", "Qwen", "K W EH1 N"))).names == read(text, "en").names
 
 
 def test_an_english_word_may_hold_marks_digits_and_spaces() -> None:
     known = words(
-        ("en", "Node.js", "N OW1 D"), ("en", "GPT-4", "JH IY1"), ("en", "New York", "Y AO1"), ("en", "don't", "D OW1")
+        ("en", "Node.js", "N OW1 D"),
+        ("en", "GPT-4", "JH IY1"),
+        ("en", "New York", "Y AO1"),
+        ("en", "don't", "D OW1"),
     )
     assert said("Node.js, GPT-4, new york, don’t!", "en", known) == "N OW1 D , JH IY1 , Y AO1 , D OW1 !"
     # In Chinese text the digit belongs to the word, and no cut goes through its dot.
@@ -181,7 +186,9 @@ def test_an_english_word_may_hold_marks_digits_and_spaces() -> None:
     assert [part.language for part in read("GPT-4很好", "zh", known).parts] == ["en", "zh"]
     text = "一，二，三，用Node.js写，四，五，六，七。"
     assert any("\U000f0000" * 7 in piece for piece in split(known.hide(text), "cut5", "zh"))
-    assert [known.show(piece) for piece in split(known.hide("Node.js 很好"), "cut5", "zh")] == ["Node.js 很好。"]
+    assert [known.show(piece) for piece in split(known.hide("Node.js 很好"), "cut5", "zh")] == [
+        "Node.js 很好。"
+    ]
 
 
 def test_the_longest_word_wins_and_the_users_over_the_voices() -> None:
@@ -211,7 +218,22 @@ def test_a_reading_that_a_file_holds_wrongly_is_named() -> None:
 _TEXT = st.lists(
     st.one_of(
         st.text(max_size=6),
-        st.sampled_from(["重庆", "重慶大學", "Qwen", "qwen's", "GPT-4", "Node.js", " ", "，", "1,234", "\U000f0000", "不", "一"]),
+        st.sampled_from(
+            [
+                "重庆",
+                "重慶大學",
+                "Qwen",
+                "qwen's",
+                "GPT-4",
+                "Node.js",
+                " ",
+                "，",
+                "1,234",
+                "\U000f0000",
+                "不",
+                "一",
+            ]
+        ),
     ),
     max_size=8,
 ).map("".join)
