@@ -88,7 +88,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "pronounce": (
         "p2pvoice.cli.commands.pronounce",
         "pronounce",
-        "Say how words are read: your own dictionary, or a voice's.",
+        "How words are read: your own dictionary, and that of a voice.",
     ),
     "export": (
         "p2pvoice.cli.commands.export",

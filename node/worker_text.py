@@ -22,7 +22,7 @@ def check_words(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
     for lang, word, reading in arguments["entries"]:
         worker.check()
         try:
-            kept.append(check(entry(lang, word, reading)).entry)
+            kept.append(check(entry(lang, word, reading), advise=True).entry)
         except UsageError as error:
             raise UsageError(f"{word}: {error.message}", hint=error.hint) from None
     return {"entries": [[one.lang, one.word, one.reading] for one in kept]}

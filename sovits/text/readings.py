@@ -7,6 +7,7 @@ speaking it. Not for finding words in a text: see pronunciations. Follows specs/
 import difflib
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -50,17 +51,37 @@ class Checked(NamedTuple):
     """Phonemes of each character (Chinese) or of the word (English); none where the word is respelled."""
 
 
-def check(entry: Entry) -> Checked:
-    """What an entry says, in phonemes. Raises UsageError with the nearest right form as hint."""
+class _Wrong(Exception):
+    """What is wrong with an entry, and how to find out what would be right: that may load dictionaries."""
+
+    def __init__(self, message: str, advice: str | Callable[[], str]) -> None:
+        super().__init__(message)
+        self.message, self.advice = message, advice
+
+
+def check(entry: Entry, *, advise: bool = False) -> Checked:
+    """What an entry says, in phonemes. Raises UsageError, with the nearest right form as hint if ``advise``.
+
+    Without, no dictionary is loaded: the entries of strangers are checked so.
+    """
+    try:
+        return _checked(entry)
+    except _Wrong as wrong:
+        if isinstance(wrong.advice, str):
+            hint = wrong.advice
+        else:
+            hint = wrong.advice() if advise else "p2pvoice pronounce test TEXT shows how readings are written"
+        raise UsageError(wrong.message, hint=hint) from None
+
+
+def _checked(entry: Entry) -> Checked:
     if entry.lang in ("zh", "yue"):
         return _chinese(entry)
     if entry.lang == "en":
         return _english(entry)
     pattern, script = (_KANA, "kana") if entry.lang == "ja" else (_HANGUL, "hangul")
     if not pattern.fullmatch(entry.reading):
-        raise UsageError(
-            f"the reading {entry.reading[:40]!r} is not {script} alone", hint=f"write it in {script}"
-        )
+        raise _Wrong(f"the reading {entry.reading[:40]!r} is not {script} alone", f"write it in {script}")
     return Checked(entry, entry.word, ())
 
 
@@ -68,16 +89,16 @@ def _chinese(entry: Entry) -> Checked:
     keep = keep_mandarin if entry.lang == "zh" else keep_cantonese
     key = keep(to_simplified(entry.word))
     if len(key) != len(entry.word) or not key.isalpha():
-        raise UsageError(
+        raise _Wrong(
             f"a {entry.lang} word has Han characters alone, and {entry.word[:40]!r} has others",
-            hint="Latin letters have --lang en; write digits as they are said",
+            "Latin letters have --lang en; write digits as they are said",
         )
     syllables = [_numbered(one) for one in entry.reading.lower().split()]
     if len(syllables) != len(key):
         one = "syllable" if len(syllables) == 1 else "syllables"
-        raise UsageError(
+        raise _Wrong(
             f"it has {len(key)} characters, its reading {len(syllables)} {one}",
-            hint=f"a syllable a character; now it is read {_now(entry)}",
+            lambda: f"a syllable a character; now it is read {_now(entry)}",
         )
     phones = []
     for syllable in syllables:
@@ -109,57 +130,63 @@ def _pinyin(syllable: str) -> tuple[str, str] | None:
     return (pair[0], pair[1] + match[2]) if pair and match else None
 
 
-def _no_syllable(syllable: str, entry: Entry) -> UsageError:
-    kind, known, tones = (
-        ("Mandarin syllable in pinyin", _pinyin_syllables(), PINYIN_TONES)
-        if entry.lang == "zh"
-        else ("Cantonese syllable in jyutping", _jyutping_syllables(), JYUTPING_TONES)
-    )
-    shown = syllable[:20]
+def _no_syllable(syllable: str, entry: Entry) -> _Wrong:
+    mandarin = entry.lang == "zh"
+    tones = PINYIN_TONES if mandarin else JYUTPING_TONES
     sound, tone = (syllable[:-1], syllable[-1]) if syllable[-1:].isdigit() else (syllable, "")
-    if sound in known:
-        return UsageError(
-            f"{shown!r} has no tone from {tones[0]} to {tones[-1]}",
-            hint=f"now it is read {_now(entry)}"
-            if not tone
-            else f"tones: {' '.join(sound + one for one in tones)}",
+    toned = _pinyin(sound + "1") if mandarin else cut_syllable(sound + "1")
+    if toned is not None and _KNOWN.issuperset(toned):
+        return _Wrong(
+            f"{syllable[:20]!r} has no tone from {tones[0]} to {tones[-1]}",
+            f"tones: {' '.join(sound + one for one in tones)}"
+            if tone
+            else lambda: f"now it is read {_now(entry)}",
         )
-    near = difflib.get_close_matches(sound, known, n=12, cutoff=0.5)
+    kind = "Mandarin syllable in pinyin" if mandarin else "Cantonese syllable in jyutping"
+    return _Wrong(
+        f"{syllable[:20]!r} is no {kind}", lambda: _nearest(sound, tone if tone in tones else "", entry)
+    )
+
+
+def _nearest(sound: str, tone: str, entry: Entry) -> str:
+    known = _pinyin_syllables() if entry.lang == "zh" else _jyutping_syllables()
+    near = difflib.get_close_matches(sound[:20], known, n=12, cutoff=0.5)
     # Two letters that changed places are the usual slip; the first letter is seldom the wrong one.
     near.sort(key=lambda one: (sorted(one) != sorted(sound), one[:1] != sound[:1]))
-    forms = [one + (tone if tone and tone in tones else "") for one in near[:3]]
-    return UsageError(
-        f"{shown!r} is no {kind}",
-        hint=f"did you mean {' or '.join(forms)}?" if forms else f"now it is read {_now(entry)}",
-    )
+    forms = " or ".join(one + tone for one in near[:3])
+    return f"did you mean {forms}?" if forms else f"now it is read {_now(entry)}"
 
 
 def _english(entry: Entry) -> Checked:
     letters = [one for one in entry.word if one.isalpha() and "LATIN" in unicodedata.name(one, "")]
     others = [one for one in entry.word if one not in letters]
     if not letters or not all(one in _ENGLISH_MARKS or one in "0123456789’" for one in others):
-        raise UsageError(
+        raise _Wrong(
             f"an English word has Latin letters, digits and marks, and {entry.word[:40]!r} has others",
-            hint="Han characters have --lang zh or yue",
+            "Han characters have --lang zh or yue",
         )
     phones = entry.reading.upper().split()
     if len(phones) > LONGEST_ENGLISH:
-        raise UsageError(f"a reading has {len(phones)} phonemes; a word has at most {LONGEST_ENGLISH}")
+        raise _Wrong(f"a reading has {len(phones)} phonemes; a word has at most {LONGEST_ENGLISH}", "")
     for phone in phones:
         if phone in ARPABET:
             continue
         if phone in _VOWELS:
-            raise UsageError(
+            raise _Wrong(
                 f"the vowel {phone} has no stress",
-                hint=f"{phone}1 is stressed, {phone}2 half stressed, {phone}0 not",
+                f"{phone}1 is stressed, {phone}2 half stressed, {phone}0 not",
             )
-        near = difflib.get_close_matches(phone, sorted(ARPABET), n=3, cutoff=0.5)
-        raise UsageError(
+        raise _Wrong(
             f"{phone[:20]!r} is no sound of English in ARPAbet",
-            hint=f"did you mean {' or '.join(near)}?" if near else f"now it is read {_now(entry)}",
+            lambda phone=phone: _nearest_sound(phone, entry),
         )
     key = entry.word.lower().replace("’", "'")
     return Checked(Entry("en", entry.word, " ".join(phones)), key, (tuple(phones),))
+
+
+def _nearest_sound(phone: str, entry: Entry) -> str:
+    near = difflib.get_close_matches(phone[:20], sorted(ARPABET), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"now it is read {_now(entry)}"
 
 
 def _now(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""`pronounce` at the command line, with a real daemon: what it prints, what it asks for, and what it refuses."""
+"""`pronounce` at the command line, with a real daemon: what it prints, asks for and refuses."""
 
 from pathlib import Path
 

@@ -195,7 +195,7 @@ def check_keyfile(data: bytes) -> None:
 
 
 def check_pronunciation(data: bytes) -> None:
-    """A voice's dictionary: what is accepted is within bounds, reads back the same, and can be spoken or not."""
+    """A voice's dictionary: what is accepted is within bounds and reads back the same, spoken or not."""
     from p2pvoice.sovits.text.pronunciations import Pronunciations
 
     try:

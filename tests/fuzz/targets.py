@@ -173,7 +173,10 @@ TARGETS: dict[str, Target] = {
     "operation": Target(checks.check_operation, named("signed", "operation"), mutate.edit_signed),
     "pronunciation": Target(
         checks.check_pronunciation,
-        words("zh\t重慶\tchóng qìng\n# note\r\n\nyue 重慶 cung4 hing3\n", "en\tNode.js\tN OW1 D\nja\t東京\tとうきょう\n"),
+        words(
+            "zh\t重慶\tchóng qìng\n# note\r\n\nyue 重慶 cung4 hing3\n",
+            "en\tNode.js\tN OW1 D\nja\t東京\tとうきょう\n",
+        ),
         quick=500,
     ),
     "reconcile": Target(

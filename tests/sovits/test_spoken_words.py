@@ -1,4 +1,4 @@
-"""A voice speaks by dictionaries: its own, which travels in its bundle, and the user's; and by none as ever."""
+"""A voice speaks by dictionaries: its own, which travels in its bundle, and the user's; by none as ever."""
 
 import shutil
 from dataclasses import replace
@@ -66,7 +66,7 @@ def test_a_word_is_spoken_as_its_entry_says(made: Path, bundle: Path) -> None:
 
 
 def test_a_transcript_is_read_by_the_voices_dictionary_alone(made: Path, bundle: Path) -> None:
-    """The clip's transcript is 今日天氣好好: what it prompts with changes by the author's word, not the user's."""
+    """The clip's transcript is 今日天氣好好: only the author's word changes what it prompts with."""
     plain = load(made)
     before = plain._prompt(0).spoken.phones.tolist()
     heard(plain, replace(HOT, words="yue\t天氣\ttin1 hei1\n"))
@@ -113,7 +113,7 @@ def test_a_bundle_without_a_dictionary_is_what_it_was(made: Path) -> None:
         ("yue\t重慶\tcung4 hnig3\n".encode(), "hnig3"),
         ("yue\t重慶\n".encode(), "line 1"),
         ("yue\t重\u202e慶\tcung4 hing3\n".encode(), "cannot be shown"),
-        ("fr\tmot\tM OW1\n".encode(), "'fr'"),
+        (b"fr\tmot\tM OW1\n", "'fr'"),
         (b"\x00" * 100, "line 1"),
     ],
 )
