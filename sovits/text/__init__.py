@@ -74,7 +74,7 @@ def _read(pieces: list[Span], version: str, words: Pronunciations, upstream: boo
     names: list[str] = []
     spoken: list[Part] = []
     for piece in pieces:
-        read = _read_span(piece, version, words, upstream)
+        read = _read_span(_respelled(piece, words), version, words, upstream)
         start, length = len(names), len(read.phones)
         shown, norm = words.show(piece.text), words.show(read.norm_text)
         spoken.append(Part(piece.language, shown, norm, start, length, read.word2ph))
@@ -84,6 +84,13 @@ def _read(pieces: list[Span], version: str, words: Pronunciations, upstream: boo
         word2ph = None if word2ph is None or span.word2ph is None else word2ph + span.word2ph
     norm_text = "".join(span.norm_text for span in spoken)
     return Phones(symbols.to_ids(names, version), names, word2ph, norm_text, tuple(spoken))
+
+
+def _respelled(piece: Span, words: Pronunciations) -> Span:
+    """Japanese and Korean words of a dictionary are spelled as they are read; others are read as they are."""
+    if piece.language not in ("ja", "ko"):
+        return piece
+    return Span(piece.language, words.respell(piece.language, piece.text))
 
 
 def _spans(text: str, lang: str, version: str) -> list[Span]:

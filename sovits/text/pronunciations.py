@@ -31,14 +31,18 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class _Table:
-    """The words of one language by what is looked for, and their lengths, the longest first."""
+    """The words of one language by what is looked for; by first characters their lengths, longest first."""
 
     words: Mapping[str, Said]
-    lengths: tuple[int, ...]
+    lengths: Mapping[str, tuple[int, ...]]
+
+    def lengths_at(self, text: str, at: int) -> tuple[int, ...]:
+        """How long words may be that begin at a place."""
+        return self.lengths.get(_folded(text[at])[:1], ())
 
     def longest_at(self, text: str, at: int) -> tuple[int, Said] | None:
         """The longest word that begins at a place, with its length there."""
-        for length in self.lengths:
+        for length in self.lengths_at(text, at):
             found = self.words.get(_folded(text[at : at + length]))
             if found is not None and at + length <= len(text):
                 return length, found
@@ -55,7 +59,7 @@ class Pronunciations:
     def __init__(self, voice: Iterable[Entry] = (), user: Iterable[Entry] = ()) -> None:
         """Raises UsageError for a reading that no voice can speak."""
         words: dict[str, dict[str, Said]] = {}
-        lengths: dict[str, set[int]] = {}
+        lengths: dict[str, dict[str, set[int]]] = {}
         for source, entries in (("voice", voice), ("user", user)):
             for one in entries:
                 try:
@@ -64,9 +68,13 @@ class Pronunciations:
                     told = f"the {source}'s dictionary, {one.lang} {one.word}: {error.message}"
                     raise UsageError(told, hint=error.hint) from None
                 words.setdefault(one.lang, {})[_folded(key)] = Said(kept, source, phones)
-                lengths.setdefault(one.lang, set()).add(len(one.word))
+                known = lengths.setdefault(one.lang, {})
+                known.setdefault(_folded(key)[:1], set()).add(len(one.word))
         self._tables = {
-            lang: _Table(found, tuple(sorted(lengths[lang], reverse=True))) for lang, found in words.items()
+            lang: _Table(
+                found, {first: tuple(sorted(all_, reverse=True)) for first, all_ in lengths[lang].items()}
+            )
+            for lang, found in words.items()
         }
         english = self._tables.get("en")
         self._english = list(english.words.values())[: LAST - FIRST + 1] if english is not None else []
@@ -155,7 +163,7 @@ def _whole_word(table: _Table, text: str, at: int) -> tuple[int, Said] | None:
     """The longest English word at a place that is no part of a longer one."""
     if at and _in_word(text[at]) and (_in_word(text[at - 1]) or _joined(text, at)):
         return None
-    for length in table.lengths:
+    for length in table.lengths_at(text, at):
         end = at + length
         said = table.words.get(_folded(text[at:end]))
         if said is not None and end <= len(text) and _ends_at(text, end):
