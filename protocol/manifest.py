@@ -73,6 +73,7 @@ __all__ = [
     "TIME_LIMIT",
     "VOICE_FAMILY",
     "VOICE_FILES",
+    "VOICE_FORMAT",
     "Engine",
     "FileEntry",
     "Manifest",
@@ -95,7 +96,10 @@ RELEASE_LIMIT = MANIFEST_LIMIT + ENVELOPE_OVERHEAD
 """Bytes of a signed release, as it is stored and sent."""
 
 FORMAT = 3
-"""The format this version writes, and the newest one it reads."""
+"""The newest format this version reads."""
+
+VOICE_FORMAT = 2
+"""The format in which voices are written, unless one of their files asks for a newer one."""
 
 FILE_SINCE = {"training.safetensors": 2, "pronunciation.txt": 3}
 """Paths that came later than the first format: the oldest format whose readers know them."""
@@ -171,7 +175,7 @@ class Manifest:
     parents: tuple[Parent, ...] = ()
     training: TrainingRecord | None = None
     measured: tuple[Measured, ...] = ()
-    format: int = FORMAT
+    format: int = VOICE_FORMAT
     min_reader: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
