@@ -90,7 +90,14 @@ def _respelled(piece: Span, words: Pronunciations) -> Span:
     """Japanese and Korean words of a dictionary are spelled as they are read; others are read as they are."""
     if piece.language not in ("ja", "ko"):
         return piece
-    return Span(piece.language, words.respell(piece.language, piece.text))
+    spelled = words.respell(piece.language, piece.text)
+    if len(spelled) > LONGEST_SENTENCE:
+        raise UsageError(
+            f"the sentence has {len(spelled)} characters as the dictionary spells it; at most "
+            f"{LONGEST_SENTENCE} are read at once",
+            hint="cut the text into sentences first",
+        )
+    return Span(piece.language, spelled)
 
 
 def _spans(text: str, lang: str, version: str) -> list[Span]:

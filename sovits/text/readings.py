@@ -26,8 +26,10 @@ from .jyutping import cut_syllable
 from .pinyin import opening_and_rhyme
 from .punctuation import keep_cantonese, keep_mandarin
 
-LONGEST_ENGLISH: Final = 128
-"""Phonemes of one English word."""
+LONGEST_SPARE: Final = 8
+"""Phonemes of an English word, letters of a Japanese or Korean one, that any word may have."""
+LONGEST_PER_CHARACTER: Final = 8
+"""The same for each of its characters. Unbounded, a stranger's dictionary would make a short text endless."""
 
 _TONE_MARKS: Final = {"\u0304": "1", "\u0301": "2", "\u030c": "3", "\u0300": "4"}
 _SYLLABLE = re.compile(r"([a-z]+)([0-9])")
@@ -82,7 +84,15 @@ def _checked(entry: Entry) -> Checked:
     pattern, script = (_KANA, "kana") if entry.lang == "ja" else (_HANGUL, "hangul")
     if not pattern.fullmatch(entry.reading):
         raise _Wrong(f"the reading {entry.reading[:40]!r} is not {script} alone", f"write it in {script}")
+    _bound(entry, len(entry.reading))
     return Checked(entry, entry.word, ())
+
+
+def _bound(entry: Entry, length: int) -> None:
+    longest = LONGEST_SPARE + LONGEST_PER_CHARACTER * len(entry.word)
+    if length > longest:
+        told = f"a word of {len(entry.word)} letters has a reading of at most {longest} sounds, not {length}"
+        raise _Wrong(told, "")
 
 
 def _chinese(entry: Entry) -> Checked:
@@ -166,8 +176,7 @@ def _english(entry: Entry) -> Checked:
             "Han characters have --lang zh or yue",
         )
     phones = entry.reading.upper().split()
-    if len(phones) > LONGEST_ENGLISH:
-        raise _Wrong(f"a reading has {len(phones)} phonemes; a word has at most {LONGEST_ENGLISH}", "")
+    _bound(entry, len(phones))
     for phone in phones:
         if phone in ARPABET:
             continue

@@ -8,7 +8,7 @@ from p2pvoice.protocol.errors import P2PVoiceError, UsageError
 from p2pvoice.protocol.pronunciation import Entry, entry
 from p2pvoice.sovits.text import Phones, Pronunciations, phonemize, split
 from p2pvoice.sovits.text.pronunciations import NONE, of_texts
-from p2pvoice.sovits.text.readings import LONGEST_ENGLISH, check, written
+from p2pvoice.sovits.text.readings import LONGEST_PER_CHARACTER, LONGEST_SPARE, check, written
 from p2pvoice.sovits.text.spelled import spell
 
 
@@ -82,10 +82,14 @@ def test_a_wrong_reading_is_told_with_the_nearest_right_one(
     assert hint in caught.value.hint
 
 
-def test_the_longest_english_reading() -> None:
-    check(entry("en", "a", " ".join("Z" * LONGEST_ENGLISH)))
-    with pytest.raises(UsageError, match=f"at most {LONGEST_ENGLISH}"):
-        check(entry("en", "a", " ".join("Z" * (LONGEST_ENGLISH + 1))))
+@pytest.mark.parametrize("word", ["a", "abc"])
+def test_a_reading_is_not_much_longer_than_its_word(word: str) -> None:
+    longest = LONGEST_SPARE + LONGEST_PER_CHARACTER * len(word)
+    check(entry("en", word, " ".join("Z" * longest)))
+    check(entry("ja", word, "あ" * longest))
+    for one in (entry("en", word, " ".join("Z" * (longest + 1))), entry("ja", word, "あ" * (longest + 1))):
+        with pytest.raises(UsageError, match=f"at most {longest}"):
+            check(one)
 
 
 @pytest.mark.parametrize(
