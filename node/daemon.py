@@ -57,6 +57,7 @@ from p2pvoice.node.tidy import at_start
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
+from p2pvoice.node.user_words import UserWords
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 from p2pvoice.protocol.ids import author_id
 
@@ -171,6 +172,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 following=following,
                 names=names,
                 community=community,
+                words=UserWords(home.words),
                 page=PageDoor(),
                 disk=disk,
                 drafting=drafting,

@@ -28,6 +28,7 @@ from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
+from p2pvoice.node.user_words import UserWords
 from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Parts:
     names: Names
     page: "PageDoor"
     community: Community
+    #: The user's pronunciation dictionary.
+    words: UserWords
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.

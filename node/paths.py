@@ -96,6 +96,11 @@ class Home:
         return self.root / "dht"
 
     @property
+    def words(self) -> Path:
+        """The user's pronunciation dictionary."""
+        return self.root / "pronunciations.txt"
+
+    @property
     def log(self) -> Path:
         return self.root / "daemon.log"
 

@@ -30,6 +30,7 @@ from p2pvoice.protocol.consent_state import consent_facts
 from p2pvoice.protocol.errors import ConsentError, NotFoundError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
+    VOICE_FORMAT,
     Engine,
     FileEntry,
     Manifest,
@@ -218,6 +219,7 @@ async def _speak_preview(parts: Parts, outgoing: Outgoing, work: Path, step: Ste
         lang,
         options={"seed": 0},
         on_progress=step,
+        own_words=False,
     )
 
     def write() -> None:
@@ -279,6 +281,7 @@ def _store_release(
         measured=tuple(
             Measured.from_map(row) for row in confirmed(notes.get("measured", ()), tags, facts["languages"])
         ),
+        format=max(VOICE_FORMAT, reader_needed(sources)),
         min_reader=reader_needed(sources),
     )
     manifest.require_complete()

@@ -42,6 +42,7 @@ TEXT_LIMIT = 64 * 1024
     multiple=True,
     help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
 )
+@click.option("--upstream-text", is_flag=True, help="Read as GPT-SoVITS does where it is wrong, too: 1,234 …")
 @click.option(
     "--format",
     "audio_format",
@@ -59,6 +60,7 @@ def speak(
     seed: int | None,
     speed: float,
     references: tuple[int, ...],
+    upstream_text: bool,
     audio_format: str | None,
 ) -> None:
     """Speak TEXT with an installed voice (- reads the text from stdin).
@@ -78,8 +80,11 @@ def speak(
     chosen = audio_format or ("flac" if target.suffix.lower() == ".flac" else "wav")
     started = time.monotonic()
     spoken = Client().speak(
-        request(voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen)
-    )
+        request(
+            voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen,
+            upstream_text=upstream_text,
+        )
+    )  # fmt: skip
     took = time.monotonic() - started
     write_output(target, spoken.data)
     if str(target) == "-":
@@ -109,6 +114,7 @@ def request(
     speed: float = 1.0,
     references: tuple[int, ...] = (),
     audio_format: str = "wav",
+    upstream_text: bool = False,
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
     body: dict[str, object] = {
@@ -120,4 +126,6 @@ def request(
     }
     if references:
         body |= {"reference": references[0], "also_references": list(references[1:])}
+    if upstream_text:
+        body["upstream_text"] = True
     return body if seed is None else {**body, "seed": seed}
