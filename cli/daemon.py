@@ -37,14 +37,22 @@ LOG_TAIL = 4096
 """Bytes of its last words that are searched for the reason of a failed start."""
 
 
-def command(listen: Sequence[str], bootstrap: Sequence[str]) -> list[str]:
+def doors(*, wyoming: str | None = None, wyoming_network: Sequence[str] = ()) -> list[str]:
+    """The daemon's options for the ports that are closed until somebody asks for them."""
+    line = [word for network in wyoming_network for word in ("--wyoming-network", network)]
+    if wyoming is not None:
+        line += ["--wyoming", *([wyoming] if wyoming else [])]
+    return line
+
+
+def command(listen: Sequence[str], bootstrap: Sequence[str], doors: Sequence[str] = ()) -> list[str]:
     """The daemon's command line."""
     line = [sys.executable, "-m", MODULE]
     for address in listen:
         line += ["--listen", address]
     for address in bootstrap:
         line += ["--bootstrap", address]
-    return line
+    return [*line, *doors]
 
 
 def spawn(
@@ -52,6 +60,7 @@ def spawn(
     listen: Sequence[str],
     bootstrap: Sequence[str],
     *,
+    doors: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     tied: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -66,7 +75,7 @@ def spawn(
     # What it says before its log is open, and what a crashing interpreter says, lands beside the log.
     with complaints(client).open("wb") as said:
         return subprocess.Popen(
-            command(listen, bootstrap),
+            command(listen, bootstrap, doors),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -171,6 +171,7 @@ async def status(parts: Parts, request: Request) -> Response:
             "dht": parts.network.dht_facts(),
             "key": {"locked": key["locked"], "heads_waiting": key["heads_waiting"], "forks": key["forks"]},
             "moved": len(moved),
+            "wyoming": parts.wyoming.facts() if parts.wyoming is not None else None,
             "uptime": round(time.monotonic() - parts.started, 3),
             "debug": {
                 "rss": resident_bytes(os.getpid()),
