@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.node.rpc.client import Client
-from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, P2PVoiceError
+from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, P2PVoiceError, UsageError
 
 MODULE = "p2pvoice.node.daemon"
 """What `python -m` runs."""
@@ -129,7 +129,8 @@ def failure(said: Path, code: int) -> P2PVoiceError:
     hint = next(
         (line.split("hint:", 1)[1].strip() for line in reversed(lines) if line.startswith("hint:")), ""
     )
-    kind = ConflictError if code == ConflictError.exit_code else P2PVoiceError
+    kinds: dict[int, type[P2PVoiceError]] = {one.exit_code: one for one in (ConflictError, UsageError)}
+    kind = kinds.get(code, P2PVoiceError)
     return kind(
         message or f"the daemon ended at once with exit code {code}", hint=hint or f"what it said: {said}"
     )

@@ -88,7 +88,7 @@ def test_describe_tells_each_voice_in_each_language_it_speaks(home: Daemon) -> N
     ]
     # Home Assistant has no yue: its Cantonese is zh-HK.
     tags = [["yue", "zh-HK"], ["zh", "zh-CN", "zh-TW"], ["en"]]
-    assert [voice.languages for voice in program.voices] == told
+    assert [voice.languages for voice in program.voices] == tags
     assert all(voice.installed and voice.version == installed["release"] for voice in program.voices)
 
 
