@@ -264,8 +264,6 @@ def test_nothing_of_the_rpc_is_behind_it(home: Daemon) -> None:
     assert home.client.status()["pid"]
 
 
-
-
 @pytest.fixture
 def mock_clock() -> MockClock:
     return MockClock()
