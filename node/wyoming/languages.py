@@ -12,7 +12,7 @@ from p2pvoice.protocol.vocabulary import FACETS
 #: Longest tag that is looked at, in characters.
 TAG_LIMIT = 35
 
-#: What every voice of GPT-SoVITS reads, whatever language it was trained on.
+#: What every voice reads, whatever language it was trained on; only version 1 has no Cantonese.
 COMMON = ("yue", "zh", "en")
 
 #: As what a language is told, the tag that Home Assistant knows among them; any other as itself.
@@ -36,8 +36,6 @@ def language_of(tag: str) -> str:
 
 def spoken_by(version: str, own: tuple[str, ...]) -> tuple[str, ...]:
     """The languages of a voice of an engine version, its own first."""
-    if version == "lite":
-        return own
     common = [one for one in COMMON if not (one == "yue" and version == "v1")]
     return tuple(dict.fromkeys([*own, *common]))
 

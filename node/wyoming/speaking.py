@@ -31,8 +31,8 @@ VOICES_LIMIT = 200
 #: Longest reference to a voice, in characters.
 REF_LIMIT = 256
 
-#: Home Assistant shows whom a program is from, and where that is.
-ATTRIBUTION = {"name": "p2pvoice", "url": "https://pypi.org/project/p2pvoice/"}
+#: Whom the program is from. Clients demand an address beside the name; there is none to give.
+ATTRIBUTION = {"name": "p2pvoice", "url": ""}
 
 
 class House:
