@@ -134,7 +134,8 @@ class Client:
     ) -> Iterator[bytes]:
         """Speak a text, piece by piece as the daemon sends it; dropping the iterator stops the speaking.
 
-        Joined, the pieces are one file; ``format`` is ``wav``, or what else specs/rpc.md streams. When they break off before the end: DaemonUnavailableError.
+        Joined, the pieces are one file. ``format`` is ``wav``, or what else specs/rpc.md streams. When the
+        pieces break off before the end: DaemonUnavailableError.
         """
         return calls.pieces(self._rpc, calls.speak_body(text, voice, draft, lang, format, options))
 
