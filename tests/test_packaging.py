@@ -86,7 +86,7 @@ def declared(*extras: str) -> set[str]:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_used() -> None:
     shipped = [path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py")]
-    # What measuring needs stands in an extra of its own; so do what makes the starter again, Parquet, mDNS, and
+    # What measuring needs stands in an extra of its own; so do making the starter again, Parquet, mDNS, and
     # the dictionaries of two languages.
     measuring = [path for path in shipped if "measure" in path.parts]
     tables = [CHECKOUT / "cli" / "table.py"]
