@@ -1,7 +1,8 @@
 """Read this first: what a p2pvoice daemon is made of, in the order in which it starts and stops.
 
     lock the home -> identity -> store and catalog -> libp2p host -> announcer, exchange, catalog
-    queries -> worker engines (no process yet), trainer -> RPC socket -> ready line on stdout
+    queries -> worker engines (no process yet), trainer -> RPC socket, Wyoming's port if asked for -> ready
+    line on stdout
 
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
@@ -58,6 +59,8 @@ from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
 from p2pvoice.node.user_words import UserWords
+from p2pvoice.node.wyoming.place import place
+from p2pvoice.node.wyoming.server import WyomingDoor
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 from p2pvoice.protocol.ids import author_id
 
@@ -73,6 +76,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
     ``ready`` is called when the host listens and the RPC answers.
     """
     socket_path = home.choose_socket()
+    wyoming = place(config.wyoming)
     async with _parts(home, config) as parts, trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, parts.stop)
         nursery.start_soon(parts.engine.run)
@@ -91,6 +95,10 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         async with trio.open_nursery() as answering:
             await answering.start(parts.page.run, parts)
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
+            if wyoming is not None:
+                parts.wyoming = WyomingDoor(wyoming)
+                door = partial(parts.wyoming.run, parts, advertise=config.wyoming.advertise)
+                await answering.start(door)
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
@@ -203,11 +211,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--foreground", action="store_true", help="log readable lines to stderr, too")
     parser.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     parser.add_argument("--bootstrap", action="append", default=[], metavar="MULTIADDR")
+    parser.add_argument("--wyoming", nargs="?", const="", metavar="HOST:PORT")
+    parser.add_argument("--wyoming-network", action="append", default=[], metavar="CIDR")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     home = Home.at(options.home)
     try:
-        _start(home, options.listen, options.bootstrap, foreground=options.foreground)
+        _start(home, options)
     except Exception as error:
         known = to_error(error)
         print(f"error: {known.message}", file=sys.stderr)
@@ -217,15 +227,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreground: bool) -> None:
+def _start(home: Home, options: argparse.Namespace) -> None:
     try:
         home.prepare()
     except OSError as error:
         kind: type[P2PVoiceError] = DiskFullError if error.errno == 28 else StorageError
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
-    config = load_config(home, listen=listen, bootstrap=bootstrap)
+    config = load_config(
+        home,
+        listen=options.listen,
+        bootstrap=options.bootstrap,
+        wyoming=options.wyoming,
+        wyoming_networks=options.wyoming_network,
+    )
     with HomeLock(home):
-        start_log(home.log, foreground=foreground, level=config.log_level)
+        start_log(home.log, foreground=options.foreground, level=config.log_level)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
             trio.run(partial(run, home, config, ready=_say_ready))

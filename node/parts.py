@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
+    from p2pvoice.node.wyoming.server import WyomingDoor
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
 DISK_THREADS = 8
@@ -68,6 +69,8 @@ class Parts:
     community: Community
     #: The user's pronunciation dictionary.
     words: UserWords
+    #: The port for Home Assistant, when the settings ask for one.
+    wyoming: "WyomingDoor | None" = None
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.
