@@ -75,7 +75,7 @@ def _smaller(plain: bytes, flag: int) -> tuple[bytes, int]:
 
 
 def decode(encoded: bytes, base: bytes) -> bytes:
-    """The chunk of which ``encoded`` is the difference to ``base``; whether it is the right one, its digest says.
+    """The chunk of which ``encoded`` is the difference to ``base``; only its digest says whether it is right.
 
     Raises ChunkMismatchError for anything that does not fit to the base.
     """
@@ -91,7 +91,8 @@ def decode(encoded: bytes, base: bytes) -> bytes:
         plain = _plain(view[place : place + head.body], head.tops_framed, -(-head.count // head.per))
         tops = unpack(np.frombuffer(plain, np.uint8), head.per, head.count).astype(form.dtype)
         place += head.body
-        planes = _plain(view[place : place + head.planes], head.planes_framed, head.shift * -(-head.count // 8))
+        size = head.shift * -(-head.count // 8)
+        planes = _plain(view[place : place + head.planes], head.planes_framed, size)
         place += head.planes
         # The values of the list take the places of the marks.
         marks = np.flatnonzero(tops == ESCAPE) if head.per == 1 else np.empty(0, np.intp)

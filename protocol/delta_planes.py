@@ -1,4 +1,4 @@
-"""The arithmetic of a delta: ordered keys, folded differences, groups by exponent, and planes of bytes and bits.
+"""The arithmetic of a delta: ordered keys, folded differences, groups by exponent, planes of bytes and bits.
 
 Everything works on whole arrays of numpy and is exact for every bit pattern, NaN and -0 included. Not for the
 form in which a delta travels: see delta.py. Follows specs/delta.md.
@@ -46,7 +46,8 @@ def keys(patterns: Bits, form: Format) -> Bits:
     """Patterns as whole numbers in the order of the numbers they stand for; its own inverse."""
     bits = form.size * 8
     low = patterns.dtype.type((1 << (bits - 1)) - 1)
-    return patterns ^ (patterns >> patterns.dtype.type(bits - 1)) * low
+    rising: Bits = patterns ^ (patterns >> patterns.dtype.type(bits - 1)) * low
+    return rising
 
 
 def fold(new: Bits, base: Bits, form: Format) -> Bits:
@@ -54,7 +55,9 @@ def fold(new: Bits, base: Bits, form: Format) -> Bits:
     difference = keys(new, form) - keys(base, form)
     sign = difference >> difference.dtype.type(form.size * 8 - 1)
     # Twice a number and all bits inverted where it is negative: 0, -1, 1, -2 become 0, 1, 2, 3.
-    return (difference << difference.dtype.type(1)) ^ (sign * difference.dtype.type(2 ** (form.size * 8) - 1))
+    ones = difference.dtype.type(2 ** (form.size * 8) - 1)
+    folded: Bits = (difference << difference.dtype.type(1)) ^ sign * ones
+    return folded
 
 
 def unfold(folded: Bits, base: Bits, form: Format) -> Bits:
@@ -143,7 +146,7 @@ def low_planes(folded: Bits, shift: int) -> bytes:
 def add_low_planes(tops: Bits, planes: bytes | memoryview, shift: int) -> Bits:
     """Numbers of which ``tops`` has what is above the low bits."""
     count, width = len(tops), -(-len(tops) // 8)
-    folded = tops << tops.dtype.type(shift)
+    folded: Bits = tops << tops.dtype.type(shift)
     for bit in range(shift):
         plane = np.frombuffer(planes[bit * width : (bit + 1) * width], np.uint8)
         ones = np.unpackbits(plane, count=count, bitorder="little").astype(tops.dtype)

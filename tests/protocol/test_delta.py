@@ -182,7 +182,8 @@ def test_each_length_is_checked() -> None:
     encoded = delta.encode(new, base, F16)
     assert encoded is not None
     found = heads(encoded, base)
-    for field, values in ((0, (16, 255)), (1, (0, 3, 16)), (2, (0, 2**32 - 1)), (3, (0, 2**32 - 1)), (4, (1, 2**32 - 1))):
+    wrong = {0: (16, 255), 1: (0, 3, 16), 2: (0, 2**32 - 1), 3: (0, 2**32 - 1), 4: (1, 2**32 - 1)}
+    for field, values in wrong.items():
         for value in values:
             changed = [*found[0]]
             assert changed[field] != value
