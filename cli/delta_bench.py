@@ -1,9 +1,8 @@
 """What a codec makes of the step from one weight file to the next: bytes, speed each way, and memory.
 
 Each codec runs in processes of its own, one that encodes and one that decodes, so that the memory of one does
-not hide that of another. Every result is decoded and compared with the file before it counts. The two baselines
-of the field work on whole files, as they do elsewhere; ours works on chunks, as it does between peers. Not
-for the command: see commands/bench_delta.py. Follows specs/delta.md, "Bench".
+not hide that of another. Every result is decoded and compared with the file before it counts. The others
+work on whole files, as they do elsewhere; ours works on chunks, as it does between peers. Not for the command: see commands/bench_delta.py. Follows specs/delta.md, "Bench".
 """
 
 import hashlib
@@ -241,7 +240,7 @@ def _padded(path: Path) -> bytes:
 
 
 def _delta(base: Path, new: Path, encoded: Path) -> None:
-    """As between peers: chunks that are the same are copied, the header and what saves nothing goes as it is."""
+    """As between peers: equal chunks are copied, the header and what saves nothing goes as it is."""
     from p2pvoice.protocol import delta
     from p2pvoice.protocol.codec import encode_chunk
     from p2pvoice.protocol.delta_planes import F16

@@ -31,10 +31,9 @@ def delta(output: Output, base: Path, new: Path) -> None:
         memory = [size(one[f"{way}_memory"]) for way in ("encode", "decode")]
         sizes = [size(one["size"]), f"{whole / one['size']:.2f}", f"{one['size'] / bitx:.3f}"]
         rows.append([one["codec"], *sizes, *rates, *memory])
-    rows.append(
-        ["entropy", size(found["entropy"]), f"{whole / max(found['entropy'], 1):.2f}"]
-        + [f"{found['entropy'] / bitx:.3f}", "", "", "", ""]
-    )
+    limit = int(found["entropy"])
+    sizes = [size(limit), f"{whole / max(limit, 1):.2f}", f"{limit / bitx:.3f}"]
+    rows.append(["entropy", *sizes, "", "", "", ""])
     for codec, why in found["skipped"].items():
         rows.append([codec, why, "", "", "", "", "", ""])
     columns = ["codec", ">bytes", ">ratio", ">of BitX"]

@@ -61,6 +61,24 @@ def test_an_update_travels_as_deltas(daemons: Make, encoder: Path, clip: Path, t
     assert a.client.status()["disk"]["bytes"] == size
 
 
+def test_a_release_with_other_words_brings_no_files(daemons: Make, encoder: Path, clip: Path) -> None:
+    a = daemons().start()
+    c = daemons().start(a)
+    install_encoder(a, encoder)
+    bring(a, clip)
+    first = publish(a)["release"]
+    list(c.client.fetch(first))
+    said = publish(a, description="Another word.")["release"]
+    assert said != first
+    eventually(lambda: c.client.show(said)["release"] == said)
+    updated = result(c.client.update(f"{a.client.status()['author']}/storyteller"))
+    assert updated["release"] == said
+    assert updated["bytes_fetched"] == 0
+    files = [{file["path"]: file["digest"] for file in one.client.show(said)["files"]} for one in (a, c)]
+    assert "preview.wav" in files[0]
+    assert files[0] == files[1]
+
+
 def test_cache_keeps_within_its_quota(tmp_path: Path) -> None:
     cache = DeltaCache(tmp_path / "deltas", 3 * 132)
     for name in ("aa", "bb", "cc"):
