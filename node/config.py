@@ -72,6 +72,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstrap: Addresses = ()
     #: Most bytes the store may occupy on disk; 0 means no quota.
     quota_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    #: Most bytes of encoded deltas that are kept to be sent again; 0 keeps none.
+    delta_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 << 20
     #: Least level of our own records that the log keeps.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     worker: WorkerConfig = WorkerConfig()

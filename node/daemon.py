@@ -30,6 +30,8 @@ from p2pvoice.node import collecting, expiry, keys
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
+from p2pvoice.node.delta_cache import DeltaCache
+from p2pvoice.node.deltas import Deltas
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
@@ -127,7 +129,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     uploads.clean(all_of_them=True)
     drafts.clean()
     trainings.clean()
-    at_start(home, store, catalog, new_catalog=new_catalog)
+    at_start(home, store, catalog, author_id(identity.author_public), new_catalog=new_catalog)
     try:
         async with (
             open_host(
@@ -139,7 +141,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             announcer = Announcer(host)
-            offer = Offer(store, catalog, successors, disk)
+            deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
+            offer = Offer(store, catalog, successors, disk, deltas)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
             offer.hearer = network.hearsay.hear
