@@ -37,13 +37,15 @@ LOG_TAIL = 4096
 """Bytes of its last words that are searched for the reason of a failed start."""
 
 
-def command(listen: Sequence[str], bootstrap: Sequence[str]) -> list[str]:
-    """The daemon's command line."""
+def command(listen: Sequence[str], bootstrap: Sequence[str], api: int | None = None) -> list[str]:
+    """The daemon's command line; ``api`` opens the compatible APIs at that port, -1 at the usual one."""
     line = [sys.executable, "-m", MODULE]
     for address in listen:
         line += ["--listen", address]
     for address in bootstrap:
         line += ["--bootstrap", address]
+    if api is not None:
+        line += ["--api"] if api < 0 else ["--api", str(api)]
     return line
 
 
@@ -52,6 +54,7 @@ def spawn(
     listen: Sequence[str],
     bootstrap: Sequence[str],
     *,
+    api: int | None = None,
     environment: Mapping[str, str] | None = None,
     tied: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -66,7 +69,7 @@ def spawn(
     # What it says before its log is open, and what a crashing interpreter says, lands beside the log.
     with complaints(client).open("wb") as said:
         return subprocess.Popen(
-            command(listen, bootstrap),
+            command(listen, bootstrap, api),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

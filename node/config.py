@@ -49,6 +49,19 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return WorkerConfig(idle_seconds=self.idle_seconds, voices=1, threads=threads)
 
 
+class ApiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The compatible APIs (specs/api.md)."""
+
+    #: Whether their port opens with the daemon.
+    enabled: bool = False
+    #: The port on 127.0.0.1, that of GPT-SoVITS's own server; 0 picks a free one.
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9880
+    #: Web pages that may use it, each ``scheme://host[:port]``.
+    origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
+    #: The voice that speaks when a request names none that is here; empty: the only one installed.
+    voice: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's settings."""
 
@@ -62,10 +75,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
+    api: ApiConfig = ApiConfig()
 
 
-def load_config(home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> Config:
+def load_config(
+    home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[str] = (), api: int | None = None
+) -> Config:
     """Read the home's config.toml, if there is one, and lay the given overrides over it.
+
+    ``api`` opens the compatible APIs: at that port, or with -1 at the one that the file says.
 
     Raises UsageError naming the file and the field when the file makes no sense.
     """
@@ -74,6 +92,10 @@ def load_config(home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[s
         config = msgspec.structs.replace(config, listen=tuple(listen))
     if bootstrap:
         config = msgspec.structs.replace(config, bootstrap=tuple(bootstrap))
+    if api is not None:
+        port = config.api.port if api < 0 else api
+        opened = msgspec.structs.replace(config.api, enabled=True, port=port)
+        config = msgspec.structs.replace(config, api=opened)
     return config
 
 

@@ -8,7 +8,8 @@ shutdown set one event; then the RPC ends its requests, a training writes its ch
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
-what lists of voices are, to collecting.py. Follows specs/daemon.md.
+what lists of voices are, to collecting.py; what programs made for other servers may ask, to
+api/. Follows specs/daemon.md.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 import trio
 
 from p2pvoice.node import collecting, expiry, keys
+from p2pvoice.node.api.door import ApiDoor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
@@ -89,6 +91,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
         async with trio.open_nursery() as answering:
             await answering.start(parts.page.run, parts)
+            await answering.start(parts.api.run, parts)
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
@@ -172,6 +175,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 names=names,
                 community=community,
                 page=PageDoor(),
+                api=ApiDoor(),
                 disk=disk,
                 drafting=drafting,
             )
@@ -201,11 +205,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--foreground", action="store_true", help="log readable lines to stderr, too")
     parser.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     parser.add_argument("--bootstrap", action="append", default=[], metavar="MULTIADDR")
+    parser.add_argument(
+        "--api", nargs="?", const=-1, type=int, metavar="PORT", help="open the compatible APIs (specs/api.md)"
+    )
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     home = Home.at(options.home)
     try:
-        _start(home, options.listen, options.bootstrap, foreground=options.foreground)
+        _start(home, options.listen, options.bootstrap, api=options.api, foreground=options.foreground)
     except Exception as error:
         known = to_error(error)
         print(f"error: {known.message}", file=sys.stderr)
@@ -215,13 +222,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreground: bool) -> None:
+def _start(
+    home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, api: int | None, foreground: bool
+) -> None:
     try:
         home.prepare()
     except OSError as error:
         kind: type[P2PVoiceError] = DiskFullError if error.errno == 28 else StorageError
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
-    config = load_config(home, listen=listen, bootstrap=bootstrap)
+    config = load_config(home, listen=listen, bootstrap=bootstrap, api=api)
     with HomeLock(home):
         start_log(home.log, foreground=foreground, level=config.log_level)
         home.pid.write_text(f"{os.getpid()}\n")

@@ -31,6 +31,7 @@ from p2pvoice.node.uploads import Uploads
 from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
+    from p2pvoice.node.api.door import ApiDoor
     from p2pvoice.node.hearsay import Hearsay
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
@@ -64,6 +65,7 @@ class Parts:
     following: Following
     names: Names
     page: "PageDoor"
+    api: "ApiDoor"
     community: Community
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))

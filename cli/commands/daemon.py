@@ -36,11 +36,24 @@ def addresses(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def api_port(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that opens the compatible APIs with the daemon."""
+    return click.option(
+        "--api",
+        is_flag=False,
+        flag_value=-1,
+        type=click.IntRange(-1, 65_535),
+        metavar="[PORT]",
+        help="Open the OpenAI and GPT-SoVITS APIs on loopback (default port: 9880; 0 picks one).",
+    )(function)
+
+
 @daemon.command("run")
 @addresses
-def run(listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+@api_port
+def run(listen: tuple[str, ...], bootstrap: tuple[str, ...], api: int | None) -> None:
     """Run the daemon in the foreground until Ctrl-C; its log goes to stderr."""
-    line = [*process.command(listen, bootstrap), "--foreground"]
+    line = [*process.command(listen, bootstrap, api), "--foreground"]
     sys.stdout.flush()
     # The daemon takes this process's place: its signals, its exit code and its log are the terminal's own.
     os.execv(line[0], line)
@@ -48,9 +61,10 @@ def run(listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
 
 @daemon.command("start")
 @addresses
+@api_port
 @json_option
 @click.pass_obj
-def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], api: int | None) -> None:
     """Start the daemon in the background and wait until it answers."""
     client = Client()
     try:
@@ -59,22 +73,31 @@ def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -
         pass
     else:
         raise ConflictError(f"a daemon already runs on {client.home.root}", hint="p2pvoice daemon status")
-    child = process.spawn(client, listen, bootstrap)
+    child = process.spawn(client, listen, bootstrap, api=api)
     try:
         state = process.wait_ready(client, child)
     except BaseException:
         process.end(child)
         raise
     state.setdefault("pid", child.pid)
+    opened = client.api() if api is not None else {}
     if output.as_json:
         output.document(
             {key: state.get(key) for key in ("pid", "peer_id", "author", "addresses", "version")}
             | {"home": str(client.home.root), "log": str(client.home.log)}
+            | ({"api": opened} if opened else {})
         )
         return
     output.pairs(
-        [("process", state["pid"]), ("peer id", state.get("peer_id")), ("addresses", state.get("addresses"))]
+        [
+            ("process", state["pid"]),
+            ("peer id", state.get("peer_id")),
+            ("addresses", state.get("addresses")),
+            ("api", opened.get("url")),
+        ]
     )
+    if opened:
+        output.note(opened["problem"] or "p2pvoice api shows the addresses and the token that programs need")
     output.note(f"log: {client.home.log}")
     output.hint("p2pvoice find --tag cantonese")
 

@@ -23,6 +23,7 @@ from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
 from p2pvoice.node.rpc import (
+    apis,
     collections,
     community,
     consents,
@@ -59,6 +60,10 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("GET", "/v1/page", pages.show),
         ("POST", "/v1/page", pages.open_page),
         ("DELETE", "/v1/page", pages.close_page),
+        ("GET", "/v1/api", apis.show),
+        ("POST", "/v1/api", apis.open_api),
+        ("DELETE", "/v1/api", apis.close_api),
+        ("POST", "/v1/api/token", apis.renew_token),
         ("GET", "/v1/peers", peers),
         ("POST", "/v1/connect", connect),
         ("GET", "/v1/key", keys.show),
