@@ -363,8 +363,8 @@ def streams() -> Iterator[bytes]:
     for first, second in ((b"OpusHead", b"OpusTags"), (b"\x01vorbis", b"\x03vorbis")):
         packets = (first + bytes(11), second + b"\0\0\0\0\1\0\0\0\3\0\0\0A=b\1", b"\x05vorbis setup")
         pages = [
-            b"OggS\0" + bytes((0 if number else 2,)) + bytes(8) + b"one " + bytes((number, 0, 0, 0, 0, 0, 0, 0))
-            + bytes((1, len(packet))) + packet
+            b"OggS\0" + bytes((0 if number else 2,)) + bytes(8) + b"one "
+            + bytes((number, 0, 0, 0, 0, 0, 0, 0, 1, len(packet))) + packet
             for number, packet in enumerate(packets)
         ]  # fmt: skip
         yield b"".join(pages)
