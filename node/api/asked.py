@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from p2pvoice.node.speech import OPTIONS
 from p2pvoice.protocol.errors import UsageError
 
 API_BODY = 256 * 1024
@@ -107,8 +106,3 @@ class Fields:
         last = re.split(r"[/\\]", path)[-1]
         ending = next((one for one in ENDINGS if last.lower().endswith(one)), "")
         return last[: len(last) - len(ending)]
-
-
-def wants_stream() -> dict[str, Any]:
-    """The synthesiser's option to give pieces smaller than a sentence, where it has one."""
-    return {"stream": True} if "stream" in OPTIONS else {}

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from p2pvoice.node.api import choosing
 from p2pvoice.node.api.answer import SpokenAnswer, Wanted
-from p2pvoice.node.api.asked import API_BODY, PATH_LIMIT, Fields, wants_stream
+from p2pvoice.node.api.asked import API_BODY, PATH_LIMIT, Fields
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.requests import json_body
@@ -102,8 +102,6 @@ async def _speak(
     if not streaming and asked.truth("return_fragment"):
         streaming = 1
     options = _options(asked) | {"split": split}
-    if streaming > 1:
-        options |= wants_stream()
     voice = await _voice(parts, default, selection, asked)
     wanted = Wanted(
         voice,

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from p2pvoice.node import speech
 from p2pvoice.node.api import choosing
 from p2pvoice.node.api.answer import SpokenAnswer, Wanted, Wrapping
-from p2pvoice.node.api.asked import API_BODY, wants_stream
+from p2pvoice.node.api.asked import API_BODY
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.requests import json_body, text
@@ -74,8 +74,6 @@ async def speak(parts: Parts, default: str, request: Request) -> SpokenAnswer:
     options = speech.check_options(body)
     voice = await _voice(parts, default, body.get("voice"))
     lang = text(body, "lang", default=choosing.language(voice), limit=16)
-    # Only what is whole at the end gains nothing from small pieces.
-    options |= wants_stream() if form != "flac" else {}
     wanted = Wanted(voice, said, lang, form, options, whole=form == "flac" and stream == "audio")
     return SpokenAnswer(parts, wanted, refusal, Events(len(said)) if stream == "sse" else None)
 
