@@ -12,7 +12,7 @@ from p2pvoice.node.api import gate
 from p2pvoice.node.api.app import GPT_SOVITS, OPENAI
 from p2pvoice.node.api.asked import API_BODY
 from p2pvoice.node.api.gate import ORIGIN_LENGTH, ORIGINS_LIMIT, Admission, Gate, check_origins
-from p2pvoice.node.rpc.client import Client
+from p2pvoice.node.page.allowed import is_allowed
 from p2pvoice.protocol.errors import UsageError
 
 from ..node.faces import answer, ask, connect, request, served
@@ -251,17 +251,8 @@ def test_what_an_origin_is() -> None:
         check_origins([*many, "http://more"])
 
 
-def test_the_unix_socket_alone_opens_the_port(api: Caller) -> None:
-    client: Client = api.daemon.client
-    page = client.open_page()["url"]
-    try:
-        assert "api" not in json.dumps(client.page())
-        root = page.removeprefix("http://").partition("/")
-        found = api.raw(
-            f"GET /k/{api.facts['token']}/v1/api HTTP/1.1\r\nHost: 127.0.0.1:{api.facts['port']}\r\n"
-            "Connection: close\r\n\r\n".encode()
-        )
-        assert found.startswith(b"HTTP/1.1 404")
-        assert root[2].startswith("k/")
-    finally:
-        client.close_page()
+def test_neither_the_port_nor_the_page_opens_ports(api: Caller) -> None:
+    closed = (("GET", "/v1/api"), ("POST", "/v1/api"), ("DELETE", "/v1/api"), ("POST", "/v1/api/token"))
+    for method, path in closed:
+        assert api.ask(method, path, {} if method == "POST" else None).status == 404
+        assert not is_allowed(method, path.encode())
