@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "doctor",
         "Check this node and this machine, and say what to do about each finding.",
     ),
+    "api": (
+        "p2pvoice.cli.commands.api",
+        "api",
+        "Let programs made for OpenAI's or GPT-SoVITS's API speak.",
+    ),
     "import": (
         "p2pvoice.cli.commands.publish",
         "import_voice",

@@ -40,6 +40,25 @@ class Client(Transport):
         """Close the page; whether it was open."""
         return dict(self.json("DELETE", "/v1/page"))
 
+    def api(self) -> dict[str, Any]:
+        """Whether the compatible APIs are ``on``; then their addresses, token and settings."""
+        return dict(self.json("GET", "/v1/api"))
+
+    def open_api(
+        self, *, port: int | None = None, origins: Sequence[str] | None = None, voice: str | None = None
+    ) -> dict[str, Any]:
+        """Open the compatible APIs, or change what is given of them; as :meth:`api`."""
+        pages = None if origins is None else list(origins)
+        return dict(self.json("POST", "/v1/api", {"port": port, "origins": pages, "voice": voice}))
+
+    def close_api(self) -> dict[str, Any]:
+        """Close the compatible APIs; whether they were open."""
+        return dict(self.json("DELETE", "/v1/api"))
+
+    def renew_api_token(self) -> dict[str, Any]:
+        """Make another token; as :meth:`api`."""
+        return dict(self.json("POST", "/v1/api/token"))
+
     def peers(self) -> list[dict[str, Any]]:
         """The peers the node knows, with the reason for which any was dropped."""
         return list(self.json("GET", "/v1/peers")["peers"])

@@ -1,7 +1,8 @@
 """The rows of the table that concern the node itself: status, keys, following, bases, upkeep."""
 
+from p2pvoice.node.api.gate import ORIGIN_LENGTH, ORIGINS_LIMIT
 from p2pvoice.node.following import PETNAME_LENGTH
-from p2pvoice.node.rpc import consents, keys, making, own_node, pages, upkeep
+from p2pvoice.node.rpc import apis, consents, keys, making, own_node, pages, upkeep
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.metrics import metrics
 from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, many, maybe, number, record, words
@@ -46,6 +47,22 @@ NODE: tuple[Operation, ...] = (
     Operation("GET", "/v1/page", pages.show, "Where the page is"),
     Operation("POST", "/v1/page", pages.open_page, "Open the page", body=record({"new?": FLAG})),
     Operation("DELETE", "/v1/page", pages.close_page, "Close the page"),
+    Operation("GET", "/v1/api", apis.show, "Whether the compatible APIs are open, and where"),
+    Operation(
+        "POST",
+        "/v1/api",
+        apis.open_api,
+        "Open the compatible APIs, or change what is given of them",
+        body=record(
+            {
+                "port?": maybe(number(0, 65_535, whole=True)),
+                "origins?": maybe(many(words(ORIGIN_LENGTH), ORIGINS_LIMIT)),
+                "voice?": maybe(words(256)),
+            }
+        ),
+    ),
+    Operation("DELETE", "/v1/api", apis.close_api, "Close the compatible APIs"),
+    Operation("POST", "/v1/api/token", apis.renew_token, "Make another token for them"),
     Operation("GET", "/v1/peers", own_node.peers, "The peers the node knows"),
     Operation("POST", "/v1/connect", own_node.connect, "Dial a peer", body=record({"multiaddr": words(512)})),
     Operation("GET", "/v1/key", keys.show, "The author key, nothing secret"),

@@ -19,13 +19,13 @@ BODY_LIMIT = 1 << 20
 REF_LIMIT = 256
 
 
-async def json_body(request: Request) -> dict[str, Any]:
+async def json_body(request: Request, *, limit: int = BODY_LIMIT) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty object. Only application/json is read as JSON."""
     data = bytearray()
     async for piece in request.stream():
         data += piece
-        if len(data) > BODY_LIMIT:
-            raise UsageError(f"the request's body is larger than {BODY_LIMIT} bytes")
+        if len(data) > limit:
+            raise UsageError(f"the request's body is larger than {limit} bytes")
     if not data:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

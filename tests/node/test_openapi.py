@@ -227,6 +227,10 @@ def asked(client: Client, upload: str) -> Iterator[Callable[[], Any]]:
     yield lambda: list(client.fetch_collection("elders"))
     yield lambda: list(client.evaluate("elders", {"fetch": False, "sentences": {"en": ["x"]}}))
     yield lambda: client.forget_collection("elders")
+    yield client.api
+    yield lambda: client.open_api(port=0, origins=["http://127.0.0.1:8000"], voice="x")
+    yield client.renew_api_token
+    yield client.close_api
     yield client.page
     yield client.open_page
     yield client.close_page
