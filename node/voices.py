@@ -19,7 +19,14 @@ from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.consent_state import consent_facts, require_current
 from p2pvoice.protocol.consent_statement import verify_statement
-from p2pvoice.protocol.errors import IntegrityError, NetworkError, NotFoundError, P2PVoiceError, RevokedError
+from p2pvoice.protocol.errors import (
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    P2PVoiceError,
+    RevokedError,
+    UsageError,
+)
 from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.tags import canonical_tag
@@ -111,10 +118,24 @@ async def _look_up_within(parts: Parts, seconds: float, tell: Tell) -> None:
 
 
 async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
-    """The release a reference names, asking the network when it is a whole name that is not known here.
+    """The voice's release a reference names, asking the network when it is a whole name not known here.
 
-    Raises NotFoundError, RevokedError, or UsageError when the reference is ambiguous.
+    Raises NotFoundError, RevokedError, or UsageError when the reference is ambiguous or names a base.
     """
+    return require_voice(await resolve_any(parts, ref, prefer_installed=prefer_installed))
+
+
+def require_voice(release: Release) -> Release:
+    """The release itself; UsageError for a base, which neither speaks nor is listened to."""
+    if release.manifest.is_base:
+        raise UsageError(
+            f"{release.manifest.name} is a base and no voice", hint=f"p2pvoice base fetch {release.id}"
+        )
+    return release
+
+
+async def resolve_any(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
+    """As :func:`resolve`, of a voice or a base."""
     try:
         return await _known(parts, ref, prefer_installed=prefer_installed)
     except NotFoundError:
@@ -173,7 +194,7 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
     when its consent has expired, IntegrityError when one of its files was damaged and set aside.
     """
     try:
-        release = await _known(parts, ref, prefer_installed=True)
+        release = require_voice(await _known(parts, ref, prefer_installed=True))
     except NotFoundError:
         revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
         if revoked is not None:

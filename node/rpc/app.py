@@ -23,6 +23,7 @@ from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
 from p2pvoice.node.rpc import (
+    bases,
     collections,
     community,
     consents,
@@ -74,8 +75,11 @@ def build_app(parts: Parts, face: Face = UNIX) -> ASGIApp:
         ("DELETE", "/v1/drafts/{draft:path}", making.remove_draft),
         ("POST", "/v1/publish", making.publish_draft),
         ("POST", "/v1/consent", consents.sign),
-        ("GET", "/v1/bases", making.bases),
-        ("POST", "/v1/bases", making.add_base),
+        ("GET", "/v1/bases", bases.listed),
+        ("POST", "/v1/bases", bases.install),
+        ("GET", "/v1/bases/offered", bases.offered),
+        ("POST", "/v1/bases/{rest:path}", bases.change),
+        ("DELETE", "/v1/bases/{rest:path}", bases.remove),
         ("GET", "/v1/trainings", training.listed),
         ("POST", "/v1/trainings", training.train),
         ("POST", "/v1/trainings/{rest:path}", training.change),
