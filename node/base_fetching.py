@@ -1,16 +1,15 @@
 """Getting a base from peers: which release is meant, whether it may be believed in, and bringing it here.
 
-An id names what somebody has chosen. A kind names nothing: then a base is taken only when there is a reason to
-believe in it, and else all that was found are told of with what to type. Not for how files travel and are
+An id names what somebody has chosen. A kind names nothing: then a base is taken only when there is a reason
+to believe in it, and else all that was found are told of with what to type. Not for how files travel and are
 checked (fetching.py, admit.py). Follows specs/bases.md, "Bases as releases".
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import trio
-
+from p2pvoice.node import base_needs
 from p2pvoice.node.base_licences import KNOWN, require_theirs
 from p2pvoice.node.bases import installed_bases
 from p2pvoice.node.fetching import bring
@@ -119,18 +118,17 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
     one of several that nobody vouches for, and what fetching and admission raise. What came stays.
     """
     await tell({"event": "progress", "step": "asking who has it"})
-    candidates = await find(parts, ref, tell)
     last: P2PVoiceError | None = None
-    for release in candidates:
-        manifest, ids = release.manifest, base_ids(release.manifest)
-        require_theirs(manifest.license, ids.content)
+    for release in await find(parts, ref, tell):
+        manifest = release.manifest
         step = f"{manifest.name} by {author_id(manifest.author)}, licence {manifest.license}"
         await tell({"event": "progress", "step": step})
         try:
+            require_theirs(manifest.license, base_ids(manifest).content)
             result = await bring(parts, release, seed=seed, tell=tell)
-        except (NetworkError, NotFoundError) as error:
-            # Whoever published the same files may have them where this one's publisher is gone.
-            last = error
+        except (NetworkError, NotFoundError, PolicyError) as error:
+            # Somebody else may have published the same files, and be there, or say a licence.
+            last = last or error
             continue
         await _replace(parts, release)
         # A voice that was loaded without it is loaded again.
@@ -139,6 +137,27 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
         facts = next(row for row in here if row.get("release") == release.id)
         return {**facts, "author": author_id(manifest.author), **result}
     raise last or _nobody(ref)
+
+
+async def with_needs(
+    parts: Parts, fetched: dict[str, Any], *, bring: bool, seed: bool, tell: Tell
+) -> dict[str, Any]:
+    """What a fetch of a voice answered, with what speaking needs and lacks; with ``bring`` that is fetched.
+
+    A base that cannot be had is told of, and the voice is here all the same.
+    """
+
+    def missing() -> list[dict[str, Any]]:
+        release = parts.catalog.release(fetched["release"])
+        return base_needs.missing(parts, release.manifest) if release is not None else []
+
+    bases = []
+    for one in await disk(parts, missing) if bring else ():
+        try:
+            bases.append(await fetch(parts, one["fetch"], seed=seed, tell=tell))
+        except P2PVoiceError as error:
+            await tell({"event": "warning", "message": f"its {one['kind']} did not come: {error.message}"})
+    return {**fetched, "bases": bases, "needs": await disk(parts, missing)}
 
 
 async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
@@ -162,7 +181,10 @@ async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
         found = await _look(parts, bundle_tag(ref), {"bundle": ref}, FIND_SECONDS)
         if found:
             return _ordered(parts, found)
-        known = await parts.network.find_release(ref)
+        try:
+            known = await parts.network.find_release(ref)
+        except NotFoundError:
+            raise _nobody(ref) from None
     if not known.manifest.is_base:
         raise UsageError(f"{known.manifest.name} is a voice and no base", hint=f"p2pvoice fetch {known.id}")
     return [known]
@@ -179,7 +201,7 @@ async def _look(parts: Parts, tag: str, ids: Mapping[str, str], seconds: float) 
 
 
 async def _chosen(parts: Parts, ref: str, found: Sequence[Release], tell: Tell) -> list[Release]:
-    """The releases of the one base that there is a reason to believe in. PolicyError when there is not one."""
+    """The releases of the one base that there is reason to believe in. PolicyError when there is not one."""
     if not found:
         raise _nobody(ref)
 
@@ -204,7 +226,8 @@ async def _chosen(parts: Parts, ref: str, found: Sequence[Release], tell: Tell) 
 
 def _ordered(parts: Parts, found: Sequence[Release]) -> list[Release]:
     """Those that were published first come first: whoever repeats a publication wins nothing."""
-    return sorted(found, key=lambda one: (one.manifest.author != parts.identity.author_public, one.manifest.created, one.id))
+    own = parts.identity.author_public
+    return sorted(found, key=lambda one: (one.manifest.author != own, one.manifest.created, one.id))
 
 
 async def _replace(parts: Parts, release: Release) -> None:
@@ -221,7 +244,8 @@ async def _replace(parts: Parts, release: Release) -> None:
 
 def _nobody(ref: str) -> NotFoundError:
     return NotFoundError(
-        f"nobody in the network offers the base {ref[:80]}", hint="p2pvoice base add FOLDER, where you have it"
+        f"nobody in the network offers the base {ref[:80]}",
+        hint="p2pvoice base add FOLDER, where you have it",
     )
 
 

@@ -7,10 +7,12 @@ installing (bases.py), nor for which licences those are (protocol/base.py). Foll
 from collections.abc import Mapping
 from typing import Any, Final
 
-from p2pvoice.protocol.base import LICENSE_TEXT_LIMIT as LICENCE_TEXT_LIMIT
-from p2pvoice.protocol.base import require_shareable
+from p2pvoice.protocol.base import LICENSE_TEXT_LIMIT, require_shareable
 from p2pvoice.protocol.consent import Licence
 from p2pvoice.protocol.errors import PolicyError, UsageError
+
+#: Largest text of a licence, in bytes.
+LICENCE_TEXT_LIMIT = LICENSE_TEXT_LIMIT
 
 #: The file of a base's folder in which its licence's text is kept.
 LICENCE_FILE = "LICENSE"
@@ -51,7 +53,7 @@ def shown(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_ours(facts: Mapping[str, Any]) -> str:
-    """The licence of an installed base that its owner wants to share. PolicyError says what stands against it."""
+    """The licence of an installed base that its owner wants to share. PolicyError says why it is not."""
     name = str(facts["name"])
     try:
         return require_shareable(str(facts.get("license") or ""), known=KNOWN.get(str(facts.get("id")), ""))

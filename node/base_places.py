@@ -65,7 +65,8 @@ def bundle_of(place: Path, record: Mapping[str, Any]) -> str:
         file = place / name_in_folder(path)
         if not file.is_file():
             return ""
-        digest = parse_raw_cid(str(record["id"])) if path == model_path(kind) else digest_of(file.read_bytes())
+        weights = path == model_path(kind)
+        digest = parse_raw_cid(str(record["id"])) if weights else digest_of(file.read_bytes())
         entries.append((path, file.stat().st_size, digest))
     return bundle_id(entries)
 

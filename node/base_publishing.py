@@ -1,8 +1,8 @@
 """Sharing a base that is installed here, and removing one.
 
-Publishing a base makes a release of its files as they are: no preview, no consent, no head. The licence must
-allow it, and the worker looks at every tensor first, as it does with a stranger's. Not for voices (publish.py)
-nor for getting one from peers (base_fetching.py). Follows specs/bases.md, "Bases as releases".
+Publishing a base makes a release of its files as they are: no preview, no consent, no head. The licence
+must allow it, and the worker looks at every tensor first, as it does with a stranger's. Not for voices
+(publish.py) nor for getting one from peers (base_fetching.py). Follows specs/bases.md, "Bases as releases".
 """
 
 import shutil
@@ -109,7 +109,8 @@ def _store_release(
     for path in base_paths(kind):
         source = place / base_places.name_in_folder(path)
         if not source.is_file():
-            raise NotFoundError(f"the base {facts['name']} lacks {source.name}", hint="p2pvoice base add FOLDER")
+            hint = "p2pvoice base add FOLDER"
+            raise NotFoundError(f"the base {facts['name']} lacks {source.name}", hint=hint)
         digest, chunks = plan_file(source, chunk_sizes(source, path))
         files.append(FileEntry(path, source.stat().st_size, digest, chunks))
         hold(digest)
@@ -143,13 +144,13 @@ def _licence_text(place: Path) -> bytes | None:
 
 
 def _install(parts: Parts, release: Release) -> None:
-    """First the catalog, which says what is needed; then the folder, which is made anew from it. Blocking."""
+    """First the catalog, which says what is needed; then the folder, made anew from it. Blocking."""
     parts.catalog.install(release, seed=True)
     base_places.settle(parts.home.bases, parts.store, release)
 
 
 async def remove(parts: Parts, ref: str) -> dict[str, Any]:
-    """Remove an installed base, named as :func:`installed_base` takes it; what others have stays with them."""
+    """Remove an installed base, named as :func:`installed_base` takes it; what others have stays there."""
 
     def work(facts: Mapping[str, Any]) -> tuple[list[Release], int]:
         releases = [

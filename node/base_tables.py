@@ -50,7 +50,9 @@ def is_base(connection: sqlite3.Connection, release: str) -> bool:
     return connection.execute("SELECT 1 FROM bases WHERE release=?", (release,)).fetchone() is not None
 
 
-def known(database: Database, *, kind: str = "", content: str = "", bundle: str = "", limit: int) -> list[str]:
+def known(
+    database: Database, *, kind: str = "", content: str = "", bundle: str = "", limit: int
+) -> list[str]:
     """Ids of the known releases that are such a base, installed ones first, then as they came here."""
     rows = database.rows(
         "SELECT b.release FROM bases b JOIN releases r ON r.id=b.release"

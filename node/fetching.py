@@ -60,8 +60,8 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
     """As :func:`fetch`, of a release that is known.
 
-    UsageError for a base; RevokedError when it was revoked, or is meanwhile; ConsentError when its consent has
-    expired.
+    UsageError for a base; RevokedError when it was revoked, or is meanwhile; ConsentError when its consent
+    has expired.
     """
     return await bring(parts, require_voice(release), seed=seed, tell=tell)
 

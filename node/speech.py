@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from p2pvoice.node import base_needs
 from p2pvoice.node.engine import OnProgress
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.protocol.errors import BugError, UsageError
@@ -49,6 +52,8 @@ class Speech:
     format: str
     seconds: float
     label: Label
+    #: What the user should hear about the voice, as the synthesiser said it.
+    notices: tuple[str, ...] = ()
 
 
 def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,10 +105,11 @@ async def speak(
             raise UsageError("the text is too long for one file")
         pcm.extend(piece)
 
+    bases = await trio.to_thread.run_sync(base_needs.folders, parts, release, limiter=parts.disk)
     arguments = {
         "key": key,
         "folder": str(folder),
-        "bases": parts.bases(),
+        "bases": bases,
         "text": text,
         "lang": lang,
         "format": format,
@@ -119,7 +125,7 @@ async def speak(
     found = read_label(data)
     if found is None or found.produce_id != label.produce_id:
         raise BugError("the audio could not be labelled")
-    return Speech(data, format, samples / rate, label)
+    return Speech(data, format, samples / rate, label, tuple(made.get("notices", ())))
 
 
 def new_label(release: Release | None) -> Label:

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import inheriting
+from p2pvoice.node import base_needs, inheriting
 from p2pvoice.node.moves import look_up_followed
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
@@ -223,6 +223,7 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
     manifest = release.manifest
     found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
     loosened = await disk(parts, lambda: inheriting.warnings(parts, release))
+    needed = await disk(parts, lambda: base_needs.needs(parts, manifest))
     return found | {
         "warnings": [*loosened, *found["warnings"]],
         "revoked": None,
@@ -232,7 +233,12 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
             "version": manifest.engine.version,
             "sample_rate": manifest.engine.sample_rate,
             "bases": dict(manifest.engine.bases),
+            "pins": {
+                role: {"bundle": pin.bundle, "content": pin.content}
+                for role, pin in manifest.engine.pins.items()
+            },
         },
+        "needs": needed,
         "consent": found["consent"] | _consent_words(manifest.consent),
         "parents": [{"release": parent.release, "kind": parent.kind} for parent in manifest.parents],
         "training": manifest.training.facts() if manifest.training is not None else None,

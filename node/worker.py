@@ -183,7 +183,7 @@ def inspect_base(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     """Check the files of a shared base the way admission needs it. Raises what the checks raise."""
     from p2pvoice.sovits.base_file import check_base
 
-    return check_base(Path(arguments["folder"]), str(arguments["kind"]), worker.progress)
+    return dict(check_base(Path(arguments["folder"]), str(arguments["kind"]), worker.progress))
 
 
 def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:

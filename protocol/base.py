@@ -124,7 +124,7 @@ def require_shareable(license: str, *, known: str = "") -> str:
 
 
 def check_base(manifest: "Manifest") -> None:
-    """ManifestError unless a manifest of the family ``base`` is that of a base and says nothing of a voice."""
+    """ManifestError unless a manifest of this family is that of a base and says nothing of a voice."""
     kind = manifest.engine.version
     if kind not in BASE_KINDS:
         raise ManifestError(f"{kind!r} is no kind of base")

@@ -303,8 +303,8 @@ def decode_manifest(payload: bytes) -> Manifest:
 
     Raises ManifestError for anything out of form or bounds and ConsentError when the licence or the consent
     declaration is missing. Every field of format 1 must be there, so encoding the result again gives the same
-    bytes; the id of a release is nevertheless always taken from the bytes received. What format 3 adds is read
-    in bases only, and an unknown key elsewhere.
+    bytes; the id of a release is nevertheless always taken from the bytes received. What format 3 adds is
+    read in bases only, and an unknown key elsewhere.
     """
     fields = Fields(
         decode(payload, limit=MANIFEST_LIMIT, max_items=MANIFEST_ITEMS),

@@ -1,8 +1,8 @@
 """Whether the files of a base are one of the networks that voices lean on, and nothing else.
 
-For a base that is shared: before it is published and after it was fetched, when it is a stranger's. Everything
-is read as if an enemy had written it. Not for a folder as others publish it (bases.py reads that, converts it
-and leaves out what is not needed). Follows specs/bases.md, "Bases as releases".
+For a base that is shared: before it is published, and after it was fetched, when it is a stranger's.
+Everything is read as if an enemy had written it. Not for a folder as others publish it (bases.py reads that,
+converts it and leaves out what is not needed). Follows specs/bases.md, "Bases as releases".
 """
 
 import json

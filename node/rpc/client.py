@@ -152,9 +152,9 @@ class Client(Transport):
         """The preview clip of a voice, fetched from a peer when it is not here."""
         return self.audio("GET", _voice(ref) + "/preview")
 
-    def fetch(self, ref: str, *, seed: bool = True) -> Iterator[Event]:
-        """Fetch a voice; progress events, then a result."""
-        return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed})
+    def fetch(self, ref: str, *, seed: bool = True, bases: bool = False) -> Iterator[Event]:
+        """Fetch a voice, and with ``bases`` what speaking needs; progress events, then a result."""
+        return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed, "bases": bases})
 
     def fork(self, ref: str, name: str, *, slug: str = "") -> Iterator[Event]:
         """Make a draft of a voice's files, with lineage; the voice is fetched when it is not here."""

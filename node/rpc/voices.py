@@ -11,7 +11,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
+from p2pvoice.node import (
+    base_fetching,
+    base_needs,
+    fetching,
+    forking,
+    lineage,
+    removing,
+    speech,
+    updating,
+    voices,
+)
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import as_it_is
@@ -95,10 +105,11 @@ async def change_voice(parts: Parts, request: Request) -> EventStream | Response
     if action == "act":
         return await community.act_on_voice(parts, ref, body)
     if action == "fetch":
-        seed = flag(body, "seed", default=True)
+        seed, bases = flag(body, "seed", default=True), flag(body, "bases", default=False)
 
         async def fetch(report: Report) -> Mapping[str, Any]:
-            return await fetching.fetch(parts, ref, seed=seed, tell=report)
+            found = await fetching.fetch(parts, ref, seed=seed, tell=report)
+            return await base_fetching.with_needs(parts, found, bring=bases, seed=seed, tell=report)
 
         return EventStream(fetch)
     if action == "propose":
@@ -185,6 +196,12 @@ async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
     return SpokenResponse(parts, arguments)
 
 
+async def _lacking(parts: Parts, release: Release) -> dict[str, str]:
+    """A header that names the base which speaking would have needed, as `p2pvoice base fetch` takes it."""
+    found = await trio.to_thread.run_sync(base_needs.missing, parts, release.manifest, limiter=parts.disk)
+    return {"X-Base-Missing": found[0]["fetch"]} if found else {}
+
+
 class SpokenResponse:
     """Speaks while the caller waits; a caller that goes away cancels the synthesis."""
 
@@ -207,6 +224,8 @@ class SpokenResponse:
             if release is not None:
                 headers["X-Release-Id"] = release.id
                 headers["X-Author"] = author_id(release.manifest.author)
+                if spoken.notices:
+                    headers |= await _lacking(self._parts, release)
             response = Response(spoken.data, media_type=speech.FORMATS[spoken.format], headers=headers)
 
         if await while_connected(receive, work):

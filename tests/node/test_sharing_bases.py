@@ -5,11 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from p2pvoice.protocol.errors import PolicyError
-from p2pvoice.protocol.manifest import verify_release
-
 from ..sovits import bench
-from .nodes import Daemon, eventually, refusal
+from .nodes import Daemon
 
 Make = Callable[[], Daemon]
 
