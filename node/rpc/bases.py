@@ -19,7 +19,14 @@ from p2pvoice.protocol.errors import NotFoundError, UsageError
 
 async def listed(parts: Parts, request: Request) -> Response:
     """List the helper networks."""
-    found = await trio.to_thread.run_sync(installed_bases, parts.home.bases, limiter=parts.disk)
+
+    def read() -> list[dict[str, Any]]:
+        return [
+            row | {"shared": bool(row["release"]) and parts.catalog.is_offered(str(row["release"]))}
+            for row in installed_bases(parts.home.bases)
+        ]
+
+    found = await trio.to_thread.run_sync(read, limiter=parts.disk)
     return JSONResponse({"bases": found, "bundled": bundled()})
 
 
