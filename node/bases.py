@@ -11,17 +11,19 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from p2pvoice.node.base_licences import LICENCE_FILE, LICENCE_TEXT_LIMIT, checked, shown
 from p2pvoice.node.base_places import bundle_of, records
-from p2pvoice.node.importing import Step
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.written import take
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import raw_cid, slugify
+
+if TYPE_CHECKING:
+    from p2pvoice.node.importing import Step
 
 #: Files one helper network may consist of.
 FILES_LIMIT = 32
@@ -95,7 +97,7 @@ async def add(
     parts: Parts,
     name: str,
     files: Mapping[str, str],
-    step: Step,
+    step: "Step",
     *,
     kind: str = "",
     license: str = "",
@@ -142,7 +144,7 @@ def _license(place: Path, made: Mapping[str, Any], spdx: str, text: str | None) 
 
 
 async def _install(
-    parts: Parts, name: str, files: Mapping[str, str], step: Step, kind: str
+    parts: Parts, name: str, files: Mapping[str, str], step: "Step", kind: str
 ) -> dict[str, Any]:
     if kind == ASR:
         return await _add_recogniser(parts, name, files, step)
@@ -177,7 +179,7 @@ async def _install(
         parts.uploads.discard(*files.values())
 
 
-async def _add_recogniser(parts: Parts, name: str, files: Mapping[str, str], step: Step) -> dict[str, Any]:
+async def _add_recogniser(parts: Parts, name: str, files: Mapping[str, str], step: "Step") -> dict[str, Any]:
     try:
         async with parts.drafting:
             await step({"stage": "check", "done": 0.0})

@@ -1,12 +1,20 @@
 """Bases between real daemons: shared under a licence, found by what they are, believed in for a reason."""
 
+import io
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+import soundfile
+from safetensors.torch import load_file, save_file
+
+from p2pvoice.protocol.errors import P2PVoiceError, RefusedError
+
 from ..sovits import bench
-from .nodes import Daemon
+from .nodes import Daemon, bring, install_encoder, publish, refusal
 
 Make = Callable[[], Daemon]
 
@@ -63,3 +71,212 @@ def test_a_base_goes_from_node_to_node(daemons: Make, tmp_path: Path) -> None:
     a.end()
     other = fetch(c, shared["bundle"])
     assert (other["release"], list(other["peers"])) == (shared["release"], [b.peer_id])
+
+
+def offers(daemon: Daemon, kind: str = "") -> dict[str, Any]:
+    """What peers offer, by bundle id."""
+    events = daemon.client.offered_bases(kind, timeout=5)
+    return {one["bundle"]: one for one in events if one["event"] == "offer"}
+
+
+def refused(daemon: Daemon, ref: str) -> tuple[list[Any], P2PVoiceError]:
+    """What a fetch told before it was refused, and the refusal."""
+    events: list[Any] = []
+    with pytest.raises(P2PVoiceError) as caught:
+        events.extend(daemon.client.fetch_base(ref))
+    return events, caught.value
+
+
+def test_by_kind_a_base_comes_only_for_a_reason(daemons: Make, tmp_path: Path) -> None:
+    a = daemons().start()
+    b = daemons().start(a)
+    add(a, bench.published_bert(tmp_path / "bert", 32), "chinese-bert")
+    bert = share(a, "bert")
+    add(a, bench.published_hubert(tmp_path / "hubert"), "chinese-hubert", license="Apache-2.0")
+    hubert = share(a, "hubert")
+
+    found = offers(b)
+    assert {one["kind"] for one in found.values()} == {"bert", "hubert"}
+    assert found[bert["bundle"]]["trusted"] == ""
+    assert set(offers(b, "hubert")) == {hubert["bundle"]}
+    assert refusal(lambda: offers(b, "gpt")).code == "usage"
+    assert refused(b, "speaker")[1].code == "not_found"
+    assert refused(b, "gpt")[1].code == "usage"
+    # A stranger's: nobody vouches for it. The content id of a BERT does not say which vocabulary it has.
+    for ref in ("bert", bert["id"], "hubert"):
+        error = refused(b, ref)[1]
+        assert error.code == "policy"
+        named = hubert if ref == "hubert" else bert
+        assert f"p2pvoice base fetch {named['bundle']}" in error.hint
+    assert b.client.bases() == []
+    # The content id of a HuBERT says all, and so does the release id of a BERT.
+    assert fetch(b, hubert["id"])["bundle"] == hubert["bundle"]
+    b.client.follow(a.client.status()["author"])
+    assert offers(b, "bert")[bert["bundle"]]["trusted"] == "published by somebody you follow"
+    assert fetch(b, "bert", seed=False)["release"] == bert["release"]
+    assert {row["kind"]: row["shared"] for row in b.client.bases()} == {"bert": False, "hubert": True}
+    # Two that may be believed in are one too many.
+    add(a, bench.published_hubert(tmp_path / "other", 32), "other-hubert", license="MIT")
+    share(a, "other-hubert")
+    error = refused(b, "hubert")[1]
+    assert error.code == "policy"
+    assert "one of them alone" in error.message
+
+
+def test_a_voice_brings_the_bert_it_was_made_with(
+    daemons: Make, tmp_path: Path, encoder: Path, clip: Path
+) -> None:
+    a = daemons().start()
+    b, c = daemons().start(a), daemons().start(a)
+    install_encoder(a, encoder)
+    made = add(a, bench.published_bert(tmp_path / "bert"), "chinese-bert")
+    shared = share(a, "bert")
+    bring(a, clip)
+    release = publish(a)["release"]
+    pins = a.client.show(release)["engine"]["pins"]
+    assert pins["bert"] == {"bundle": shared["bundle"], "content": made["id"]}
+    assert set(pins) == {"bert", "content"}
+    assert [(one["role"], one["installed"]) for one in a.client.show(release)["needs"]] == [
+        ("bert", True),
+        ("content", True),
+    ]
+
+    *_, got = b.client.fetch(release)
+    (need,) = got["needs"]
+    assert (need["role"], need["fetch"], need["for"]) == ("bert", shared["bundle"], "speaking Mandarin")
+    said = {"voice": release, "text": "你好，世界！", "lang": "zh", "seed": 1}
+    without = b.client.speak(said)
+    assert without.missing_base == shared["bundle"]
+    # The voice that is installed here vouches for its BERT, so the kind is enough.
+    assert fetch(b, "bert")["bundle"] == shared["bundle"]
+    spoken = b.client.speak(said)
+    assert spoken.missing_base == ""
+    assert audio(spoken.data) == audio(a.client.speak(said).data) != audio(without.data)
+    assert next(one for one in b.client.show(release)["needs"] if one["role"] == "bert")["installed"]
+
+    *_, both = c.client.fetch(release, bases=True)
+    assert [one["bundle"] for one in both["bases"]] == [shared["bundle"]]
+    assert both["needs"] == []
+    assert [row["kind"] for row in c.client.bases()] == ["bert"]
+    # Of two the pinned one is used, whatever their names are.
+    add(c, bench.published_bert(tmp_path / "mine"), "a-bert-of-my-own")
+    tensors = load_file(tmp_path / "mine" / "model.safetensors")
+    weights = tensors["bert.embeddings.word_embeddings.weight"]
+    save_file(
+        tensors | {"bert.embeddings.word_embeddings.weight": weights.flip(0).contiguous()},
+        tmp_path / "mine" / "model.safetensors",
+    )
+    add(c, tmp_path / "mine", "a-bert-of-my-own")
+    assert len({row["id"] for row in c.client.bases()}) == 2
+    assert audio(c.client.speak(said).data) == audio(spoken.data)
+    c.client.remove_base(shared["bundle"])
+    other = next(one for one in c.client.show(release)["needs"] if one["role"] == "bert")
+    assert (other["installed"], other["instead"]) == (False, "a-bert-of-my-own")
+    assert audio(c.client.speak(said).data) != audio(spoken.data)
+
+
+def test_what_is_not_shared(daemons: Make, tmp_path: Path) -> None:
+    daemon = daemons().start()
+    client = daemon.client
+    source = bench.published_hubert(tmp_path / "hubert")
+    for license, told in (
+        ("", "nobody said"),
+        ("LicenseRef-mine", "only its text"),
+        ("CC-BY-ND-4.0", "no changed copies"),
+    ):
+        add(daemon, source, "encoder", license=license)
+        error = refusal(lambda: share(daemon, "encoder"))
+        assert (error.code, error.exit_code) == ("policy", 5)
+        assert told in error.message
+        assert "p2pvoice base add FOLDER --name encoder --license" in error.hint
+    content = {"config.json": "{}", "tokenizer.json": "{}", "vocabulary.txt": "a", "model.bin": "numbers"}
+    files = {name: client.upload_text(text) for name, text in content.items()}
+    *_, ear = client.add_base("ear", files, kind="asr", license="MIT")
+    for ref in ("ear", "asr", ear["id"]):
+        assert refusal(lambda ref=ref: share(daemon, ref)).code == "policy"
+    assert refusal(lambda: share(daemon, "starter")).code == "not_found"
+    made = add(daemon, source, "encoder", license="MIT")
+    assert refusal(lambda: share(daemon, "encoder", "language/martian")).code == "usage"
+    # What was changed behind the daemon's back is not what the record says it is.
+    path = daemon.home / "bases" / "encoder" / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-2] + bytes(2 * [data[-1] ^ 1]))
+    assert isinstance(refusal(lambda: share(daemon, "encoder")), RefusedError)
+    path.write_bytes(data)
+    assert client.status()["serving"] == 0
+    first = share(daemon, "encoder")
+    assert (first["id"], first["announced"]) == (made["id"], False)
+    # Once more is the same release; and it is one of this node's own.
+    assert share(daemon, "hubert")["release"] == first["release"]
+    assert client.status()["serving"] == 1
+
+
+def test_a_base_is_kept_repaired_and_removed(daemons: Make, tmp_path: Path) -> None:
+    a = daemons().start()
+    b = daemons().start(a)
+    add(a, bench.published_bert(tmp_path / "bert", 256), "chinese-bert")
+    shared = share(a, "bert")
+    got = fetch(b, shared["bundle"])
+    place = b.home / "bases" / got["name"]
+    model = place / "model.safetensors"
+    whole = model.read_bytes()
+    *_, done = b.client.gc()
+    assert done["removed"] == 0
+
+    stored = model.resolve()
+    stored.chmod(0o600)
+    stored.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    *_, checked = b.client.verify("")
+    assert (checked["damaged"], checked["repaired"]) == (1, 1)
+    assert model.read_bytes() == whole
+    # A folder that a crash took, or filled with something else, is made anew from the catalog.
+    b.end()
+    shutil.rmtree(place)
+    b.start(a)
+    assert model.read_bytes() == whole
+    assert b.client.bases()[0]["bundle"] == shared["bundle"]
+    assert not list((b.home / "voices").iterdir())
+
+    removed = b.client.remove_base("bert")
+    assert removed["freed"] >= len(whole)
+    assert b.client.bases() == []
+    assert list((b.home / "store" / "files").iterdir()) == []
+    assert list((b.home / "bases").iterdir()) == []
+    assert b.client.status()["dht"]["keys"] == 0
+    assert refusal(lambda: b.client.remove_base("bert")).code == "not_found"
+    # A base of the user's own that was never shared goes, too.
+    add(b, bench.published_hubert(tmp_path / "hubert"), "encoder")
+    assert b.client.remove_base("encoder")["freed"] > 0
+    assert b.client.bases() == []
+
+
+def test_commands_for_voices_refuse_a_base(daemons: Make, tmp_path: Path) -> None:
+    daemon = daemons().start()
+    client = daemon.client
+    add(daemon, bench.published_hubert(tmp_path / "hubert"), "encoder")
+    release = share(daemon, "hubert")["release"]
+    slug = client.offered_bases("hubert", timeout=1)
+    *_, told = slug
+    assert told["count"] == 1
+    for call in (
+        lambda: client.show(release),
+        lambda: client.show(release[:30]),
+        lambda: list(client.fetch(release)),
+        lambda: client.preview(release),
+        lambda: client.speak({"voice": release, "text": "hello", "lang": "en"}),
+        lambda: list(client.fork(release, "Mine")),
+        lambda: client.remove(release),
+        lambda: client.lineage(release),
+        lambda: list(client.similarity({"voice": release}, {"voice": release})),
+    ):
+        error = refusal(call)
+        assert (error.code, "is a base" in error.message) == ("usage", True)
+    assert [one for one in client.find(text="encoder", timeout=1) if one["event"] == "voice"] == []
+    # And the other way round.
+    assert [row["release"] for row in client.bases()] == [release]
+
+
+def audio(data: bytes) -> bytes:
+    """The sound in a file: its label is another one each time."""
+    samples, _ = soundfile.read(io.BytesIO(data), dtype="int16")
+    return bytes(samples.tobytes())
