@@ -35,9 +35,9 @@ async def admit(parts: Parts, release: Release) -> None:
     A base gets its own when it is installed (base_places.py). Raises ManifestError, BadCheckpointError or
     VoiceNotLoadableError; then nothing was made usable.
     """
-    growing = await trio.to_thread.run_sync(_lay_out, parts, release, limiter=parts.disk)
-    manifest = release.manifest
+    growing, manifest = parts.home.voices / f".{release.id}", release.manifest
     try:
+        await trio.to_thread.run_sync(_lay_out, parts, release, growing, limiter=parts.disk)
         if manifest.is_base:
             arguments = {"folder": str(growing), "kind": manifest.engine.version}
             await parts.engine.call("inspect_base", arguments)
@@ -69,9 +69,8 @@ def compare(release: Release, facts: dict[str, Any]) -> None:
         raise ManifestError("the manifest describes another voice than the one in its files")
 
 
-def _lay_out(parts: Parts, release: Release) -> Path:
+def _lay_out(parts: Parts, release: Release, growing: Path) -> None:
     release.manifest.require_complete()
-    growing = parts.home.voices / f".{release.id}"
     shutil.rmtree(growing, ignore_errors=True)
     growing.mkdir(mode=0o700)
     for file in release.manifest.files:
@@ -84,7 +83,6 @@ def _lay_out(parts: Parts, release: Release) -> Path:
         link = growing / file.path
         link.parent.mkdir(mode=0o700, exist_ok=True)
         link.symlink_to(stored)
-    return growing
 
 
 def _settle(growing: Path, place: Path) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from p2pvoice.node import base_needs
+from p2pvoice.node import base_needs, garbage
 from p2pvoice.node.base_licences import KNOWN, require_theirs
 from p2pvoice.node.bases import installed_bases
 from p2pvoice.node.fetching import bring
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.removing import withdraw
+from p2pvoice.node.tidy import needed_files
 from p2pvoice.node.voices import Tell, disk
 from p2pvoice.protocol.base import (
     BASE_KINDS,
@@ -26,7 +27,15 @@ from p2pvoice.protocol.base import (
     content_tag,
     kind_tag,
 )
-from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError, PolicyError, UsageError
+from p2pvoice.protocol.errors import (
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    P2PVoiceError,
+    PolicyError,
+    RefusedError,
+    UsageError,
+)
 from p2pvoice.protocol.ids import author_id, parse_raw_cid, parse_release_id
 from p2pvoice.protocol.manifest import Release
 
@@ -118,7 +127,7 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
     one of several that nobody vouches for, and what fetching and admission raise. What came stays.
     """
     await tell({"event": "progress", "step": "asking who has it"})
-    last: P2PVoiceError | None = None
+    failed: P2PVoiceError | None = None
     for release in await find(parts, ref, tell):
         manifest = release.manifest
         step = f"{manifest.name} by {author_id(manifest.author)}, licence {manifest.license}"
@@ -126,9 +135,11 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
         try:
             require_theirs(manifest.license, base_ids(manifest).content)
             result = await bring(parts, release, seed=seed, tell=tell)
-        except (NetworkError, NotFoundError, PolicyError) as error:
-            # Somebody else may have published the same files, and be there, or say a licence.
-            last = last or error
+        except (NetworkError, NotFoundError, RefusedError, IntegrityError) as error:
+            # Somebody else may have published the same files, be there, say a licence, or tell the truth.
+            failed = failed or error
+            if isinstance(error, RefusedError | IntegrityError):
+                await _give_up(parts, release)
             continue
         await _replace(parts, release)
         # A voice that was loaded without it is loaded again.
@@ -136,7 +147,7 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
         here = await disk(parts, lambda: installed_bases(parts.home.bases))
         facts = next(row for row in here if row.get("release") == release.id)
         return {**facts, "author": author_id(manifest.author), **result}
-    raise last or _nobody(ref)
+    raise failed or _nobody(ref)
 
 
 async def with_needs(
@@ -170,7 +181,9 @@ async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
     if _is(parse_raw_cid, ref):
         found = await _look(parts, content_tag(ref), {"content": ref}, FIND_SECONDS)
         whole = all(VOCABULARY not in base_paths(one.manifest.engine.version) for one in found)
-        return _ordered(parts, found) if found and whole else await _chosen(parts, ref, found, tell)
+        if found and whole:
+            return await _ordered(parts, found)
+        return await _chosen(parts, ref, found, tell)
     if not _is(parse_release_id, ref):
         raise UsageError(
             f"{ref[:80]!r} is neither a kind of base nor an id",
@@ -180,7 +193,7 @@ async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
     if known is None:
         found = await _look(parts, bundle_tag(ref), {"bundle": ref}, FIND_SECONDS)
         if found:
-            return _ordered(parts, found)
+            return await _ordered(parts, found)
         try:
             known = await parts.network.find_release(ref)
         except NotFoundError:
@@ -213,7 +226,7 @@ async def _chosen(parts: Parts, ref: str, found: Sequence[Release], tell: Tell) 
     good, rows = await disk(parts, judge)
     bundles = {release.manifest.bundle_id for release in good}
     if len(bundles) == 1:
-        return _ordered(parts, good)
+        return await _ordered(parts, good)
     for row in rows:
         await tell({"event": "offer", **row})
     first = good[0] if good else found[0]
@@ -224,10 +237,32 @@ async def _chosen(parts: Parts, ref: str, found: Sequence[Release], tell: Tell) 
     )
 
 
-def _ordered(parts: Parts, found: Sequence[Release]) -> list[Release]:
-    """Those that were published first come first: whoever repeats a publication wins nothing."""
-    own = parts.identity.author_public
-    return sorted(found, key=lambda one: (one.manifest.author != own, one.manifest.created, one.id))
+async def _ordered(parts: Parts, found: Sequence[Release]) -> list[Release]:
+    """Installed ones first, then those of authors who are followed, then those that say they are oldest."""
+
+    def work() -> list[Release]:
+        known = trust(parts).authors
+
+        def rank(one: Release) -> tuple[bool, bool, int, str]:
+            stranger = author_id(one.manifest.author) not in known
+            return not parts.catalog.is_installed(one.id), stranger, one.manifest.created, one.id
+
+        return sorted(found, key=rank)
+
+    ordered: list[Release] = await disk(parts, work)
+    return ordered
+
+
+async def _give_up(parts: Parts, release: Release) -> None:
+    """Forget the files of a release that was refused: under its chunk list they would stand in the way."""
+
+    def work() -> None:
+        parts.store.index.end_fetch(release.id)
+        needed = needed_files(parts.store, parts.catalog)
+        digests = [file.digest for file in release.manifest.files]
+        garbage.remove(parts.store, [digest for digest in digests if digest not in needed])
+
+    await disk(parts, work)
 
 
 async def _replace(parts: Parts, release: Release) -> None:

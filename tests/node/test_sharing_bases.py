@@ -1,5 +1,6 @@
 """Bases between real daemons: shared under a licence, found by what they are, believed in for a reason."""
 
+import dataclasses
 import io
 import os
 import shutil
@@ -9,9 +10,19 @@ from typing import Any
 
 import pytest
 import soundfile
+import trio
 from safetensors.torch import load_file, save_file
 
-from p2pvoice.protocol.errors import P2PVoiceError, RefusedError
+from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.identity import load_or_create
+from p2pvoice.node.offer import Offer
+from p2pvoice.node.schema import open_database
+from p2pvoice.node.store import Store
+from p2pvoice.node.successors import Successors
+from p2pvoice.protocol.consent import ConsentDeclaration
+from p2pvoice.protocol.errors import ConflictError, P2PVoiceError, RefusedError
+from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.manifest import Engine, sign_manifest, verify_release
 
 from ..sovits import bench
 from .nodes import Daemon, bring, install_encoder, publish, refusal
@@ -254,10 +265,9 @@ def test_commands_for_voices_refuse_a_base(daemons: Make, tmp_path: Path) -> Non
     daemon = daemons().start()
     client = daemon.client
     add(daemon, bench.published_hubert(tmp_path / "hubert"), "encoder")
-    release = share(daemon, "hubert")["release"]
-    slug = client.offered_bases("hubert", timeout=1)
-    *_, told = slug
-    assert told["count"] == 1
+    made = share(daemon, "hubert")
+    release = made["release"]
+    assert set(offers(daemon, "hubert")) == {made["bundle"]}
     for call in (
         lambda: client.show(release),
         lambda: client.show(release[:30]),
@@ -274,6 +284,49 @@ def test_commands_for_voices_refuse_a_base(daemons: Make, tmp_path: Path) -> Non
     assert [one for one in client.find(text="encoder", timeout=1) if one["event"] == "voice"] == []
     # And the other way round.
     assert [row["release"] for row in client.bases()] == [release]
+
+
+async def test_only_who_asks_for_bases_gets_one(daemons: Make, tmp_path: Path) -> None:
+    """An older peer could not read it, and would hold that against this node."""
+    daemon = daemons().start()
+    add(daemon, bench.published_hubert(tmp_path / "hubert"), "encoder")
+    made = share(daemon, "encoder", "mandarin")
+    daemon.end()
+    database = open_database(daemon.home / "catalog.sqlite")
+    catalog, store = Catalog(database), Store(daemon.home / "store")
+    offer = Offer(store, catalog, Successors(database), trio.CapacityLimiter(1))
+    for tags in ([], ["language/zh"]):
+        assert (await offer.query(tags, 10, "")).releases == ()
+    for tag in made["tags"]:
+        found = (await offer.query(["base/hubert", tag], 10, "")).releases
+        assert [verify_release(data).id for data in found] == [made["release"]]
+    assert (await offer.query(["base/bert"], 10, "")).releases == ()
+    release = catalog.release(made["release"])
+    assert release is not None
+    assert await offer.get_release(release.id) == release.envelope.to_bytes()
+    assert await offer.get_head(author_id(release.manifest.author), release.manifest.slug) is None
+    (file,) = release.manifest.files
+    assert await offer.read_chunk(file.digest, 0) is not None
+    # A base never takes a voice's place, nor the other way round.
+    other = dataclasses.replace(
+        release.manifest,
+        license_text=None,
+        consent=ConsentDeclaration("synthetic", True),
+        engine=Engine("other", "v1", 16_000),
+    )
+    voice = sign_manifest(other, load_or_create(daemon.home / "keys").author)
+    catalog.add_release(voice.envelope.to_bytes())
+    with pytest.raises(ConflictError):
+        catalog.install(voice, seed=True)
+    catalog.uninstall(release.id)
+    catalog.install(voice, seed=True)
+    with pytest.raises(ConflictError):
+        catalog.install(release, seed=True)
+    assert [one.release for one in catalog.installed_voices()] == [voice.id]
+    catalog.forget(release.id)
+    assert catalog.bases(kind="hubert", limit=9) == []
+    database.close()
+    store.close()
 
 
 def audio(data: bytes) -> bytes:
