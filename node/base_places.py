@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.node.base_licences import LICENCE_FILE
-from p2pvoice.node.durable import sync_tree
+from p2pvoice.node.durable import replace_file, sync_tree
 from p2pvoice.node.store import Store
 from p2pvoice.protocol.base import BASE_KINDS, VOCABULARY, base_ids, base_paths, model_path
 from p2pvoice.protocol.ids import bundle_id, digest_of, parse_raw_cid, slugify
@@ -99,6 +99,24 @@ def settle(folder: Path, store: Store, release: Release) -> dict[str, Any]:
     shutil.rmtree(place, ignore_errors=True)
     growing.rename(place)
     return record
+
+
+def part(folder: Path, release: str, *, keep: bool) -> None:
+    """A release of a base is none any more: its folder goes, or with ``keep`` stays as one that was added."""
+    for place, record in records(folder).items():
+        if record.get("release") != release:
+            continue
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+            continue
+        for link in [path for path in place.iterdir() if path.is_symlink()]:
+            growing = link.with_name(link.name + ".part")
+            growing.unlink(missing_ok=True)
+            # A second name for the file in the store, which is never written to.
+            os.link(link.resolve(), growing)
+            growing.replace(link)
+        kept = {key: value for key, value in record.items() if key != "release"}
+        replace_file(place / RECORD, json.dumps(kept).encode())
 
 
 def restore(folder: Path, store: Store, releases: Sequence[Release], *, keep_unknown: bool) -> None:

@@ -67,6 +67,7 @@ class Network:
         identity: Identity,
         disk: trio.CapacityLimiter,
         voices: Path,
+        bases: Path,
     ) -> None:
         self._host = host
         self._announcer = announcer
@@ -85,6 +86,7 @@ class Network:
             voices,
             disk,
             lambda release, with_head: self.withdraw(release, with_head=with_head),
+            bases,
         )
         #: Revocations: learning of them.
         self.hearsay = Hearsay(host, catalog, self.recall, disk)

@@ -23,9 +23,10 @@ from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.errors import ConflictError, P2PVoiceError, RefusedError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Engine, sign_manifest, verify_release
+from p2pvoice.sovits import bases
 
 from ..sovits import bench
-from .nodes import Daemon, bring, install_encoder, publish, refusal
+from .nodes import Daemon, bring, eventually, install_encoder, publish, refusal
 
 Make = Callable[[], Daemon]
 
@@ -259,6 +260,28 @@ def test_a_base_is_kept_repaired_and_removed(daemons: Make, tmp_path: Path) -> N
     add(b, bench.published_hubert(tmp_path / "hubert"), "encoder")
     assert b.client.remove_base("encoder")["freed"] > 0
     assert b.client.bases() == []
+
+
+def test_a_base_is_called_back_like_a_voice(daemons: Make, tmp_path: Path) -> None:
+    a = daemons().start()
+    b = daemons().start(a)
+    add(a, bench.published_hubert(tmp_path / "hubert"), "encoder")
+    shared = share(a, "hubert")
+    fetch(b, shared["bundle"])
+    *_, revoked = a.client.revoke(shared["release"], reason="the licence was another one")
+    assert revoked["revoked"]
+    # Who published it keeps it, as it was before; with others it goes.
+    eventually(lambda: b.client.bases() == [])
+    (row,) = a.client.bases()
+    assert (row["release"], row["shared"], row["bundle"]) == (None, False, shared["bundle"])
+    *_, swept = a.client.gc()
+    assert swept["kept"]["files"] == 0
+    assert bases.Bases([a.home / "bases"]).hubert(row["id"]).settings.width == 48
+    error = refused(b, shared["release"])[1]
+    assert error.code == "revoked"
+    a.end()
+    a.start()
+    assert a.client.bases()[0]["bundle"] == shared["bundle"]
 
 
 def test_commands_for_voices_refuse_a_base(daemons: Make, tmp_path: Path) -> None:
