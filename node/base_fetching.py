@@ -83,6 +83,16 @@ def trust(parts: Parts) -> Trust:
     return Trust(bundles, contents, {parts.author, *followed})
 
 
+def _pinned(parts: Parts, kind: str) -> set[str]:
+    """The bundle ids that installed voices pin for a kind of base; blocking."""
+    found = set()
+    for held in parts.catalog.installed_voices():
+        release = parts.catalog.release(held.release)
+        pins = release.manifest.engine.pins if release is not None else {}
+        found |= {pin.bundle for role, pin in pins.items() if ROLE_KINDS.get(role) == kind}
+    return found
+
+
 def offer_facts(parts: Parts, release: Release, why: str) -> dict[str, Any]:
     """A base that somebody offers, as the RPC tells of it; blocking."""
     manifest, ids = release.manifest, base_ids(release.manifest)
@@ -126,7 +136,6 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
     Raises NotFoundError when nobody has it, PolicyError for a licence that does not let it be shared or for
     one of several that nobody vouches for, and what fetching and admission raise. What came stays.
     """
-    await tell({"event": "progress", "step": "asking who has it"})
     failed: P2PVoiceError | None = None
     for release in await find(parts, ref, tell):
         manifest = release.manifest
@@ -176,7 +185,20 @@ async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
 
     Raises NotFoundError, PolicyError as :func:`fetch` does, and UsageError for what is no reference.
     """
+    if ref not in BASE_KINDS and not _is(parse_raw_cid, ref) and not _is(parse_release_id, ref):
+        raise UsageError(
+            f"{ref[:80]!r} is neither a kind of base nor an id",
+            hint=f"kinds: {' '.join(BASE_KINDS)}; ids: p2pvoice base list --network",
+        )
+    await tell({"event": "progress", "step": "asking who has it"})
     if ref in BASE_KINDS:
+        pinned = await disk(parts, lambda: _pinned(parts, ref))
+        if len(pinned) == 1:
+            # Asked for by itself: among all that are offered it might be one too many.
+            (bundle,) = pinned
+            found = await _look(parts, bundle_tag(bundle), {"bundle": bundle}, FIND_SECONDS)
+            if found:
+                return await _ordered(parts, found)
         return await _chosen(parts, ref, await _look(parts, kind_tag(ref), {"kind": ref}, FIND_SECONDS), tell)
     if _is(parse_raw_cid, ref):
         found = await _look(parts, content_tag(ref), {"content": ref}, FIND_SECONDS)
@@ -184,11 +206,6 @@ async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
         if found and whole:
             return await _ordered(parts, found)
         return await _chosen(parts, ref, found, tell)
-    if not _is(parse_release_id, ref):
-        raise UsageError(
-            f"{ref[:80]!r} is neither a kind of base nor an id",
-            hint=f"kinds: {' '.join(BASE_KINDS)}; ids: p2pvoice base list --network",
-        )
     known: Release | None = await disk(parts, lambda: parts.catalog.release(ref))
     if known is None:
         found = await _look(parts, bundle_tag(ref), {"bundle": ref}, FIND_SECONDS)

@@ -33,6 +33,7 @@ from p2pvoice.protocol.base import (
 )
 from p2pvoice.protocol.consent import NO_VOICE, ConsentDeclaration
 from p2pvoice.protocol.errors import NotFoundError, PolicyError
+from p2pvoice.protocol.ids import slugify
 from p2pvoice.protocol.manifest import NAME_LENGTH, Engine, FileEntry, Manifest, Release, sign_manifest
 from p2pvoice.protocol.tags import canonical_tag
 
@@ -147,6 +148,33 @@ def _install(parts: Parts, release: Release) -> None:
     """First the catalog, which says what is needed; then the folder, made anew from it. Blocking."""
     parts.catalog.install(release, seed=True)
     base_places.settle(parts.home.bases, parts.store, release)
+
+
+async def shared_as(parts: Parts, name: str) -> str:
+    """The release as which the base of this name is installed; empty when it is none."""
+
+    def look() -> str:
+        place = parts.home.bases / slugify(name)
+        return str(base_places.read_record(place).get("release") or "")
+
+    return await trio.to_thread.run_sync(look, limiter=parts.disk)
+
+
+async def end_sharing(parts: Parts, identifier: str) -> None:
+    """A base was added in the place of this release, which is not installed any more."""
+
+    def work() -> Release | None:
+        release = parts.catalog.release(identifier)
+        if release is None or not parts.catalog.uninstall(identifier):
+            return None
+        needed = needed_files(parts.store, parts.catalog)
+        digests = [file.digest for file in release.manifest.files]
+        garbage.remove(parts.store, [digest for digest in digests if digest not in needed])
+        return release
+
+    release = await trio.to_thread.run_sync(work, limiter=parts.disk)
+    if release is not None:
+        parts.network.withdraw(release)
 
 
 async def remove(parts: Parts, ref: str) -> dict[str, Any]:

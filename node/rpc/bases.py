@@ -42,9 +42,13 @@ async def install(parts: Parts, request: Request) -> EventStream:
         raise UsageError("files must map file names to uploads")
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return await add(
+        replaced = await base_publishing.shared_as(parts, name)
+        made = await add(
             parts, name, files, steps(report), kind=kind, license=license, license_upload=license_upload
         )
+        if replaced:
+            await base_publishing.end_sharing(parts, replaced)
+        return made
 
     return EventStream(work)
 

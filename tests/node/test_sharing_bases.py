@@ -221,6 +221,16 @@ def test_what_is_not_shared(daemons: Make, tmp_path: Path) -> None:
     # Once more is the same release; and it is one of this node's own.
     assert share(daemon, "hubert")["release"] == first["release"]
     assert client.status()["serving"] == 1
+    # Added again it is not shared until it is published again, under what was said now.
+    add(daemon, source, "encoder", license="Apache-2.0")
+    assert client.status()["serving"] == client.status()["dht"]["keys"] == 0
+    (row,) = [one for one in client.bases() if one["kind"] == "hubert"]
+    assert (row["shared"], row["release"]) == (False, None)
+    assert not list((daemon.home / "store" / "files").iterdir())
+    second = share(daemon, "encoder")
+    assert second["license"] == "Apache-2.0"
+    assert second["release"] != first["release"]
+    assert second["bundle"] == first["bundle"]
 
 
 def test_a_base_is_kept_repaired_and_removed(daemons: Make, tmp_path: Path) -> None:
