@@ -5,12 +5,12 @@ to believe in it, and else all that was found are told of with what to type. Not
 checked (fetching.py, admit.py). Follows specs/bases.md, "Bases as releases".
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from p2pvoice.node import base_needs, garbage
-from p2pvoice.node.base_licences import KNOWN, require_theirs
+from p2pvoice.node.base_licences import require_theirs
+from p2pvoice.node.base_trust import pinned, trust
 from p2pvoice.node.bases import installed_bases
 from p2pvoice.node.fetching import bring
 from p2pvoice.node.parts import Parts
@@ -19,7 +19,6 @@ from p2pvoice.node.tidy import needed_files
 from p2pvoice.node.voices import Tell, disk
 from p2pvoice.protocol.base import (
     BASE_KINDS,
-    ROLE_KINDS,
     VOCABULARY,
     base_ids,
     base_paths,
@@ -44,53 +43,6 @@ OFFERS_LIMIT = 64
 
 #: Seconds the network is asked for a base.
 FIND_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Reasons to believe in a base: ids that pin it, and authors whose word counts."""
-
-    bundles: Collection[str]
-    contents: Collection[str]
-    authors: Collection[str]
-
-    def why(self, release: Release) -> str:
-        """Why a base is believed in; empty when there is no reason.
-
-        The content id of a BERT does not say which vocabulary belongs to it, so its bundle id has to.
-        """
-        ids = base_ids(release.manifest)
-        whole = VOCABULARY not in base_paths(release.manifest.engine.version)
-        if ids.bundle in self.bundles or (whole and ids.content in self.contents):
-            return "pinned by a voice that is installed here"
-        if ids.bundle in KNOWN or (whole and ids.content in KNOWN):
-            return "its numbers are known to this program"
-        if author_id(release.manifest.author) in self.authors:
-            return "published by somebody you follow"
-        return ""
-
-
-def trust(parts: Parts) -> Trust:
-    """What this node has reason to believe in; blocking."""
-    bundles, contents = set[str](), set[str]()
-    for held in parts.catalog.installed_voices():
-        release = parts.catalog.release(held.release)
-        for role, pin in release.manifest.engine.pins.items() if release is not None else ():
-            if role in ROLE_KINDS:
-                bundles.add(pin.bundle)
-                contents.add(pin.content)
-    followed = {one.author for one in parts.following.all()}
-    return Trust(bundles, contents, {parts.author, *followed})
-
-
-def _pinned(parts: Parts, kind: str) -> set[str]:
-    """The bundle ids that installed voices pin for a kind of base; blocking."""
-    found = set()
-    for held in parts.catalog.installed_voices():
-        release = parts.catalog.release(held.release)
-        pins = release.manifest.engine.pins if release is not None else {}
-        found |= {pin.bundle for role, pin in pins.items() if ROLE_KINDS.get(role) == kind}
-    return found
 
 
 def offer_facts(parts: Parts, release: Release, why: str) -> dict[str, Any]:
@@ -154,7 +106,7 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
         # A voice that was loaded without it is loaded again.
         await parts.engine.unload()
         here = await disk(parts, lambda: installed_bases(parts.home.bases))
-        facts = next(row for row in here if row.get("release") == release.id)
+        facts = next((row for row in here if row.get("release") == release.id), {})
         return {**facts, "author": author_id(manifest.author), **result}
     raise failed or _nobody(ref)
 
@@ -192,10 +144,10 @@ async def find(parts: Parts, ref: str, tell: Tell) -> list[Release]:
         )
     await tell({"event": "progress", "step": "asking who has it"})
     if ref in BASE_KINDS:
-        pinned = await disk(parts, lambda: _pinned(parts, ref))
-        if len(pinned) == 1:
+        bundles = await disk(parts, lambda: pinned(parts, ref))
+        if len(bundles) == 1:
             # Asked for by itself: among all that are offered it might be one too many.
-            (bundle,) = pinned
+            (bundle,) = bundles
             found = await _look(parts, bundle_tag(bundle), {"bundle": bundle}, FIND_SECONDS)
             if found:
                 return await _ordered(parts, found)

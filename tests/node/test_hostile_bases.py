@@ -3,7 +3,6 @@
 The other side is a real host in this process that serves whatever it likes, which no daemon of ours would.
 """
 
-import dataclasses
 import hashlib
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -22,8 +21,8 @@ from p2pvoice.node.identity import generate
 from p2pvoice.node.library import Page
 from p2pvoice.protocol import base as b
 from p2pvoice.protocol.canonical import decode, encode
-from p2pvoice.protocol.chunks import CHUNK_LIMIT, Chunk, plan_chunks
-from p2pvoice.protocol.consent import NO_VOICE, ConsentDeclaration
+from p2pvoice.protocol.chunks import CHUNK_LIMIT
+from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.protocol.ids import digest_of, raw_cid, release_id
@@ -31,20 +30,18 @@ from p2pvoice.protocol.manifest import (
     MANIFEST_LIMIT,
     VOICE_FILES,
     Engine,
-    FileEntry,
     Manifest,
     Release,
-    sign_manifest,
 )
 from p2pvoice.protocol.tensors import read_header
 from p2pvoice.sovits import bases
 from p2pvoice.sovits.tensorfile import write_half
 
 from ..sovits import bench
+from .forged import AUTHOR, entry, signed
 from .nodes import LOOPBACK, Daemon
 
 Make = Callable[[], Daemon]
-AUTHOR = generate().author
 
 
 class Shop:
@@ -91,37 +88,6 @@ class Shop:
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         return self.chunks.get((file, index))
-
-
-def entry(path: str, data: bytes, *, sizes: Sequence[int] | None = None, digest: bytes = b"") -> FileEntry:
-    """A file as it should stand in a manifest, or with another cut or digest."""
-    if sizes is None:
-        header = read_header(data, len(data)) if path.endswith(".safetensors") else None
-        sizes = plan_chunks(len(data), header)
-    chunks, at = [], 0
-    for size in sizes:
-        chunks.append(Chunk(size, digest_of(data[at : at + size])))
-        at += size
-    return FileEntry(path, len(data), digest or digest_of(data), tuple(chunks))
-
-
-def signed(kind: str, files: Sequence[FileEntry], **changes: Any) -> Release:
-    """A base of these files, signed by somebody nobody knows."""
-    weights = next(one for one in files if one.path == b.model_path(kind))
-    manifest = Manifest(
-        author=AUTHOR.public_key().public_bytes_raw(),
-        slug=b.base_slug(kind, raw_cid(weights.digest)),
-        name="good as gold",
-        created=1_790_000_000,
-        license="MIT",
-        consent=ConsentDeclaration(NO_VOICE, False, references_may_travel=False),
-        languages=("und",),
-        files=tuple(files),
-        engine=Engine("base", kind, 16_000),
-        format=3,
-        min_reader=3,
-    )
-    return sign_manifest(dataclasses.replace(manifest, **changes), AUTHOR)
 
 
 @pytest.fixture(scope="module")
