@@ -106,7 +106,7 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
         # A voice that was loaded without it is loaded again.
         await parts.engine.unload()
         here = await disk(parts, lambda: installed_bases(parts.home.bases))
-        facts = next((row for row in here if row.get("release") == release.id), {})
+        facts: dict[str, Any] = next((row for row in here if row.get("release") == release.id), {})
         return {**facts, "author": author_id(manifest.author), **result}
     raise failed or _nobody(ref)
 
