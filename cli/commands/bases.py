@@ -185,7 +185,7 @@ def publish(output: Output, named: str, tags: tuple[str, ...]) -> None:
     )
     if not result.get("announced"):
         output.note("no peer has heard of it yet; it is announced as soon as one is there")
-    output.hint(f"others: p2pvoice base fetch {result['bundle']}")
+    output.hint(f"p2pvoice base fetch {result['bundle']}   (on another node)")
 
 
 @base.command("fetch")
