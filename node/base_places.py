@@ -32,7 +32,7 @@ RECORD_LIMIT = 64 * 1024
 def records(folder: Path) -> dict[Path, dict[str, Any]]:
     """The folders of installed bases, in the order of their names, with what is known of each."""
     found = {}
-    for place in sorted(folder.iterdir()):
+    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
         if place.is_dir() and not place.name.startswith("."):
             found[place] = read_record(place)
     return found

@@ -129,7 +129,8 @@ def require_voice(release: Release) -> Release:
     """The release itself; UsageError for a base, which neither speaks nor is listened to."""
     if release.manifest.is_base:
         raise UsageError(
-            f"{release.manifest.name} is a base and no voice", hint=f"p2pvoice base fetch {release.id}"
+            f"{release.manifest.name} is a base and no voice",
+            hint=f"p2pvoice base --help, such as p2pvoice base fetch {release.manifest.bundle_id}",
         )
     return release
 
