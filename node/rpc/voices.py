@@ -64,7 +64,7 @@ async def installed(parts: Parts, request: Request) -> Response:
 
     def read() -> list[dict[str, Any]]:
         rows = []
-        for held in parts.catalog.installed():
+        for held in parts.catalog.installed_voices():
             release = parts.catalog.release(held.release)
             if release is not None:
                 source = "own" if held.author == parts.author else "local"
