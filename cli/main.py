@@ -154,7 +154,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "base": (
         "p2pvoice.cli.commands.bases",
         "base",
-        "Add or list base models (HuBERT, the speaker network, BERT, a recogniser).",
+        "Add, share and fetch base models (HuBERT, speaker network, BERT, recogniser).",
     ),
     "inspect": (
         "p2pvoice.cli.commands.inspect",

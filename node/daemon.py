@@ -147,7 +147,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
             offer = Offer(store, catalog, successors, disk, deltas)
             server = ExchangeServer(host, offer)
-            network = Network(host, announcer, server, catalog, identity, disk, home.voices)
+            network = Network(host, announcer, server, catalog, identity, disk, home.voices, home.bases)
             offer.hearer = network.hearsay.hear
             server.attach()
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import trio
 
+from p2pvoice.node import base_needs
 from p2pvoice.node.engine import OnProgress
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import VERSION, Parts
@@ -52,6 +53,8 @@ class Speech:
     format: str
     seconds: float
     label: Label
+    #: What the user should know of it.
+    notices: tuple[str, ...] = ()
 
 
 def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,10 +141,11 @@ async def stream(
             raise UsageError("the text is too long for one file")
         await listener.take(pcm)
 
+    bases = await trio.to_thread.run_sync(base_needs.folders, parts, voice.release, limiter=parts.disk)
     arguments = {
         "key": voice.key,
         "folder": str(voice.folder),
-        "bases": parts.bases(),
+        "bases": bases,
         "text": text,
         "lang": lang,
         "options": dict(options or {}),
@@ -195,7 +199,7 @@ async def speak(
     found = read_label(data)
     if found is None or found.produce_id != heard.label.produce_id:
         raise BugError("the audio could not be labelled")
-    return Speech(data, format, said.seconds, heard.label)
+    return Speech(data, format, said.seconds, heard.label, said.notices)
 
 
 def new_label(release: Release | None) -> Label:

@@ -171,9 +171,9 @@ class Client(Transport):
         """The preview clip of a voice, fetched from a peer when it is not here."""
         return self.audio("GET", _voice(ref) + "/preview")
 
-    def fetch(self, ref: str, *, seed: bool = True) -> Iterator[Event]:
-        """Fetch a voice; progress events, then a result."""
-        return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed})
+    def fetch(self, ref: str, *, seed: bool = True, bases: bool = False) -> Iterator[Event]:
+        """Fetch a voice, and with ``bases`` what speaking needs; progress events, then a result."""
+        return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed, "bases": bases})
 
     def fork(self, ref: str, name: str, *, slug: str = "") -> Iterator[Event]:
         """Make a draft of a voice's files, with lineage; the voice is fetched when it is not here."""
@@ -306,6 +306,23 @@ class Client(Transport):
         body = {"name": name, "files": dict(files), "kind": kind}
         return self.stream("POST", "/v1/bases", body | {"license": license, "license_upload": license_upload})
 
+    def offered_bases(self, kind: str = "", *, timeout: float = 10.0) -> Iterator[Event]:
+        """Bases of a kind, or of all, that peers offer: an ``offer`` event each, then a result."""
+        query = urlencode({"kind": kind, "timeout": timeout})
+        return self.stream("GET", f"/v1/bases/offered?{query}")
+
+    def publish_base(self, ref: str, *, tags: Sequence[str] = ()) -> Iterator[Event]:
+        """Share an installed base: its name, its kind or one of its ids."""
+        return self.stream("POST", _base(ref) + "/publish", {"tags": list(tags)})
+
+    def fetch_base(self, ref: str, *, seed: bool = True) -> Iterator[Event]:
+        """Fetch a base by bundle id, content id, release id or kind."""
+        return self.stream("POST", _base(ref) + "/fetch", {"seed": seed})
+
+    def remove_base(self, ref: str) -> dict[str, Any]:
+        """Remove an installed base."""
+        return dict(self.json("DELETE", _base(ref)))
+
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of this home."""
         return list(self.json("GET", "/v1/trainings")["trainings"])
@@ -381,6 +398,10 @@ class Client(Transport):
     def forget_collection(self, ref: str) -> dict[str, Any]:
         """Forget a collection; its voices stay."""
         return dict(self.json("DELETE", _collection(ref)))
+
+
+def _base(ref: str) -> str:
+    return "/v1/bases/" + quote(ref, safe="", errors="surrogateescape")
 
 
 def _collection(ref: str) -> str:

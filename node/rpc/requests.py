@@ -136,6 +136,11 @@ def voice_path(request: Request) -> tuple[str, str]:
     return _name_and_action(request, "/v1/voices/")
 
 
+def base_path(request: Request) -> tuple[str, str]:
+    """The reference and the action in ``/v1/bases/<quoted reference>[/<action>]``."""
+    return _name_and_action(request, "/v1/bases/")
+
+
 def operation_path(request: Request) -> tuple[str, str]:
     """The name and the action in ``/v1/operations/<name>[/<action>]``."""
     return _name_and_action(request, "/v1/operations/")
