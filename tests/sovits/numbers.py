@@ -49,6 +49,6 @@ def allowed(file: str, stage: str) -> float:
 
 def relative_error(ours: Any, theirs: np.ndarray) -> float:
     """max |a - b| / std(b); the shapes must be equal."""
-    a = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
+    a = ours.detach().cpu().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
     assert a.shape == theirs.shape
     return float(np.abs(a - theirs).max() / theirs.std())
