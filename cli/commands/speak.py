@@ -40,6 +40,11 @@ TEXT_LIMIT = 64 * 1024
     help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "exact", "fast"]),
+    help="How exactly to compute; fast rounds. Default: the daemon's setting, else exact on the CPU.",
+)
+@click.option(
     "--format",
     "audio_format",
     type=click.Choice(["wav", "flac"]),
@@ -56,6 +61,7 @@ def speak(
     seed: int | None,
     speed: float,
     references: tuple[int, ...],
+    precision: str | None,
     audio_format: str | None,
 ) -> None:
     """Speak TEXT with an installed voice (- reads the text from stdin).
@@ -75,7 +81,16 @@ def speak(
     chosen = audio_format or ("flac" if target.suffix.lower() == ".flac" else "wav")
     started = time.monotonic()
     spoken = Client().speak(
-        request(voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen)
+        request(
+            voice,
+            text,
+            lang,
+            seed=seed,
+            speed=speed,
+            references=references,
+            precision=precision,
+            audio_format=chosen,
+        )
     )
     took = time.monotonic() - started
     write_output(target, spoken.data)
@@ -105,6 +120,7 @@ def request(
     seed: int | None = None,
     speed: float = 1.0,
     references: tuple[int, ...] = (),
+    precision: str | None = None,
     audio_format: str = "wav",
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
@@ -117,4 +133,6 @@ def request(
     }
     if references:
         body |= {"reference": references[0], "also_references": list(references[1:])}
+    if precision is not None:
+        body["precision"] = precision
     return body if seed is None else {**body, "seed": seed}
