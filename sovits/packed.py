@@ -1,10 +1,11 @@
-"""The text-to-semantic decoder as it speaks on a processor: its weights kept narrow, a step in one native call.
+"""The text-to-semantic decoder as it speaks on a processor: its weights kept narrow, a step in one native
+call.
 
-A step multiplies every weight with one vector, so it lasts as long as reading the weights. Here they lie in one
-stretch of memory as float16 (half the bytes of float32, and exact where the file held float16, as every
-bundle does) or, when asked to be fast, as int8 with one scale a row; native/step.c widens them as it goes. The
-prompt is read in float32 with PyTorch, one layer widened at a time. Not for training and not for graphics
-devices: there Text2Semantic itself speaks. Follows specs/speed.md.
+A step multiplies every weight with one vector, so it lasts as long as reading the weights. Here they lie in
+one stretch of memory as float16 (half the bytes of float32, and exact where the file held float16, as every
+bundle does) or, when asked to be fast, as int8 with one scale a row; native/step.c widens them as it goes.
+The prompt is read in float32 with PyTorch, one layer widened at a time. Not for training and not for
+graphics devices: there Text2Semantic itself speaks. Follows specs/speed.md.
 """
 
 import functools
@@ -199,7 +200,9 @@ class PackedGpt:
                 numbers.append(0 if scale is None else scale.data_ptr())
                 numbers.append(self.vectors[_bias(i, name)].data_ptr())
             for name in NORMS:
-                numbers += [self.vectors[f"h.layers.{i}.{name}.{leaf}"].data_ptr() for leaf in ("weight", "bias")]
+                numbers += [
+                    self.vectors[f"h.layers.{i}.{name}.{leaf}"].data_ptr() for leaf in ("weight", "bias")
+                ]
         return struct.pack(f"@{len(numbers)}q", *numbers)
 
 

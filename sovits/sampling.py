@@ -59,7 +59,7 @@ def exponential_noise(generator: torch.Generator) -> Noise:
 
 
 def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make each earlier code less likely, once however often it came: logits [V], seen [V or more], true or not."""
+    """Make each earlier code less likely, once however often it came: logits [V], seen [V or more]."""
     less = torch.where(logits < 0, logits * penalty, logits / penalty)
     return torch.where(seen[: len(logits)], less, logits)
 

@@ -132,9 +132,7 @@ class Voice:
         """One that is to be given with the first speech."""
 
     @classmethod
-    def load(
-        cls, folder: Path, bases: Bases, device: str | None = None, precision: str = "auto"
-    ) -> Self:
+    def load(cls, folder: Path, bases: Bases, device: str | None = None, precision: str = "auto") -> Self:
         """Load the voice in a bundle folder, on the GPU where there is one.
 
         ``precision`` is a word of precision.PRECISIONS. Raises BadCheckpointError, NotFoundError,

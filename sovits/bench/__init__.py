@@ -1,1 +1,1 @@
-"""How fast and how exactly voices speak: the other half of ``p2pvoice bench speak``. Follows specs/speed.md."""
+"""How fast and how exactly voices speak, for ``p2pvoice bench speak``. Follows specs/speed.md."""

@@ -1,8 +1,8 @@
 """``python -m p2pvoice.sovits.bench``: the benchmark's course; the command `p2pvoice bench speak` starts it.
 
-For each version and number of threads every side is started as a process of its own, warmed up with one run that
-is thrown away, and then asked in turn with the others. What is found goes to stdout, one JSON document a line, as
-soon as it is found. Follows specs/speed.md.
+For each version and number of threads every side is started as a process of its own, warmed up with one
+short run that is thrown away, and then asked in turn with the others. What is found goes to stdout, one
+JSON document a line, as soon as it is found. Follows specs/speed.md.
 """
 
 import argparse
@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+WARM = 10
+"""Codes of the run that is thrown away."""
 LIMIT_CODES = 1500
 """Most codes of one sentence: specs/sampling.md."""
 
@@ -30,7 +32,9 @@ def environment(threads: int) -> dict[str, str]:
 class Side:
     """A side's process, and the runs it made."""
 
-    def __init__(self, name: str, options: argparse.Namespace, folder: Path, version: str, threads: int) -> None:
+    def __init__(
+        self, name: str, options: argparse.Namespace, folder: Path, version: str, threads: int
+    ) -> None:
         self.name, self.peak = name, 0
         self.runs: list[Mapping[str, tuple[float, float]]] = []
         arguments = ["--folder", str(folder), "--version", version]
@@ -57,10 +61,10 @@ class Side:
         self._process.stdin.close()
         self._process.wait()
 
-    def run(self) -> Mapping[str, tuple[float, float]]:
-        """One more run."""
+    def run(self, tokens: int) -> Mapping[str, tuple[float, float]]:
+        """One run of so many codes."""
         assert self._process.stdin is not None
-        self._process.stdin.write("run\n")
+        self._process.stdin.write(f"{tokens}\n")
         self._process.stdin.flush()
         return self._answer()["stages"]
 
@@ -88,11 +92,11 @@ def measure(options: argparse.Namespace, folder: Path, version: str, threads: in
     with ExitStack() as stack:
         sides = [stack.enter_context(Side(n, options, folder, version, threads)) for n in names]
         for side in sides:
-            side.run()
+            side.run(min(WARM, options.tokens))
         for number in range(options.repeat):
             # Turned by one each time, so that no side always follows the same other.
             for side in sides[number % len(sides) :] + sides[: number % len(sides)]:
-                side.runs.append(side.run())
+                side.runs.append(side.run(options.tokens))
         for side in sides:
             tell("run", version=version, threads=threads, tokens=options.tokens, **side.found())
 
@@ -154,7 +158,15 @@ def main() -> None:
 def fidelity(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """What fidelity.py finds, in a process of its own."""
     versions = [word for version in options.version for word in ("--version", version)]
-    command = [sys.executable, "-P", "-m", "p2pvoice.sovits.bench.fidelity", "--folder", str(folder), *versions]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "p2pvoice.sovits.bench.fidelity",
+        "--folder",
+        str(folder),
+        *versions,
+    ]
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """The other side: gpt-sovits-cpufast, a fork of upstream tuned for the CPU, on the same weights.
 
 Its networks are loaded and called as its own pipeline does (batch path, weight norm removed, style computed
-once). It is no dependency: its requirements and ours exclude each other, so it lies in a folder that only this
-process puts on its path. Follows specs/speed.md.
+once). It is no dependency: its requirements and ours exclude each other, so it lies in a folder that only
+this process puts on its path. Follows specs/speed.md.
 """
 
 import importlib
@@ -17,7 +17,7 @@ import torch
 from p2pvoice.sovits.bench.work import GPT, PHONES, SOVITS, Spent, Work, read, timed
 
 
-def theirs(package: Path, folder: Path, version: str, tokens: int) -> Callable[[], dict[str, Spent]]:
+def theirs(package: Path, folder: Path, version: str, tokens: int) -> Callable[[int], dict[str, Spent]]:
     """A run of its networks; ImportError when ``package`` does not hold it."""
     sys.path.insert(0, str(package))
     # It scripts a few functions, which PyTorch calls out of date.
@@ -52,12 +52,11 @@ def theirs(package: Path, folder: Path, version: str, tokens: int) -> Callable[[
         assert drawn == [count - 1]
         return spent
 
-    def run() -> dict[str, Spent]:
+    def run(count: int) -> dict[str, Spent]:
         with torch.no_grad():
-            prefill, all_of_it = draw(1), draw(tokens)
-            decode = timed(
-                lambda: sovits.decode(work.codes[None], phones, None, ge=work.style, ge_text=text_style)
-            )
+            prefill, all_of_it = draw(1), draw(count)
+            codes = work.codes[None, :, :count]
+            decode = timed(lambda: sovits.decode(codes, phones, None, ge=work.style, ge_text=text_style))
         steps = all_of_it[0] - prefill[0], all_of_it[1] - prefill[1]
         return {"prefill": prefill, "steps": steps, "decoder": decode}
 

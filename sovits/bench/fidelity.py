@@ -1,8 +1,9 @@
 """What fast costs: how often it draws another code than exact, and how far its sound is from exact's.
 
-``python -m p2pvoice.sovits.bench.fidelity --folder WEIGHTS --version v2`` writes one line of JSON. Codes are compared on the
-voice that comes with the package, whose weights were trained; sound also on the full-size filler weights, because
-the packaged voice's second network is of another kind. Follows specs/speed.md.
+``python -m p2pvoice.sovits.bench.fidelity --folder WEIGHTS --version v2`` writes one line of JSON. Codes
+are compared on the voice that comes with the package, whose weights were trained; sound also on the
+full-size filler weights, because the packaged voice's second network is of another kind. Follows
+specs/speed.md.
 """
 
 import argparse
@@ -63,7 +64,9 @@ class Tally:
         return self.alike / max(self.all, 1)
 
 
-def forced(exact: Decoder, fast: Decoder, inputs: tuple[Tensor, Tensor | None, Tensor], codes: list[int]) -> int:
+def forced(
+    exact: Decoder, fast: Decoder, inputs: tuple[Tensor, Tensor | None, Tensor], codes: list[int]
+) -> int:
     """How many of the greedy ``codes`` fast would choose as well, were it fed exact's at every step."""
     penalty = Sampling().repetition_penalty
     (one, first), (other, second) = (model.prefill(*inputs, room=len(codes)) for model in (exact, fast))
@@ -119,9 +122,7 @@ def packaged(folder: Path) -> dict[str, float]:
         )
         codes = torch.tensor(likeliest[:1])
         distances.append(
-            spectral_distance(
-                *(sound(v.sovits, codes, phones, v.style((0,)), fast=v.fast) for v in voices)
-            )
+            spectral_distance(*(sound(v.sovits, codes, phones, v.style((0,)), fast=v.fast) for v in voices))
         )
     return {
         "codes": steps.all,

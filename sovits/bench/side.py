@@ -1,8 +1,8 @@
 """One side of the benchmark, in a process of its own: ``python -m p2pvoice.sovits.bench.side``.
 
-It loads its networks, says so in one line of JSON, and then answers every line on stdin with one run: seconds by
-the clock and of processor time for each stage. Asked in turn with the other sides, so that what else the
-machine does hits all of them. Follows specs/speed.md.
+It loads its networks, says so in one line of JSON, and then answers every line on stdin, which holds the
+number of codes to speak, with one run: seconds by the clock and of processor time for each stage. Asked in
+turn with the other sides, so that what else the machine does hits all of them. Follows specs/speed.md.
 """
 
 import argparse
@@ -25,7 +25,8 @@ from p2pvoice.sovits.vits import SoVits
 SENTENCE = "今天天气很好，我们一起去公园散步，顺便喝一杯咖啡，再看看花。"
 """What the text stage reads: 30 characters, about six seconds."""
 
-Run = Callable[[], dict[str, Spent]]
+Run = Callable[[int], dict[str, Spent]]
+"""Number of codes, at most those that were asked for at the start -> what each stage spent."""
 CPU = torch.device("cpu")
 
 
@@ -38,11 +39,11 @@ def ours(folder: Path, version: str, tokens: int, *, fast: bool) -> Run:
     sovits = SoVits.from_tensors(read(folder, version), SOVITS[version].to_config()).fold()
     phones = work.phones[:, -PHONES:]
 
-    def speak() -> Spent:
+    def speak(count: int) -> Spent:
         with around_sovits(CPU, fast=fast):
-            return timed(lambda: sovits.decode(work.codes, phones, work.style))
+            return timed(lambda: sovits.decode(work.codes[:, :count], phones, work.style))
 
-    def draw() -> tuple[Spent, Spent]:
+    def draw(count: int) -> tuple[Spent, Spent]:
         first: list[float] = []
 
         def heard(_code: int) -> None:
@@ -52,16 +53,16 @@ def ours(folder: Path, version: str, tokens: int, *, fast: bool) -> Run:
         clock, processor = perf_counter(), process_time()
         noise = exponential_noise(torch.Generator().manual_seed(1))
         arguments = (gpt, work.phones, work.bert, work.prompt, Sampling(), noise)
-        codes = generate(*arguments, early_stop=tokens, on_code=heard)
-        assert len(codes) == tokens
+        codes = generate(*arguments, early_stop=count, on_code=heard)
+        assert len(codes) == count
         end = perf_counter(), process_time()
         return (first[0] - clock, first[1] - processor), (end[0] - first[0], end[1] - first[1])
 
-    def run() -> dict[str, Spent]:
+    def run(count: int) -> dict[str, Spent]:
         reading = timed(lambda: text.phonemize(SENTENCE, "zh", version))
         with torch.inference_mode():
-            prefill, steps = draw()
-            return {"text": reading, "prefill": prefill, "steps": steps, "decoder": speak()}
+            prefill, steps = draw(count)
+            return {"text": reading, "prefill": prefill, "steps": steps, "decoder": speak(count)}
 
     return run
 
@@ -88,8 +89,8 @@ def main() -> None:
     else:
         run = ours(options.folder, options.version, options.tokens, fast=options.side == "fast")
     answers.write(json.dumps({"load": perf_counter() - clock, "peak": peak_bytes()}) + "\n")
-    for _ in sys.stdin:
-        answers.write(json.dumps({"stages": run(), "peak": peak_bytes()}) + "\n")
+    for line in sys.stdin:
+        answers.write(json.dumps({"stages": run(int(line)), "peak": peak_bytes()}) + "\n")
 
 
 def peak_bytes() -> int:

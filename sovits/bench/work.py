@@ -1,8 +1,8 @@
 """What every side of the benchmark gets: the same full-size weights, the same phones, codes and style.
 
-Weights are those of the golden numbers (filler.py), in float16 as a bundle holds them, but for the row of the end
-token: zeros there never win a draw, so every sentence has the length that was asked for. Not for who computes:
-see side.py and cpufast.py. Follows specs/speed.md.
+Weights are those of the golden numbers (filler.py), in float16 as a bundle holds them, but for the row of
+the end token: zeros there never win a draw, so every sentence has the length that was asked for. Not for
+who computes: see side.py and cpufast.py. Follows specs/speed.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,10 +22,13 @@ from p2pvoice.sovits.tensorfile import write_half
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.weightless import weightless
 
-GPT, SOVITS = GptSettings(), {
-    "v2": SoVitsSettings(),
-    "v2Pro": SoVitsSettings(gin_channels=1024, speaker_dim=20480),
-}
+GPT, SOVITS = (
+    GptSettings(),
+    {
+        "v2": SoVitsSettings(),
+        "v2Pro": SoVitsSettings(gin_channels=1024, speaker_dim=20480),
+    },
+)
 """The sizes of the published models."""
 
 PROMPT_PHONES, PHONES, PROMPT_CODES = 40, 60, 125
@@ -59,9 +62,7 @@ class Work:
         phones = whole(GPT.phone_vocab, PROMPT_PHONES + PHONES)
         bert = torch.randn(1, GPT.bert_dim, phones.shape[1], generator=random)
         style = 0.3 * torch.randn(1, SOVITS[version].gin_channels, 1, generator=random)
-        return cls(
-            phones, bert, whole(GPT.eos, PROMPT_CODES), whole(GPT.eos, tokens), style, tokens
-        )
+        return cls(phones, bert, whole(GPT.eos, PROMPT_CODES), whole(GPT.eos, tokens), style, tokens)
 
 
 def write(folder: Path, versions: Sequence[str]) -> None:
