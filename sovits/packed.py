@@ -1,5 +1,4 @@
-"""The text-to-semantic decoder as it speaks on a processor: its weights kept narrow, a step in one native
-call.
+"""The text-to-semantic decoder as it speaks on a processor: narrow weights, and a step in one native call.
 
 A step multiplies every weight with one vector, so it lasts as long as reading the weights. Here they lie in
 one stretch of memory as float16 (half the bytes of float32, and exact where the file held float16, as every
@@ -51,7 +50,7 @@ def packable(s: GptSettings) -> bool:
 
 @functools.cache
 def multiplies_whole_numbers() -> bool:
-    """Whether PyTorch multiplies int8 matrices here without error, which older processors' instructions do not."""
+    """Whether PyTorch multiplies int8 matrices here without error; some processors' instructions saturate."""
     if not hasattr(torch, "_int_mm"):
         return False
     large = torch.full((64, 64), 127, dtype=torch.int8)
@@ -94,7 +93,10 @@ class PackedGpt:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config, *, fast: bool = False) -> Self:
-        """As ``Text2Semantic.from_tensors``, without ever holding a float32 copy of all. BadCheckpointError."""
+        """As ``Text2Semantic.from_tensors``, but a float32 copy of all weights never exists.
+
+        Raises BadCheckpointError.
+        """
         plain = without_prefix(tensors)
         settings = GptSettings.from_tensors(plain, config)
         with weightless():

@@ -204,15 +204,14 @@ def machine_line(found: Found) -> str:
 
 def fidelity_lines(found: Found) -> Iterator[str]:
     """What fast costs, beside what it gains."""
-    yield "fast beside exact: greedy codes that are equal when fast is fed exact's, and the sound of equal codes"
+    yield "fast beside exact: greedy codes equal when fast is fed exact's, and the sound of equal codes; then"
+    yield "codes equal when each draws alone, the likeliest or by chance with one seed"
     voice, full = found["packaged"], found["full size"]
     yield (
-        f"  the packaged voice     {voice['forced']:.1%} of {voice['codes']}, {voice['decibel']:.2f} dB apart; "
-        f"left alone {voice['free']:.1%}, drawn with one seed {voice['drawn']:.1%}"
+        f"  the packaged voice  {voice['forced']:.1%} of {voice['codes']}, {voice['decibel']:.2f} dB apart; "
+        f"{voice['free']:.1%}, {voice['drawn']:.1%}"
     )
-    sounds = [
+    sounds = ", ".join(
         f"{name.split()[1]} {value:.2f} dB" for name, value in full.items() if name.startswith("decibel")
-    ]
-    yield (
-        f"  full size, made-up     {full['forced']:.1%} of {full['codes']}, " + ", ".join(sounds) + " apart"
     )
+    yield f"  full size, made up  {full['forced']:.1%} of {full['codes']}, {sounds} apart"

@@ -83,7 +83,7 @@ def forced(
 
 
 def spectral_distance(a: Sound, b: Sound) -> float:
-    """Log-spectral distance of two sounds of one length, in dB: root mean square over bins, mean over frames."""
+    """Log-spectral distance of two sounds of one length in dB: RMS over bins, mean over frames."""
     spectra = []
     for samples in (a, b):
         frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * np.hanning(WINDOW)

@@ -1,4 +1,4 @@
-"""Weights that anybody can rebuild, as the package's own benchmark makes them: see p2pvoice.sovits.bench.filler."""
+"""Weights that anybody can rebuild; they live in the package, whose benchmark needs them as well."""
 
 from p2pvoice.sovits.bench.filler import fill, filled, unit
 
