@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2pvoice.sovits.fast_decoder import FastGenerator
+from p2pvoice.sovits.fast_flow import FastFlow
 from p2pvoice.sovits.layers import (
     Attention,
     ChannelNorm,
@@ -401,7 +402,7 @@ class SoVits(nn.Module):
             self.prelu = nn.PReLU(s.gin_channels)
 
         self.precision: Precision | None = None
-        self._fast: FastGenerator | None = None
+        self._fast: tuple[FastFlow, FastGenerator] | None = None
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, config: Config, *, posterior: bool = False) -> Self:
@@ -439,11 +440,22 @@ class SoVits(nn.Module):
         half = half_type(z.device) if self.precision == "fast" else None
         if half is not None:
             return self.generate_half(z, style, half)
-        if self.precision is None or z.device.type != "cpu" or z.dtype not in FAST_TYPES:
-            return self.dec(z, style)
+        fast = self._fast_parts(z)
+        return self.dec(z, style) if fast is None else fast[1](z, style)
+
+    def reverse_flow(self, z: Tensor, mask: Tensor, style: Tensor) -> Tensor:
+        """The latent [1, inter, T] of a sentence without padding, from the prior's; [B, 1, T], [1, gin, 1]."""
+        fast = self._fast_parts(z)
+        if fast is None or len(z) > 1:
+            return self.flow(z, mask, style, reverse=True) * mask
+        return fast[0](z, style)
+
+    def _fast_parts(self, like: Tensor) -> tuple[FastFlow, FastGenerator] | None:
+        if self.precision is None or like.device.type != "cpu" or like.dtype not in FAST_TYPES:
+            return None
         if self._fast is None:
-            self._fast = FastGenerator(self.dec, LEAK)
-        return self._fast(z, style)
+            self._fast = FastFlow(self.flow), FastGenerator(self.dec, LEAK)
+        return self._fast
 
     def generate_half(self, z: Tensor, style: Tensor, half: torch.dtype) -> Tensor:
         """As ``generate``, with convolutions in half precision and samples in float32."""
@@ -507,4 +519,4 @@ class SoVits(nn.Module):
         if noise is None:
             noise = torch.randn(mean.shape, generator=generator)
         z = mean + noise.to(mean.device) * log_deviation.exp() * noise_scale
-        return self.generate(self.flow(z, mask, style, reverse=True) * mask, style)
+        return self.generate(self.reverse_flow(z, mask, style), style)

@@ -101,6 +101,21 @@ def test_a_transposed_convolution_too(
 
 @torch.no_grad()
 @pytest.mark.parametrize("frames", [1, 3, 64, 301])
+def test_the_flow_gives_the_same_latent(frames: int) -> None:
+    torch.manual_seed(7)
+    model, (z, style) = SoVits(SMALL).eval(), latent(frames)
+    for parameter in model.flow.parameters():
+        parameter.normal_(0.0, 0.2)
+    mask = torch.ones(1, 1, frames)
+    plain, given = model.reverse_flow(z, mask, style), z.clone()
+    fast = model.fold().reverse_flow(z, mask, style)
+    assert (plain - z).std() > 0.1
+    assert torch.equal(z, given)
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [1, 3, 64, 301])
 def test_the_generator_gives_the_same_samples(wide: SoVits, frames: int) -> None:
     z, style = latent(frames, 2)
     plain, fast = wide.dec(z, style), wide.generate(z, style)
