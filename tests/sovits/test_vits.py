@@ -57,10 +57,13 @@ def test_every_stage_equals_the_golden_numbers(
     version, model = golden_model
     g = numbers.arrays(f"sovits_{version}", device)
     found: dict[str, float] = {}
+    # v1 is v2's network with another alphabet, and float32's own error was measured for v2 only. The golden
+    # audio of v1 is 8.5e-6 off from float64 itself.
+    measured = "v2" if version == "v1" else version
 
     def check(stage: str, ours: torch.Tensor) -> None:
         found[stage] = numbers.relative_error(ours, g[f"out_{stage}"])
-        assert found[stage] <= numbers.allowed(f"sovits_{version}", stage), stage
+        assert found[stage] <= numbers.allowed(f"sovits_{measured}", stage), stage
 
     codes, text = g["in_codes"][0], g["in_text"]
     check("ref_enc_out", model.ref_enc(g["in_refer_spec"]))
