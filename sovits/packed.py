@@ -72,6 +72,9 @@ class PackedGpt:
         kind = torch.int8 if fast else torch.float16 if exact else torch.float32
         self.cache_type = torch.float16 if fast else torch.float32
         arena = torch.empty(sum(w.numel() for w in weights.values()), dtype=kind)
+        self._largest = max(w.numel() for w in weights.values())
+        # One scratch for all: a new one for each matrix would leave the heap full of holes.
+        wide = torch.empty(self._largest if fast else 0)
         self.weights: dict[tuple[int, str], Tensor] = {}
         self.scales: dict[tuple[int, str], Tensor] = {}
         at = 0
@@ -79,7 +82,7 @@ class PackedGpt:
             room = arena[at : at + weight.numel()].view(weight.shape)
             at += weight.numel()
             if fast:
-                self.scales[key] = _quantise(weight, room)
+                self.scales[key] = _quantise(weight, room, wide)
             else:
                 room.copy_(weight)
             self.weights[key] = room
@@ -127,7 +130,7 @@ class PackedGpt:
         cache.audio_position = prompted
         self._reach(prompted + room)
         s, x = self.settings, x[0]  # [T, W]
-        wide = torch.empty(0 if self.whole_numbers else max(w.numel() for w in self.weights.values()))
+        wide = torch.empty(0 if self.whole_numbers else self._largest)
         for i in range(s.layers):
             last = i == s.layers - 1
             fused = self._linear(i, "self_attn.in_proj", x, wide)
@@ -227,9 +230,9 @@ def _fits_half(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float16 or bool((tensor.half().to(tensor.dtype) == tensor).all())
 
 
-def _quantise(weight: Tensor, room: Tensor) -> Tensor:
+def _quantise(weight: Tensor, room: Tensor, scratch: Tensor) -> Tensor:
     """Write int8 rows into ``room`` and return their scales [rows]: the largest of a row becomes 127."""
-    wide = weight.to(torch.float32, copy=True)
+    wide = scratch[: weight.numel()].view(weight.shape).copy_(weight)
     # A row of zeros has no largest number; any scale does for it.
     scale = (torch.linalg.vector_norm(wide, ord=float("inf"), dim=1) / 127.0).clamp_min(1e-30)
     room.copy_(wide.div_(scale[:, None]).round_())

@@ -4,7 +4,6 @@
 as well. This only chooses; the networks do the rest. Follows specs/speed.md.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -47,10 +46,3 @@ def decoder(
     if packable(GptSettings.from_tensors(without_prefix(tensors), config)):
         return PackedGpt.from_tensors(tensors, config, fast=fast), None
     return Text2Semantic.from_tensors(tensors, config), NO_FAST if fast else None
-
-
-def around_sovits(device: torch.device, *, fast: bool) -> AbstractContextManager[object]:
-    """What the second network runs within: half precision on a graphics device when fast."""
-    if fast and device.type != "cpu":
-        return torch.autocast(device.type, torch.float16)
-    return nullcontext()

@@ -26,7 +26,7 @@ from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.gpt import Text2Semantic
 from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.packed import PackedGpt
-from p2pvoice.sovits.precision import around_sovits, best_device, decoder, is_fast
+from p2pvoice.sovits.precision import best_device, decoder, is_fast
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.voicefile import REFERENCES_LIMIT, VoiceFile
@@ -117,10 +117,8 @@ class Voice:
         bert: tuple[Bert, Characters] | None,
         device: torch.device,
         speakers: tuple[Tensor, ...] = (),
-        *,
-        fast: bool = False,
     ) -> None:
-        self.voice, self.device, self.fast = voice, device, fast
+        self.voice, self.device = voice, device
         self.sovits, self.gpt = sovits.to(device), gpt.to(device)
         self.bert = None if bert is None else (bert[0].to(device), bert[1])
         self.spectrograms, self.speakers = spectrograms, speakers
@@ -142,7 +140,8 @@ class Voice:
         fast = is_fast(precision, chosen)
         bundle = voicefile.load_bundle(folder)
         network = LiteVoice if bundle.voice.version == LITE else SoVits
-        sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config()).fold()
+        sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config())
+        sovits = sovits.fold("fast" if fast else "exact")
         gpt, notice = decoder(bundle.gpt, bundle.voice.gpt_config(), chosen, fast=fast)
         if gpt.settings.vocab != sovits.settings.codes + 1:
             raise VoiceNotLoadableError(
@@ -152,7 +151,7 @@ class Voice:
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
             raise VoiceNotLoadableError("this voice was made with another BERT than the installed one")
-        voice = cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers, fast=fast)
+        voice = cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers)
         voice._notice = notice
         return voice
 
@@ -203,15 +202,14 @@ class Voice:
             early_stop=MAX_CODES,
             on_code=on_code,
         )
-        with around_sovits(self.device, fast=self.fast):
-            samples = self.sovits.decode(
-                torch.tensor([codes], device=self.device),
-                said.phones,
-                style,
-                speed=request.speed,
-                noise_scale=request.noise_scale,
-                generator=generator,
-            )
+        samples = self.sovits.decode(
+            torch.tensor([codes], device=self.device),
+            said.phones,
+            style,
+            speed=request.speed,
+            noise_scale=request.noise_scale,
+            generator=generator,
+        )
         audio = samples[0, 0].float().cpu().numpy()
         # GPT-SoVITS's generator ends in tanh; a lite voice may be louder than full scale.
         return np.clip(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), -1.0, 1.0)

@@ -23,7 +23,7 @@ from p2pvoice.sovits import convert
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.bench.work import GPT, PHONES, SOVITS, Work, read
 from p2pvoice.sovits.packaged import packaged_voice
-from p2pvoice.sovits.precision import around_sovits, decoder
+from p2pvoice.sovits.precision import decoder
 from p2pvoice.sovits.sampling import MIN_CODES, Decoder, Sampling, exponential_noise, generate, penalise
 from p2pvoice.sovits.synthesize import Voice
 from p2pvoice.sovits.vits import SoVits
@@ -121,9 +121,7 @@ def packaged(folder: Path) -> dict[str, float]:
             ]
         )
         codes = torch.tensor(likeliest[:1])
-        distances.append(
-            spectral_distance(*(sound(v.sovits, codes, phones, v.style((0,)), fast=v.fast) for v in voices))
-        )
+        distances.append(spectral_distance(*(sound(v.sovits, codes, phones, v.style((0,))) for v in voices)))
     return {
         "codes": steps.all,
         "forced": steps.share,
@@ -141,18 +139,19 @@ def full_size(folder: Path, versions: list[str]) -> dict[str, float]:
     codes = greedy(exact, inputs, LONGEST)
     found = {"codes": len(codes), "forced": forced(exact, fast, inputs, codes) / len(codes)}
     for version in versions:
-        sovits = SoVits.from_tensors(read(folder, version), SOVITS[version].to_config()).fold()
+        sovits = SoVits.from_tensors(read(folder, version), SOVITS[version].to_config())
         work = Work.of(version, LONGEST)
         sounds = [
-            sound(sovits, work.codes, work.phones[:, -PHONES:], work.style, fast=f) for f in (False, True)
+            sound(sovits.fold(precision), work.codes, work.phones[:, -PHONES:], work.style)
+            for precision in ("exact", "fast")
         ]
         found[f"decibel {version}"] = spectral_distance(*sounds)
     return found
 
 
-def sound(sovits: Any, codes: Tensor, phones: Tensor, style: Tensor, *, fast: bool) -> Sound:
+def sound(sovits: Any, codes: Tensor, phones: Tensor, style: Tensor) -> Sound:
     """Codes [1, N] as samples, with the same noise each time."""
-    with torch.inference_mode(), around_sovits(CPU, fast=fast):
+    with torch.inference_mode():
         samples = sovits.decode(codes, phones, style, generator=torch.Generator().manual_seed(1))
     return samples[0, 0].float().numpy()
 

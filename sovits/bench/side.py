@@ -18,7 +18,7 @@ import torch
 
 from p2pvoice.sovits import text
 from p2pvoice.sovits.bench.work import GPT, PHONES, SOVITS, Spent, Work, read, timed
-from p2pvoice.sovits.precision import around_sovits, decoder
+from p2pvoice.sovits.precision import decoder
 from p2pvoice.sovits.sampling import Sampling, exponential_noise, generate
 from p2pvoice.sovits.vits import SoVits
 
@@ -36,12 +36,12 @@ def ours(folder: Path, version: str, tokens: int, *, fast: bool) -> Run:
     gpt, notice = decoder(read(folder, "gpt"), GPT.to_config(), CPU, fast=fast)
     if notice is not None:
         print(notice, file=sys.stderr)
-    sovits = SoVits.from_tensors(read(folder, version), SOVITS[version].to_config()).fold()
+    sovits = SoVits.from_tensors(read(folder, version), SOVITS[version].to_config())
+    sovits.fold("fast" if fast else "exact")
     phones = work.phones[:, -PHONES:]
 
     def speak(count: int) -> Spent:
-        with around_sovits(CPU, fast=fast):
-            return timed(lambda: sovits.decode(work.codes[:, :count], phones, work.style))
+        return timed(lambda: sovits.decode(work.codes[:, :count], phones, work.style))
 
     def draw(count: int) -> tuple[Spent, Spent]:
         first: list[float] = []
