@@ -83,6 +83,11 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
         if not all(type(one) is int and low <= one <= high for one in also):
             raise UsageError(f"also_references must be whole numbers from {low:g} to {high:g}")
         options["also"] = also
+    upstream = body.get("upstream_text")
+    if upstream is not None:
+        if not isinstance(upstream, bool):
+            raise UsageError("upstream_text must be true or false")
+        options["upstream_text"] = upstream
     return options
 
 
@@ -113,9 +118,11 @@ async def stream(
     *,
     options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
+    own_words: bool = True,
 ) -> Heard:
     """Speak a text to a listener, piece by piece as it is made. Cancelling it cancels the synthesis.
 
+    The user's pronunciation dictionary counts, unless ``own_words`` is false: then it sounds as for others.
     The listener's pace is the worker's: while ``take`` waits, at most a few pieces are made ahead. Raises
     UsageError for a text that becomes longer than PCM_LIMIT, and whatever the synthesis raises; either may
     happen after the first pieces.
@@ -146,6 +153,7 @@ async def stream(
         "text": text,
         "lang": lang,
         "options": dict(options or {}),
+        "words": await trio.to_thread.run_sync(parts.words.text, limiter=parts.disk) if own_words else "",
     }
     made = await parts.engine.call("speak", arguments, on_progress=hear, on_piece=take)
     return Heard(int(made["samples"]) / int(made["sample_rate"]), tuple(made["notices"]))
@@ -173,6 +181,7 @@ async def speak(
     format: str = "wav",
     options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
+    own_words: bool = True,
 ) -> Speech:
     """Speak a text into one file. Cancelling it cancels the synthesis.
 
@@ -181,7 +190,9 @@ async def speak(
     if format not in FORMATS:
         raise UsageError(f"unknown audio format {format!r}", hint="formats: " + " ".join(FORMATS))
     heard = _Recording()
-    said = await stream(parts, voice, text, lang, heard, options=options, on_progress=on_progress)
+    said = await stream(
+        parts, voice, text, lang, heard, options=options, on_progress=on_progress, own_words=own_words
+    )
 
     def write() -> bytes:
         if format == "flac":

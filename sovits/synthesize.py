@@ -28,6 +28,7 @@ from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.packed import PackedGpt
 from p2pvoice.sovits.precision import best_device, decoder, is_fast
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
+from p2pvoice.sovits.text.pronunciations import NONE, of_texts
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.voicefile import REFERENCES_LIMIT, VoiceFile
 
@@ -69,6 +70,10 @@ class SpeakText:
     split: str = "cut1"
     pause: float = 0.3
     """Seconds of silence between sentences."""
+    upstream_text: bool = False
+    """Whether the text is read as the published front end reads it, where it is wrong, too."""
+    words: str = ""
+    """The user's pronunciation dictionary, as text; it wins over the voice's."""
 
     def __post_init__(self) -> None:
         for name, value, (low, high) in (
@@ -117,12 +122,14 @@ class Voice:
         bert: tuple[Bert, Characters] | None,
         device: torch.device,
         speakers: tuple[Tensor, ...] = (),
+        words: str = "",
     ) -> None:
         self.voice, self.device = voice, device
         self.sovits, self.gpt = sovits.to(device), gpt.to(device)
         self.bert = None if bert is None else (bert[0].to(device), bert[1])
         self.spectrograms, self.speakers = spectrograms, speakers
-        self._prompts: dict[int, Prompt] = {}
+        self.words = words
+        self._prompts: dict[tuple[int, bool], Prompt] = {}
         self._styles: dict[int, Tensor] = {}
         self.notices: list[str] = []
         """What the user should hear about this voice, each thing once."""
@@ -151,7 +158,9 @@ class Voice:
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
             raise VoiceNotLoadableError("this voice was made with another BERT than the installed one")
-        voice = cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers)
+        voice = cls(
+            bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers, bundle.words
+        )
         voice._notice = notice
         return voice
 
@@ -169,9 +178,10 @@ class Voice:
         if self._notice is not None:
             self.notices.append(self._notice)
             self._notice = None
-        prompt = self._prompt(request.reference)
+        prompt = self._prompt(request.reference, request.upstream_text)
         style = self.style((request.reference, *request.also))
-        sentences = text.split(request.text, request.split, request.lang)
+        words, upstream = of_texts(self.words, request.words), request.upstream_text
+        sentences = text.split(words.hide(request.text), request.split, request.lang, upstream=upstream)
         if not sentences:
             raise UsageError("the text has no words in it")
         generator = torch.Generator()
@@ -191,7 +201,8 @@ class Voice:
         generator: torch.Generator,
         on_code: Callable[[int], None] | None,
     ) -> Audio:
-        said = self._read(sentence, request.lang)
+        words = of_texts(self.words, request.words)
+        said = self._read(sentence, request.lang, words, request.upstream_text)
         codes = generate(
             self.gpt,
             torch.cat([prompt.spoken.phones, said.phones], dim=1),
@@ -234,21 +245,24 @@ class Voice:
             raise UsageError(f"this voice has {count} references; there is no number {index}")
 
     @torch.inference_mode()
-    def _prompt(self, index: int) -> Prompt:
+    def _prompt(self, index: int, upstream: bool = False) -> Prompt:
         self._check(index)
-        if index not in self._prompts:
+        key = index, upstream
+        if key not in self._prompts:
             reference = self.voice.references[index]
             transcript = reference.text.strip("\n")
             if transcript[-1] not in SENTENCE_ENDS:
                 transcript += "." if reference.lang == "en" else "。"
-            self._prompts[index] = Prompt(
-                self._read(transcript, reference.lang),
+            self._prompts[key] = Prompt(
+                self._read(transcript, reference.lang, of_texts(self.words, ""), upstream),
                 torch.tensor([reference.codes], device=self.device),
             )
-        return self._prompts[index]
+        return self._prompts[key]
 
-    def _read(self, sentence: str, lang: str) -> Spoken:
-        phones = text.phonemize(sentence, lang, self.voice.version)
+    def _read(
+        self, sentence: str, lang: str, words: text.Pronunciations = NONE, upstream: bool = False
+    ) -> Spoken:
+        phones = text.phonemize(sentence, lang, self.voice.version, words=words, upstream=upstream)
         ids = torch.tensor([phones.ids], device=self.device)
         mandarin = [part for part in phones.parts if part.language == "zh" and part.word2ph is not None]
         if not mandarin or self.voice.bases.bert is None:

@@ -19,7 +19,10 @@ TEXT_LIMIT = 64 * 1024
 @click.argument("voice")
 @click.argument("text")
 @click.option(
-    "--lang", default="auto", show_default=True, help="yue, zh, en, or auto / auto_yue for mixed text."
+    "--lang",
+    default="auto",
+    show_default=True,
+    help="yue, zh, en, ja, ko, or auto / auto_yue for mixed text; ja and ko need 'p2pvoice[ja,ko]'.",
 )
 @click.option(
     "-o",
@@ -39,6 +42,7 @@ TEXT_LIMIT = 64 * 1024
     multiple=True,
     help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
 )
+@click.option("--upstream-text", is_flag=True, help="Read as GPT-SoVITS does where it is wrong, too: 1,234 …")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "exact", "fast"]),
@@ -62,6 +66,7 @@ def speak(
     speed: float,
     references: tuple[int, ...],
     precision: str | None,
+    upstream_text: bool,
     audio_format: str | None,
 ) -> None:
     """Speak TEXT with an installed voice (- reads the text from stdin).
@@ -90,6 +95,7 @@ def speak(
             references=references,
             precision=precision,
             audio_format=chosen,
+            upstream_text=upstream_text,
         )
     )
     took = time.monotonic() - started
@@ -122,6 +128,7 @@ def request(
     references: tuple[int, ...] = (),
     precision: str | None = None,
     audio_format: str = "wav",
+    upstream_text: bool = False,
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
     body: dict[str, object] = {
@@ -135,4 +142,6 @@ def request(
         body |= {"reference": references[0], "also_references": list(references[1:])}
     if precision is not None:
         body["precision"] = precision
+    if upstream_text:
+        body["upstream_text"] = True
     return body if seed is None else {**body, "seed": seed}
