@@ -14,6 +14,7 @@ from typing import Any
 from p2pvoice.node import judging
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.kinship import related
+from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import draft_key
 from p2pvoice.node.visiting import visiting
@@ -130,7 +131,7 @@ async def diff(
         report: dict[str, Any] | None = None
         if samples or measure:
             speakers = [
-                judging.Speaker(one.role, folder, one.key, one.release)
+                judging.Speaker(one.role, LoadableVoice(one.key, folder, (), one.release))
                 for one, folder in ((a, folder_a), (b, folder_b))
             ]
             sentences = _sentences(a, b, text, lang)

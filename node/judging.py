@@ -13,10 +13,10 @@ from typing import Any
 import trio
 
 from p2pvoice.node import speech
+from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import Tell
 from p2pvoice.protocol.errors import SynthesisError, UsageError
-from p2pvoice.protocol.manifest import Release
 
 #: Seed of the first sentence.
 SEED = 11
@@ -62,12 +62,10 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Speaker:
-    """A voice that is to speak: its role, its folder, what keeps it loaded, and its release if it has one."""
+    """A voice that is to speak, and its role."""
 
     role: str
-    folder: Path
-    key: str
-    release: Release | None = None
+    voice: LoadableVoice
 
 
 def sentences_for(
@@ -105,12 +103,10 @@ async def speak_side_by_side(
             await tell({"event": "progress", "stage": "samples", "done": len(kept) / steps})
             made = await speech.speak(
                 parts,
-                speaker.key,
-                speaker.folder,
+                speaker.voice,
                 said,
                 lang,
                 options={"seed": SEED + number},
-                release=speaker.release,
             )
             require_ended(made.data, speaker.role)
             name = await trio.to_thread.run_sync(parts.samples.add, made.data, limiter=parts.disk)

@@ -16,6 +16,7 @@ from p2pvoice.node import inheriting, judging
 from p2pvoice.node.bases import recogniser
 from p2pvoice.node.drafts import Draft
 from p2pvoice.node.kinship import related
+from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.visiting import visiting
 from p2pvoice.node.voices import Tell, disk, resolve
@@ -239,7 +240,7 @@ async def _judge(
     """The report, and the samples it is made of."""
     releases = {"before": merging.ours, "theirs": merging.theirs}
     speakers = [
-        judging.Speaker(role, folder, _key(releases.get(role), folder), releases.get(role))
+        judging.Speaker(role, LoadableVoice(_key(releases.get(role), folder), folder, (), releases.get(role)))
         for role, folder in folders.items()
     ]
     # The same folder held another merge before: a voice that is still loaded from it is not this one.

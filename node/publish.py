@@ -21,6 +21,7 @@ from p2pvoice.node.admit import admit, chunk_sizes
 from p2pvoice.node.blocks import plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
 from p2pvoice.node.importing import Step
+from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import Outgoing
 from p2pvoice.node.reuse import as_before
@@ -210,8 +211,7 @@ async def _speak_preview(parts: Parts, outgoing: Outgoing, work: Path, step: Ste
     lang = languages[0] if languages else "en"
     spoken = await speech.speak(
         parts,
-        outgoing.key,
-        outgoing.folder,
+        LoadableVoice(outgoing.key, outgoing.folder, tuple(outgoing.facts["languages"])),
         PREVIEW_TEXTS[lang],
         lang,
         options={"seed": 0},

@@ -1,20 +1,23 @@
 """From samples to a labelled audio file: what leaves the daemon always says that it was synthesised.
 
-The worker makes samples (or FLAC); here they become a WAV file where needed, get the AIGC label of
-protocol/label.py with the release id beside it, and the label is read back before the file is let go.
+The worker makes samples; here they go to a listener as they come, or become a file that gets the AIGC label
+of protocol/label.py with the release id beside it, and the label is read back before the file is let go.
 Not for synthesis: see worker.py. Follows specs/rpc.md, "Speak".
 """
 
+import io
 import secrets
 import struct
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import trio
 
 from p2pvoice.node.engine import OnProgress
+from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.protocol.errors import BugError, UsageError
 from p2pvoice.protocol.label import Label, label_flac, label_wav, read_label
@@ -75,51 +78,113 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+class Listener(Protocol):
+    """Who hears speech while it is made."""
+
+    async def begin(self, rate: int, label: Label) -> None:
+        """Called once, before any sound: samples a second, and the label of what follows."""
+
+    async def take(self, pcm: bytes) -> None:
+        """Take some sound: 16-bit little-endian samples, mono. What this raises ends the synthesis."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was spoken to a listener: its length in seconds, and what the user should know of it."""
+
+    seconds: float
+    notices: tuple[str, ...]
+
+
+async def stream(
+    parts: Parts,
+    voice: LoadableVoice,
+    text: str,
+    lang: str,
+    listener: Listener,
+    *,
+    options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Heard:
+    """Speak a text to a listener, piece by piece as it is made. Cancelling it cancels the synthesis.
+
+    The listener's pace is the worker's: while ``take`` waits, at most a few pieces are made ahead. Raises
+    UsageError for a text that becomes longer than PCM_LIMIT, and whatever the synthesis raises; either may
+    happen after the first pieces.
+    """
+    label, begun, spoken = new_label(voice.release), False, 0
+
+    async def hear(facts: Mapping[str, Any]) -> None:
+        nonlocal begun
+        if "sample_rate" in facts:
+            begun = True
+            await listener.begin(int(facts["sample_rate"]), label)
+        elif on_progress is not None:
+            await on_progress(facts)
+
+    async def take(pcm: bytes) -> None:
+        nonlocal spoken
+        if not begun:
+            raise BugError("the worker sent sound before it said what kind")
+        spoken += len(pcm)
+        if spoken > PCM_LIMIT:
+            raise UsageError("the text is too long for one file")
+        await listener.take(pcm)
+
+    arguments = {
+        "key": voice.key,
+        "folder": str(voice.folder),
+        "bases": parts.bases(),
+        "text": text,
+        "lang": lang,
+        "options": dict(options or {}),
+    }
+    made = await parts.engine.call("speak", arguments, on_progress=hear, on_piece=take)
+    return Heard(int(made["samples"]) / int(made["sample_rate"]), tuple(made["notices"]))
+
+
+class _Recording:
+    """A listener that keeps all it hears."""
+
+    def __init__(self) -> None:
+        self.rate, self.pcm, self.label = 0, bytearray(), Label("", "")
+
+    async def begin(self, rate: int, label: Label) -> None:
+        self.rate, self.label = rate, label
+
+    async def take(self, pcm: bytes) -> None:
+        self.pcm.extend(pcm)
+
+
 async def speak(
     parts: Parts,
-    key: str,
-    folder: Path,
+    voice: LoadableVoice,
     text: str,
     lang: str,
     *,
     format: str = "wav",
     options: Mapping[str, Any] | None = None,
-    release: Release | None = None,
     on_progress: OnProgress | None = None,
 ) -> Speech:
-    """Speak a text with the voice in a bundle folder. Cancelling it cancels the synthesis.
+    """Speak a text into one file. Cancelling it cancels the synthesis.
 
-    Raises UsageError for an unknown format, and whatever the synthesis raises.
+    Raises UsageError for an unknown format, and whatever ``stream`` raises.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown audio format {format!r}", hint="formats: " + " ".join(FORMATS))
-    pcm = bytearray()
+    heard = _Recording()
+    said = await stream(parts, voice, text, lang, heard, options=options, on_progress=on_progress)
 
-    async def take(piece: bytes) -> None:
-        if len(pcm) + len(piece) > PCM_LIMIT:
-            raise UsageError("the text is too long for one file")
-        pcm.extend(piece)
+    def write() -> bytes:
+        if format == "flac":
+            return label_flac(flac_file(bytes(heard.pcm), heard.rate), heard.label)
+        return label_wav(wav_file(bytes(heard.pcm), heard.rate), heard.label)
 
-    arguments = {
-        "key": key,
-        "folder": str(folder),
-        "bases": parts.bases(),
-        "text": text,
-        "lang": lang,
-        "format": format,
-        "options": dict(options or {}),
-    }
-    made = await parts.engine.call("speak", arguments, on_progress=on_progress, on_piece=take)
-    rate, samples = int(made["sample_rate"]), int(made["samples"])
-    label = new_label(release)
-    if format == "flac":
-        data = label_flac(made["audio"], label)
-    else:
-        data = label_wav(wav_file(bytes(pcm), rate), label)
+    data = await trio.to_thread.run_sync(write)
     found = read_label(data)
-    if found is None or found.produce_id != label.produce_id:
+    if found is None or found.produce_id != heard.label.produce_id:
         raise BugError("the audio could not be labelled")
-    return Speech(data, format, samples / rate, label)
+    return Speech(data, format, said.seconds, heard.label)
 
 
 def new_label(release: Release | None) -> Label:
@@ -149,3 +214,14 @@ def wav_file(pcm: bytes, rate: int) -> bytes:
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
     body = b"WAVE" + form + struct.pack("<4sI", b"data", len(pcm)) + pcm
     return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+def flac_file(pcm: bytes, rate: int) -> bytes:
+    """Mono 16-bit samples as a FLAC file."""
+    # Imported here: a daemon that nobody asks for FLAC does without numpy.
+    import numpy
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, numpy.frombuffer(pcm, "<i2"), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()

@@ -191,7 +191,7 @@ def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Speak a text; the audio goes out as pieces while it is made, or as one FLAC file at the end."""
+    """Speak a text; the sample rate goes out first, then the audio as pieces while it is made."""
     import numpy
 
     from p2pvoice.sovits.synthesize import SpeakText
@@ -205,25 +205,14 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     options = {**arguments["options"], "also": tuple(arguments["options"].get("also", ()))}
     wanted = SpeakText(text=text, lang=str(arguments["lang"]), **options)
     rate, told = int(voice.sample_rate), len(voice.notices)
-    whole: list[Any] = []
+    worker.tell({"stage": "speak", "sample_rate": rate})
     samples = 0
     for part in voice.speak(wanted, on_code=lambda _: worker.check()):
         worker.check()
         pcm = (numpy.clip(part, -1.0, 1.0) * 32767.0).astype("<i2")
         samples += len(pcm)
-        if arguments.get("format") == "flac":
-            whole.append(pcm)
-        else:
-            worker.piece(pcm.tobytes())
-    result: dict[str, Any] = {"sample_rate": rate, "samples": samples, "notices": voice.notices[told:]}
-    if arguments.get("format") == "flac":
-        import soundfile
-
-        buffer = io.BytesIO()
-        joined = numpy.concatenate(whole) if whole else numpy.zeros(0, dtype="<i2")
-        soundfile.write(buffer, joined, rate, format="FLAC", subtype="PCM_16")
-        result["audio"] = buffer.getvalue()
-    return result
+        worker.piece(pcm.tobytes())
+    return {"sample_rate": rate, "samples": samples, "notices": voice.notices[told:]}
 
 
 def forget(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:

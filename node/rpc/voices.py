@@ -11,10 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, forking, lineage, removing, speech, updating, voices
-from p2pvoice.node.admit import voice_folder
+from p2pvoice.node import fetching, forking, lineage, loadable, removing, speech, updating, voices
+from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.references import as_it_is
 from p2pvoice.node.rpc import community, merging, proposals
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
@@ -23,7 +22,6 @@ from p2pvoice.node.rpc.requests import flag, json_body, number, text, voice_path
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import read_label
-from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.revocation import REASON_LENGTH
 
 #: Most voices one search tells of.
@@ -166,21 +164,13 @@ async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
     words = text(body, "text", limit=TEXT_LIMIT)
     if not words.strip():
         raise UsageError("there is nothing to speak")
-    release = await voices.resolve_installed(parts, ref) if ref else None
-    if release is not None:
-        key, folder, languages = release.id, voice_folder(parts, release.id), release.manifest.languages
-    else:
-        own = as_it_is(await trio.to_thread.run_sync(parts.drafts.get, draft, limiter=parts.disk))
-        key, folder, languages = own.key, own.folder, tuple(own.facts["languages"])
-    default = languages[0] if languages else "auto"
+    voice = await (loadable.installed(parts, ref) if ref else loadable.draft(parts, draft))
     arguments = {
-        "key": key,
-        "folder": folder,
+        "voice": voice,
         "text": words,
-        "lang": text(body, "lang", default=default, limit=16),
+        "lang": text(body, "lang", default=voice.language, limit=16),
         "format": text(body, "format", default="wav", limit=8),
         "options": speech.check_options(body),
-        "release": release,
     }
     return SpokenResponse(parts, arguments)
 
@@ -197,16 +187,16 @@ class SpokenResponse:
 
         async def work() -> None:
             nonlocal response
-            release: Release | None = self._arguments["release"]
+            voice: LoadableVoice = self._arguments["voice"]
             try:
                 spoken = await speech.speak(self._parts, **self._arguments)
             except Exception as error:
                 response = error_response(to_error(error))
                 return
             headers = {"X-Audio-Seconds": f"{spoken.seconds:.3f}", "X-AIGC-Label": "1"}
-            if release is not None:
-                headers["X-Release-Id"] = release.id
-                headers["X-Author"] = author_id(release.manifest.author)
+            if voice.release is not None:
+                headers["X-Release-Id"] = voice.release.id
+                headers["X-Author"] = author_id(voice.release.manifest.author)
             response = Response(spoken.data, media_type=speech.FORMATS[spoken.format], headers=headers)
 
         if await while_connected(receive, work):
