@@ -28,9 +28,9 @@ WINDOW_ROWS = 8192
 """Samples that a narrow layer handles at a time."""
 PIECE = 1 << 19
 """About so many numbers of a longer buffer are made at a time."""
-SMALL_PRODUCT = 12_000
+SMALL_PRODUCT = 30_000
 """What it costs to begin one of many small matrix products, in multiplications."""
-WIDE = 256
+WIDE = 192
 """From so many channels on the transformed weights are kept small, for they outweigh the samples."""
 
 
@@ -154,8 +154,8 @@ class FrequencyConv:
         products, hop = 3 * (length // 2) - 1, length - taps + 1
         if hop < 2:
             return float("inf")
-        mixing = products * inputs * outputs / speed(min(inputs, outputs))
-        turning = products * (length * inputs + hop * outputs) / 0.85 + 2 * SMALL_PRODUCT
+        mixing = products * inputs * outputs / min(0.7, 0.1 + min(inputs, outputs) / 60)
+        turning = products * (length * inputs + hop * outputs) / 0.7 + 2 * SMALL_PRODUCT
         return (mixing + turning) / hop
 
     def run(self, buffer: Tensor, y: Tensor, bias: Tensor, space: Workspace) -> None:
@@ -194,7 +194,7 @@ class WindowConv:
     @staticmethod
     def cost(inputs: int, outputs: int, taps: int, hop: int) -> float:
         """As above."""
-        return (hop + taps - 1) * inputs * outputs / speed(hop * outputs)
+        return (hop + taps - 1) * inputs * outputs / min(0.45, hop * outputs / 70)
 
     def run(self, buffer: Tensor, y: Tensor, bias: Tensor, space: Workspace) -> None:
         """As above. Windows overlap, and a matrix's rows must not: so every ``apart``-th is taken at once."""
@@ -212,18 +212,13 @@ class WindowConv:
                 torch.addmm(bias, x, self.weight, out=out[first:end:apart])
 
 
-def speed(columns: int) -> float:
-    """Part of the full speed that a product with so many columns was measured to reach."""
-    return min(1.0, 0.6 + columns / 300, 0.3 + columns / 64)
-
-
 def method(weight: Tensor) -> FrequencyConv | WindowConv:
     """The cheaper way to convolve with ``weight`` [outputs, inputs, taps]."""
     outputs, inputs, taps = weight.shape
 
     def cost(length: int) -> float:
         spent = FrequencyConv.cost(inputs, outputs, taps, length)
-        return spent * (1 + 0.01 * length) if min(inputs, outputs) >= WIDE else spent
+        return spent * (1 + 0.03 * length) if min(inputs, outputs) >= WIDE else spent
 
     length = min(TILE_LENGTHS, key=cost)
     hop = min(HOPS, key=lambda hop: WindowConv.cost(inputs, outputs, taps, hop))

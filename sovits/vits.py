@@ -50,9 +50,9 @@ def half_type(device: torch.device) -> torch.dtype | None:
     """
     if device.type == "cuda":
         return torch.float16
-    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
-        return torch.bfloat16
-    return None
+    # Asked for by name because PyTorch has not made this one public.
+    has_matrix_units = getattr(torch.cpu, "_is_amx_tile_supported", bool)
+    return torch.bfloat16 if device.type == "cpu" and has_matrix_units() else None
 
 
 class FeedForward(nn.Module):
@@ -444,7 +444,7 @@ class SoVits(nn.Module):
         return self.dec(z, style) if fast is None else fast[1](z, style)
 
     def reverse_flow(self, z: Tensor, mask: Tensor, style: Tensor) -> Tensor:
-        """The latent [1, inter, T] of a sentence without padding, from the prior's; [B, 1, T], [1, gin, 1]."""
+        """The latent of the prior's ``z`` [B, inter, T]; the fast way takes one sentence without padding."""
         fast = self._fast_parts(z)
         if fast is None or len(z) > 1:
             return self.flow(z, mask, style, reverse=True) * mask

@@ -48,20 +48,22 @@ def generator_stages(model: SoVits, fast: FastGenerator) -> list[tuple[str, Work
     count = len(s.resblock_kernels)
     for i, (up, blocks) in enumerate(fast.stages):
         x, plain_up = torch.randn(1, channels, length), g.ups[i]
+        x_rows = x[0].T.contiguous()
         length, channels = length * s.upsample_rates[i], channels // 2
         y, plain_blocks = torch.randn(1, channels, length), g.resblocks[count * i : count * (i + 1)]
+        y_rows = y[0].T.contiguous()
         stages.append(
             (
                 f"up to {channels} x {length}",
                 lambda x=x, up=plain_up: up(F.leaky_relu(x, LEAK)),
-                lambda x=x[0].T.contiguous(), up=up: up.run(x, LEAK, space),
+                lambda x=x_rows, up=up: up.run(x, LEAK, space),
             )
         )
         stages.append(
             (
                 f"blocks {channels} x {length}",
                 lambda y=y, blocks=plain_blocks: sum(block(y) for block in blocks) / count,
-                lambda y=y[0].T.contiguous(), blocks=blocks: fast._stage(y, blocks, space),
+                lambda y=y_rows, blocks=blocks: fast._stage(y, blocks, space),
             )
         )
     return stages
@@ -76,9 +78,8 @@ def main(version: str = "v2", threads: str = "1") -> None:
     plain.precision = None  # The folded graph as it is.
     begun = time.process_time()
     fast = FastGenerator(model.dec, LEAK)
-    print(
-        f"{version}, {threads} threads, torch {torch.__version__}: built in {time.process_time() - begun:.2f} CPU-s"
-    )
+    built = time.process_time() - begun
+    print(f"{version}, {threads} threads, torch {torch.__version__}: built in {built:.2f} CPU-s")
     s = model.settings
     codes, phones = torch.randint(0, s.codes, (1, CODES)), torch.randint(0, 300, (1, PHONES))
     style = torch.randn(1, s.gin_channels, 1)
