@@ -1,8 +1,9 @@
 """What a codec makes of the step from one weight file to the next: bytes, speed each way, and memory.
 
 Each codec runs in processes of its own, one that encodes and one that decodes, so that the memory of one does
-not hide that of another. Every result is decoded and compared with the file before it counts. The others
-work on whole files, as they do elsewhere; ours works on chunks, as it does between peers. Not for the command: see commands/bench_delta.py. Follows specs/delta.md, "Bench".
+not hide that of another. Every result is decoded and compared with the file before it counts. The others work
+on whole files, as they do elsewhere; ours works on chunks, as it does between peers. Not for the command: see
+commands/bench_delta.py. Follows specs/delta.md.
 """
 
 import hashlib
