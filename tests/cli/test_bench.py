@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from p2pvoice.cli.commands.bench import fidelity_lines, rows
+from p2pvoice.cli.commands.bench_speak import fidelity_lines, rows
 
 from .conftest import Command
 
