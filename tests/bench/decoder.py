@@ -5,10 +5,12 @@ training also uses. The two take turns and the least time of each counts: on a s
 ratios, and CPU seconds before wall seconds. What was printed stands in specs/speed.md.
 """
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -16,11 +18,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import torch
 from torch.nn import functional as F
 
+from p2pvoice.sovits.bench.filler import filled
 from p2pvoice.sovits.fast_conv import Workspace
 from p2pvoice.sovits.fast_decoder import FastGenerator
 from p2pvoice.sovits.vits import LEAK, SoVits
-from tests.sovits import numbers
-from tests.sovits.filler import filled
 
 CODES, PHONES = 150, 60
 ROUNDS = 3
@@ -73,7 +74,8 @@ def generator_stages(model: SoVits, fast: FastGenerator) -> list[tuple[str, Work
 def main(version: str = "v2", threads: str = "1") -> None:
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
-    tensors = filled(numbers.keys(f"{version}_s2"))
+    keys = Path(__file__).parent.parent / "golden" / "keys" / f"keys_{version}_s2.json"
+    tensors = filled(json.loads(keys.read_text())["keys"])
     plain, model = (SoVits.from_tensors(tensors, {}).fold() for _ in range(2))
     plain.precision = None  # The folded graph as it is.
     begun = time.process_time()
