@@ -25,6 +25,8 @@ from p2pvoice.sovits.bert import Bert, Characters, phone_features
 from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.gpt import Text2Semantic
 from p2pvoice.sovits.lite.model import LiteVoice
+from p2pvoice.sovits.packed import PackedGpt
+from p2pvoice.sovits.precision import best_device, decoder, is_fast
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
 from p2pvoice.sovits.text.pronunciations import NONE, of_texts
 from p2pvoice.sovits.vits import SoVits
@@ -116,7 +118,7 @@ class Voice:
         self,
         voice: VoiceFile,
         sovits: SoVits | LiteVoice,
-        gpt: Text2Semantic,
+        gpt: Text2Semantic | PackedGpt,
         spectrograms: tuple[Tensor, ...],
         bert: tuple[Bert, Characters] | None,
         device: torch.device,
@@ -132,18 +134,23 @@ class Voice:
         self._styles: dict[int, Tensor] = {}
         self.notices: list[str] = []
         """What the user should hear about this voice, each thing once."""
+        self._notice: str | None = None
+        """One that is to be given with the first speech."""
 
     @classmethod
-    def load(cls, folder: Path, bases: Bases, device: str | None = None) -> Self:
+    def load(cls, folder: Path, bases: Bases, device: str | None = None, precision: str = "auto") -> Self:
         """Load the voice in a bundle folder, on the GPU where there is one.
 
-        Raises BadCheckpointError, NotFoundError or VoiceNotLoadableError. The BERT is looked for only if the
-        voice was made with one.
+        ``precision`` is a word of precision.PRECISIONS. Raises BadCheckpointError, NotFoundError,
+        VoiceNotLoadableError or UsageError. The BERT is looked for only if the voice was made with one.
         """
+        chosen = best_device() if device is None else torch.device(device)
+        fast = is_fast(precision, chosen)
         bundle = voicefile.load_bundle(folder)
         network = LiteVoice if bundle.voice.version == LITE else SoVits
-        sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config()).fold()
-        gpt = Text2Semantic.from_tensors(bundle.gpt, bundle.voice.gpt_config())
+        sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config())
+        sovits = sovits.fold("fast" if fast else "exact")
+        gpt, notice = decoder(bundle.gpt, bundle.voice.gpt_config(), chosen, fast=fast)
         if gpt.settings.vocab != sovits.settings.codes + 1:
             raise VoiceNotLoadableError(
                 f"the GPT knows {gpt.settings.vocab - 1} codes and the decoder {sovits.settings.codes}"
@@ -152,10 +159,11 @@ class Voice:
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
             raise VoiceNotLoadableError("this voice was made with another BERT than the installed one")
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(
+        voice = cls(
             bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers, bundle.words
         )
+        voice._notice = notice
+        return voice
 
     @property
     def sample_rate(self) -> int:
@@ -168,6 +176,9 @@ class Voice:
         ``on_code`` hears of every 40 ms and may raise to stop within a sentence. Raises UsageError,
         UnsupportedLanguageError or SynthesisError.
         """
+        if self._notice is not None:
+            self.notices.append(self._notice)
+            self._notice = None
         prompt = self._prompt(request.reference, request.upstream_text)
         style = self.style((request.reference, *request.also))
         words, upstream = of_texts(self.words, request.words), request.upstream_text

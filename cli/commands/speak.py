@@ -44,6 +44,11 @@ TEXT_LIMIT = 64 * 1024
 )
 @click.option("--upstream-text", is_flag=True, help="Read as GPT-SoVITS does where it is wrong, too: 1,234 …")
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "exact", "fast"]),
+    help="How exactly to compute; fast rounds. Default: the daemon's setting, else exact on the CPU.",
+)
+@click.option(
     "--format",
     "audio_format",
     type=click.Choice(["wav", "flac"]),
@@ -60,6 +65,7 @@ def speak(
     seed: int | None,
     speed: float,
     references: tuple[int, ...],
+    precision: str | None,
     upstream_text: bool,
     audio_format: str | None,
 ) -> None:
@@ -81,10 +87,17 @@ def speak(
     started = time.monotonic()
     spoken = Client().speak(
         request(
-            voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen,
+            voice,
+            text,
+            lang,
+            seed=seed,
+            speed=speed,
+            references=references,
+            precision=precision,
+            audio_format=chosen,
             upstream_text=upstream_text,
         )
-    )  # fmt: skip
+    )
     took = time.monotonic() - started
     write_output(target, spoken.data)
     if str(target) == "-":
@@ -117,6 +130,7 @@ def request(
     seed: int | None = None,
     speed: float = 1.0,
     references: tuple[int, ...] = (),
+    precision: str | None = None,
     audio_format: str = "wav",
     upstream_text: bool = False,
 ) -> dict[str, object]:
@@ -130,6 +144,8 @@ def request(
     }
     if references:
         body |= {"reference": references[0], "also_references": list(references[1:])}
+    if precision is not None:
+        body["precision"] = precision
     if upstream_text:
         body["upstream_text"] = True
     return body if seed is None else {**body, "seed": seed}

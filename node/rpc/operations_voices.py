@@ -31,6 +31,7 @@ _SPEAK = record(
         "stream?": FLAG,
         **_OPTIONS,
         "upstream_text?": FLAG,
+        "precision?": maybe(words(8, among=speech.PRECISIONS)),
         "also_references?": maybe(many(number(0, 63, whole=True), speech.ALSO_LIMIT)),
     }
 )

@@ -125,8 +125,8 @@ class LiteVoice(nn.Module):
         unused = tuple(CODEBOOK + name for name in UNUSED_BUFFERS)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in unused}
 
-    def fold(self) -> Self:
-        """Nothing to fold: for the interface's sake."""
+    def fold(self, precision: str = "exact") -> Self:
+        """Nothing to fold, and one precision: for the interface's sake."""
         return self
 
     def style(self, reference: Tensor, mask: Tensor | None = None) -> Tensor:

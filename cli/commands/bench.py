@@ -1,0 +1,15 @@
+"""`bench`: how fast this machine speaks, what an update costs. See specs/speed.md and specs/delta.md."""
+
+import click
+
+from p2pvoice.cli.commands.bench_delta import delta
+from p2pvoice.cli.commands.bench_speak import speak
+
+
+@click.group()
+def bench() -> None:
+    """Measure on this machine, beside what others do."""
+
+
+bench.add_command(speak)
+bench.add_command(delta)
