@@ -105,15 +105,18 @@ class Engine:
         on_progress: OnProgress | None = None,
         on_piece: OnPiece | None = None,
         writes: Sequence[Path] = (),
+        again: bool = False,
     ) -> dict[str, Any]:
         """Have the worker do something and return its result.
 
+        Requests are served in the order in which they come. ``again`` says that this is a further turn of one
+        that was let in before, which is not turned away, however many wait.
         ``writes`` are folders that this request may write, beside the scratch folder. A sandbox is never
         widened, so a worker that was started for other folders leaves first. Raises what the worker raised,
         PolicyError when it may not run without a sandbox that cannot be had, or WorkerDiedError when it died
         over this request. Cancelling the call cancels the work.
         """
-        if self._waiting >= WAITING_LIMIT:
+        if self._waiting >= WAITING_LIMIT and not again:
             raise SynthesisError("too many requests are waiting for the worker", hint="try again later")
         self._waiting += 1
         try:

@@ -14,6 +14,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -191,12 +192,17 @@ def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Speak a text; the sample rate goes out first, then the audio as pieces while it is made."""
+    """Speak a turn of a text; the sample rate goes out first, then the audio as pieces while it is made.
+
+    A turn is a sentence, or as many as it takes to speak for as long as loading the voice took. ``place``
+    says where the turn before left off, and the result's where this one did: None when all is said.
+    """
     import numpy
 
     from p2pvoice.sovits.synthesize import SpeakText
+    from p2pvoice.sovits.utterance import Place, Utterance
 
-    text = str(arguments["text"])
+    text, began = str(arguments["text"]), time.monotonic()
     if not text.strip():
         raise UsageError("there is nothing to speak")
     if len(text) > TEXT_LIMIT:
@@ -204,15 +210,31 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"])
     options = {**arguments["options"], "also": tuple(arguments["options"].get("also", ()))}
     wanted = SpeakText(text=text, lang=str(arguments["lang"]), **options)
+    place = arguments.get("place")
+    utterance = Utterance(voice, wanted, Place(**place) if place else None)
     rate, told = int(voice.sample_rate), len(voice.notices)
     worker.tell({"stage": "speak", "sample_rate": rate})
     samples = 0
-    for part in voice.speak(wanted, on_code=lambda _: worker.check()):
-        worker.check()
+
+    def take(part: Any) -> None:
+        nonlocal samples
         pcm = (numpy.clip(part, -1.0, 1.0) * 32767.0).astype("<i2")
         samples += len(pcm)
         worker.piece(pcm.tobytes())
-    return {"sample_rate": rate, "samples": samples, "notices": voice.notices[told:]}
+
+    begun = time.monotonic()
+    loading = begun - began
+    while True:
+        utterance.say(take, on_code=lambda _: worker.check(), check=worker.check)
+        left = utterance.place
+        if left is None or time.monotonic() - begun >= loading:
+            break
+    return {
+        "sample_rate": rate,
+        "samples": samples,
+        "notices": voice.notices[told:],
+        "place": vars(left) if left is not None else None,
+    }
 
 
 def forget(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ samples to do with as it likes. Follows specs/sampling.md.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.gpt import Text2Semantic
 from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
+from p2pvoice.sovits.utterance import SEED_LIMIT, Utterance
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.voicefile import REFERENCES_LIMIT, VoiceFile
 
@@ -33,8 +33,6 @@ SPEED_RANGE = (0.25, 4.0)
 """How much slower or faster than its reference a voice may speak."""
 NOISE_RANGE = (0.0, 2.0)
 """Scale of the decoder's noise."""
-SEED_LIMIT = 1 << 63
-"""Seeds are whole numbers below this."""
 PAUSE_LIMIT = 10.0
 """Longest silence between two sentences, in seconds."""
 SENTENCE_ENDS = frozenset("，。？！,.?!~:：—…")
@@ -67,6 +65,8 @@ class SpeakText:
     split: str = "cut1"
     pause: float = 0.3
     """Seconds of silence between sentences."""
+    stream: bool = False
+    """Whether sound is made piece by piece while a sentence is still being drawn (specs/streaming.md)."""
 
     def __post_init__(self) -> None:
         for name, value, (low, high) in (
@@ -158,30 +158,23 @@ class Voice:
         ``on_code`` hears of every 40 ms and may raise to stop within a sentence. Raises UsageError,
         UnsupportedLanguageError or SynthesisError.
         """
-        prompt = self._prompt(request.reference)
-        style = self.style((request.reference, *request.also))
-        sentences = text.split(request.text, request.split, request.lang)
-        if not sentences:
-            raise UsageError("the text has no words in it")
-        generator = torch.Generator()
-        generator.manual_seed(secrets.randbelow(SEED_LIMIT) if request.seed is None else request.seed)
-        silence = np.zeros(int(self.sample_rate * request.pause), np.float32)
-        for i, sentence in enumerate(sentences):
-            audio = self._say(sentence, request, prompt, style, generator, on_code)
-            yield audio if i == len(sentences) - 1 else np.concatenate([audio, silence])
+        utterance = Utterance(self, request)
+        while utterance.place is not None:
+            said: list[Audio] = []
+            utterance.say(said.append, on_code=on_code)
+            yield from said
 
     @torch.inference_mode()
-    def _say(
+    def draw(
         self,
-        sentence: str,
-        request: SpeakText,
+        said: Spoken,
         prompt: Prompt,
-        style: Tensor,
+        request: SpeakText,
         generator: torch.Generator,
         on_code: Callable[[int], None] | None,
-    ) -> Audio:
-        said = self._read(sentence, request.lang)
-        codes = generate(
+    ) -> list[int]:
+        """The codes of a sentence."""
+        return generate(
             self.gpt,
             torch.cat([prompt.spoken.phones, said.phones], dim=1),
             self._join(prompt.spoken, said),
@@ -191,6 +184,12 @@ class Voice:
             early_stop=MAX_CODES,
             on_code=on_code,
         )
+
+    @torch.inference_mode()
+    def decode(
+        self, codes: list[int], said: Spoken, style: Tensor, request: SpeakText, generator: torch.Generator
+    ) -> Audio:
+        """The sound of a sentence's codes as a whole."""
         samples = self.sovits.decode(
             torch.tensor([codes], device=self.device),
             said.phones,
@@ -223,7 +222,8 @@ class Voice:
             raise UsageError(f"this voice has {count} references; there is no number {index}")
 
     @torch.inference_mode()
-    def _prompt(self, index: int) -> Prompt:
+    def prompt(self, index: int) -> Prompt:
+        """What a reference contributes to every sentence; UsageError when there is none of that number."""
         self._check(index)
         if index not in self._prompts:
             reference = self.voice.references[index]
@@ -231,12 +231,14 @@ class Voice:
             if transcript[-1] not in SENTENCE_ENDS:
                 transcript += "." if reference.lang == "en" else "。"
             self._prompts[index] = Prompt(
-                self._read(transcript, reference.lang),
+                self.read(transcript, reference.lang),
                 torch.tensor([reference.codes], device=self.device),
             )
         return self._prompts[index]
 
-    def _read(self, sentence: str, lang: str) -> Spoken:
+    @torch.inference_mode()
+    def read(self, sentence: str, lang: str) -> Spoken:
+        """A sentence as the networks want it."""
         phones = text.phonemize(sentence, lang, self.voice.version)
         ids = torch.tensor([phones.ids], device=self.device)
         mandarin = [part for part in phones.parts if part.language == "zh" and part.word2ph is not None]
