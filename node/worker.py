@@ -8,6 +8,7 @@ used one leaves first. Follows specs/worker.md.
 """
 
 import argparse
+import ctypes
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -120,14 +122,22 @@ class Worker:
 
         while len(self._voices) >= self._limit:
             self._voices.popitem(last=False)
+            give_back()
         self.progress("load")
-        voice = Voice.load(folder, bases_in(bases))
+        voice = Voice.load(folder, bases_in(bases), check=self.check)
         self._voices[key] = voice
         return voice
 
     def forget(self, key: str) -> None:
         """Drop a loaded voice."""
-        self._voices.pop(key, None)
+        if self._voices.pop(key, None) is not None:
+            give_back()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library would keep it for later."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bases_in(folders: list[str]) -> Any:

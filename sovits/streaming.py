@@ -18,8 +18,9 @@ FRAMES_PER_CODE = 2
 """A semantic code covers two frames of the latent (25 Hz against 50 Hz)."""
 FIRST_CODES = 10
 """Codes of the first piece: 0.4 s of speech."""
-GROWTH = 2
-"""Each piece is so many times as long as the one before: while one is heard, the next is made."""
+GROWTH = 1.5
+"""Each piece is so many times as long as the one before. While one is heard the next is made, so a voice that is
+made in two thirds of the time in which it is heard never has to pause."""
 LARGEST_CODES = 80
 """No piece is longer: 3.2 s."""
 KNEE = 0.9
@@ -50,7 +51,7 @@ def sizes() -> Iterator[int]:
     size = FIRST_CODES
     while True:
         yield min(size, LARGEST_CODES)
-        size = min(size * GROWTH, LARGEST_CODES)
+        size = min(int(size * GROWTH), LARGEST_CODES)
 
 
 def frames_of(codes: int, speed: float) -> int:

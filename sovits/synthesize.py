@@ -126,20 +126,32 @@ class Voice:
         """What the user should hear about this voice, each thing once."""
 
     @classmethod
-    def load(cls, folder: Path, bases: Bases, device: str | None = None) -> Self:
+    def load(
+        cls,
+        folder: Path,
+        bases: Bases,
+        device: str | None = None,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Load the voice in a bundle folder, on the GPU where there is one.
+
+        ``check`` is called between the parts and may raise to stop.
 
         Raises BadCheckpointError, NotFoundError or VoiceNotLoadableError. The BERT is looked for only if the
         voice was made with one.
         """
         bundle = voicefile.load_bundle(folder)
+        check()
         network = LiteVoice if bundle.voice.version == LITE else SoVits
         sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config()).fold()
+        check()
         gpt = Text2Semantic.from_tensors(bundle.gpt, bundle.voice.gpt_config())
         if gpt.settings.vocab != sovits.settings.codes + 1:
             raise VoiceNotLoadableError(
                 f"the GPT knows {gpt.settings.vocab - 1} codes and the decoder {sovits.settings.codes}"
             )
+        check()
         wanted = bundle.voice.bases.bert
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:

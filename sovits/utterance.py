@@ -2,7 +2,7 @@
 
 Between two sentences it can be put away: a ``Place`` is all that is needed to go on, later or elsewhere, as
 if nothing had come between. So a long text lets others have their turn, and what they say changes nothing in
-it. A streamed sentence hands its sound over in pieces while its codes are drawn; another one when it is whole.
+it. A streamed sentence hands over its sound in pieces while its codes are drawn, any other when it is whole.
 Not for the networks: see synthesize. Follows specs/sampling.md and specs/streaming.md.
 """
 

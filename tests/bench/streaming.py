@@ -68,7 +68,7 @@ def main() -> None:
             middle, share = statistics.median(firsts), statistics.median(ratios)
             print(f"median: first audio after {middle:.3f} s, {share:.3f} of the time to the whole")
             free = [dropped(client, seed) * 1000 for seed in range(ROUNDS)]
-            print(f"free after a caller has gone: median {statistics.median(free):.0f} ms, most {max(free):.0f}")
+            print(f"free after a hang-up: median {statistics.median(free):.0f} ms, most {max(free):.0f} ms")
         finally:
             daemon.end()
 
