@@ -16,11 +16,11 @@ from torch import Tensor
 
 FRAMES_PER_CODE = 2
 """A semantic code covers two frames of the latent (25 Hz against 50 Hz)."""
-FIRST_CODES = 10
-"""Codes of the first piece: 0.4 s of speech."""
+FIRST_CODES = 8
+"""Codes of the first piece: 0.32 s of speech."""
 GROWTH = 1.5
-"""Each piece is so many times as long as the one before. While one is heard the next is made, so a voice that is
-made in two thirds of the time in which it is heard never has to pause."""
+"""Each piece is so many times as long as the one before. While one is heard the next is made, so what is made
+in two thirds of the time in which it is heard has no gaps."""
 LARGEST_CODES = 80
 """No piece is longer: 3.2 s."""
 KNEE = 0.9
