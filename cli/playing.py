@@ -58,6 +58,17 @@ def play(program: str, rate: int, pieces: Iterable[bytes]) -> None:
             )
 
 
+def pour(pieces: Iterable[bytes]) -> None:
+    """Write pieces to stdout as they come; a reader that goes away has heard enough, which is no error."""
+    try:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # What is still buffered must not fail again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def is_stream(descriptor: int) -> bool:
     """Whether what is written there is read as it comes, as from a pipe; a file should know its length."""
     return not stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -97,8 +97,7 @@ def speak(
             if play:
                 playing.play(program, sound.rate, pieces)
             else:
-                for piece in pieces:
-                    write_output(target, piece)
+                playing.pour(pieces)
         return
     spoken = Client().speak(asked)
     took = time.monotonic() - started
