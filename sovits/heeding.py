@@ -15,10 +15,11 @@ from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
-def heeding(check: Callable[[], None] | None, *networks: nn.Module) -> Iterator[Callable[[], None]]:
+def heeding(check: Callable[[], None] | None, *networks: object) -> Iterator[Callable[[], None]]:
     """Inside the block ``check`` is called before each layer; what it raises leaves the network as it was.
 
-    Yields what ends that early; None as ``check`` means that nobody wants to stop.
+    Yields what ends that early; None as ``check`` means that nobody wants to stop. What is no PyTorch module
+    has no layers to stop at.
     """
     handles: list[RemovableHandle] = []
 
@@ -32,7 +33,7 @@ def heeding(check: Callable[[], None] | None, *networks: nn.Module) -> Iterator[
 
     try:
         if check is not None:
-            for network in networks:
+            for network in (one for one in networks if isinstance(one, nn.Module)):
                 handles += [module.register_forward_pre_hook(ask) for module in network.modules()]
         yield leave
     finally:

@@ -247,6 +247,17 @@ async def test_a_backlog_keeps_order_and_makes_its_maker_wait() -> None:
     assert await backlog.take() is None
 
 
+async def test_a_request_that_was_let_in_is_not_turned_away_between_its_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pvoice.node.engine.WAITING_LIMIT", 0)
+    with trio.fail_after(60):
+        async with engine_here(tmp_path) as engine:
+            with pytest.raises(SynthesisError, match="waiting"):
+                await engine.call("ping", {})
+            assert await engine.call("ping", {}, again=True) == {"voices": [], "torch": False}
+
+
 # -- memory --------------------------------------------------------------------------------------------
 
 
