@@ -8,18 +8,29 @@ specs/streaming.md, "Stopping".
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 
+_asked: ContextVar[Callable[[], None] | None] = ContextVar("asked", default=None)
+
+
+def heed() -> None:
+    """For computation that is no PyTorch module, between its layers: raises when somebody wants to stop."""
+    check = _asked.get()
+    if check is not None:
+        check()
+
+
 @contextmanager
 def heeding(check: Callable[[], None] | None, *networks: object) -> Iterator[Callable[[], None]]:
     """Inside the block ``check`` is called before each layer; what it raises leaves the network as it was.
 
-    Yields what ends that early; None as ``check`` means that nobody wants to stop. What is no PyTorch module
-    has no layers to stop at.
+    Yields what removes the hooks early; None as ``check`` means that nobody wants to stop. What is no PyTorch
+    module has no hooks: it calls ``heed`` by itself.
     """
     handles: list[RemovableHandle] = []
 
@@ -31,6 +42,7 @@ def heeding(check: Callable[[], None] | None, *networks: object) -> Iterator[Cal
         while handles:
             handles.pop().remove()
 
+    token = _asked.set(check if check is not None else _asked.get())
     try:
         if check is not None:
             for network in (one for one in networks if isinstance(one, nn.Module)):
@@ -38,3 +50,4 @@ def heeding(check: Callable[[], None] | None, *networks: object) -> Iterator[Cal
         yield leave
     finally:
         leave()
+        _asked.reset(token)

@@ -12,6 +12,7 @@ from torch import Tensor
 from p2pvoice.sovits import packaged, streaming
 from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.convert import import_voice
+from p2pvoice.sovits.heeding import heed, heeding
 from p2pvoice.sovits.lite.windows import LiteWindows
 from p2pvoice.sovits.sizes import SoVitsSettings
 from p2pvoice.sovits.streaming import FIRST_CODES, GROWTH, KNEE, Audio, FrameNoise, Pieces, within
@@ -378,6 +379,19 @@ def test_work_stops_between_layers_and_leaves_the_voice_as_it_was(
             Utterance(voice, request).say(lambda _: None, check=check)
     np.testing.assert_array_equal(np.concatenate(said(voice, request)[0]), before)
     assert not any(module._forward_pre_hooks for module in [*voice.sovits.modules(), *voice.gpt.modules()])
+
+
+def test_what_is_no_module_heeds_by_itself() -> None:
+    def check() -> None:
+        raise Enough
+
+    heed()  # Nobody wants to stop.
+    with heeding(check, "no module"):
+        with pytest.raises(Enough):
+            heed()
+        with heeding(None), pytest.raises(Enough):
+            heed()
+    heed()
 
 
 def test_the_noise_of_a_sentence_follows_from_the_request_alone(starter: Voice) -> None:
