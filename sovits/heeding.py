@@ -14,7 +14,6 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-
 _asked: ContextVar[Callable[[], None] | None] = ContextVar("asked", default=None)
 
 
