@@ -85,6 +85,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "update": ("p2pvoice.cli.commands.voices", "update", "Fetch the latest release of installed voices."),
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
+    "bench": ("p2pvoice.cli.commands.bench", "bench", "Measure how fast this machine speaks."),
     "export": (
         "p2pvoice.cli.commands.export",
         "export",

@@ -28,6 +28,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voices: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     #: Threads of one synthesis; 0 lets torch decide.
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    #: How exactly a voice computes when a request does not say; ``auto`` leaves it to the device
+    #: (specs/speed.md).
+    precision: Literal["auto", "exact", "fast"] = "auto"
     #: ``auto`` holds both worker processes in as well as the system can, ``require`` starts none with less
     #: than all of it, ``off`` leaves them free (specs/sandbox.md).
     sandbox: Literal["auto", "require", "off"] = "auto"

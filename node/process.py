@@ -148,6 +148,7 @@ class Launch:
             environment["OMP_NUM_THREADS"] = str(self.config.threads)
         # -P: the folder a process starts in is no place to import from, and `/` is nothing to let it see.
         command = [sys.executable, "-P", "-m", "p2pvoice.node.worker", "--voices", str(self.config.voices)]
+        command += ["--precision", self.config.precision]
         command += ["--room", self.room_with(writes).to_json()]
         if self.nice:
             command += ["--nice", str(self.nice)]

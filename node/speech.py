@@ -47,6 +47,9 @@ OPTIONS: Mapping[str, tuple[type, float, float]] = {
     "reference": (int, 0, 63),
 }
 
+#: How exactly a request may ask to be computed (specs/speed.md).
+PRECISIONS = ("auto", "exact", "fast")
+
 #: References whose styles one request may average with that of its own.
 ALSO_LIMIT = 16
 
@@ -74,6 +77,11 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
         if not low <= value <= high:
             raise UsageError(f"{name} must lie between {low:g} and {high:g}")
         options[name] = kind(value)
+    precision = body.get("precision")
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise UsageError("precision must be one of " + ", ".join(PRECISIONS))
+        options["precision"] = precision
     also = body.get("also_references")
     if also is not None:
         _, low, high = OPTIONS["reference"]

@@ -57,11 +57,12 @@ class Cancelled(Exception):
 class Worker:
     """The request being worked on, the voices that are loaded, and the way back to the daemon."""
 
-    def __init__(self, out: BinaryIO, voices: int) -> None:
+    def __init__(self, out: BinaryIO, voices: int, precision: str = "auto") -> None:
         self._out = out
         self._lock = threading.Lock()
         self._limit = voices
-        self._voices: OrderedDict[str, Any] = OrderedDict()
+        self._precision = precision
+        self._voices: OrderedDict[tuple[str, bool], Any] = OrderedDict()
         self._cancelled: set[int] = set()
         self._current = 0
 
@@ -113,24 +114,30 @@ class Worker:
         finally:
             self._cancelled.discard(request.id)
 
-    def voice(self, key: str, folder: Path, bases: list[str]) -> Any:
-        """The loaded voice of a folder, loaded now if it was not."""
-        if key in self._voices:
-            self._voices.move_to_end(key)
-            return self._voices[key]
+    def voice(self, key: str, folder: Path, bases: list[str], precision: str | None = None) -> Any:
+        """The loaded voice of a folder, loaded now if it was not; None means the worker's own precision."""
+        from p2pvoice.sovits.precision import best_device, is_fast
         from p2pvoice.sovits.synthesize import Voice
 
+        chosen = precision or self._precision
+        kept = key, is_fast(chosen, best_device())
+        if kept in self._voices:
+            self._voices.move_to_end(kept)
+            return self._voices[kept]
         while len(self._voices) >= self._limit:
             self._voices.popitem(last=False)
             give_back()
         self.progress("load")
-        voice = Voice.load(folder, bases_in(bases), check=self.check)
-        self._voices[key] = voice
+        voice = Voice.load(folder, bases_in(bases), precision=chosen, check=self.check)
+        self._voices[kept] = voice
         return voice
 
     def forget(self, key: str) -> None:
-        """Drop a loaded voice."""
-        if self._voices.pop(key, None) is not None:
+        """Drop a loaded voice, in every precision."""
+        loaded = [kept for kept in self._voices if kept[0] == key]
+        for kept in loaded:
+            del self._voices[kept]
+        if loaded:
             give_back()
 
 
@@ -149,7 +156,7 @@ def bases_in(folders: list[str]) -> Any:
 
 def ping(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     """Answer, so that the daemon knows the worker lives; says which voices are loaded."""
-    return {"voices": list(worker._voices), "torch": "torch" in sys.modules}
+    return {"voices": list(dict.fromkeys(key for key, _ in worker._voices)), "torch": "torch" in sys.modules}
 
 
 def import_voice(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -217,8 +224,9 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
         raise UsageError("there is nothing to speak")
     if len(text) > TEXT_LIMIT:
         raise UsageError(f"the text has {len(text)} characters; at most {TEXT_LIMIT} are spoken at once")
-    voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"])
     options = {**arguments["options"], "also": tuple(arguments["options"].get("also", ()))}
+    precision = options.pop("precision", None)
+    voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"], precision)
     wanted = SpeakText(text=text, lang=str(arguments["lang"]), **options)
     place = arguments.get("place")
     utterance = Utterance(voice, wanted, Place(**place) if place else None)
@@ -315,6 +323,7 @@ def main() -> None:
     """Work until stdin ends."""
     parser = argparse.ArgumentParser(prog="p2pvoice-worker")
     parser.add_argument("--voices", type=int, default=2)
+    parser.add_argument("--precision", choices=("auto", "exact", "fast"), default="auto")
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--room", type=Room.from_json, default=Room("off"), help="what it may see, as JSON")
     options = parser.parse_args()
@@ -322,7 +331,7 @@ def main() -> None:
         os.nice(options.nice)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    worker = Worker(io.BufferedWriter(out), options.voices)
+    worker = Worker(io.BufferedWriter(out), options.voices, options.precision)
     # Before the first thread, the first library and the first request.
     try:
         worker.send(jobs.Hello(enter(options.room).to_dict()))

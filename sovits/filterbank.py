@@ -56,6 +56,6 @@ def filter_bank(samples: Tensor) -> Tensor:
     frames = frames - frames.mean(1, keepdim=True)
     # The first sample of a frame has no predecessor and is its own.
     before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
-    frames = (frames - PREEMPHASIS * before) * _window()
+    frames = (frames - PREEMPHASIS * before) * _window().to(frames.device)
     power = torch.fft.rfft(frames, n=TRANSFORM).abs().square()  # [T, TRANSFORM / 2 + 1]
-    return (power @ _bands().T).clamp(min=FLOOR).log()
+    return (power @ _bands().T.to(power.device)).clamp(min=FLOOR).log()

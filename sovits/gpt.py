@@ -20,6 +20,11 @@ PREFIX = "model."
 """What the published files put before every key."""
 
 
+def without_prefix(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors of a decoder under their own names, whether or not they carry the published prefix."""
+    return {k.removeprefix(PREFIX): v for k, v in tensors.items()}
+
+
 class Position(nn.Module):
     """Sines on even and cosines on odd dimensions, scaled by one learned number."""
 
@@ -29,11 +34,15 @@ class Position(nn.Module):
 
     def forward(self, x: Tensor, first: int = 0) -> Tensor:
         """[B, T, W] whose first row stands at position ``first``."""
-        steps, width = x.shape[-2:]
-        place = torch.arange(first, first + steps, device=x.device, dtype=torch.float32)
-        rate = 10000.0 ** (-torch.arange(0, width, 2, device=x.device) / width)
-        angle = place[:, None] * rate  # [T, W / 2]
-        return x + self.alpha * torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+        return x + self.alpha * places(*x.shape[-2:], first=first, device=x.device).to(x.dtype)
+
+
+def places(steps: int, width: int, *, first: int = 0, device: torch.device | None = None) -> Tensor:
+    """What tells positions ``first``, … apart: float32 [steps, width]."""
+    place = torch.arange(first, first + steps, device=device, dtype=torch.float32)
+    rate = 10000.0 ** (-torch.arange(0, width, 2, device=device) / width)
+    angle = place[:, None] * rate  # [T, W / 2]
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
 
 
 class SelfAttention(nn.Module):
@@ -120,7 +129,7 @@ class Text2Semantic(nn.Module):
 
         Keys may carry the published ``model.`` before them. Raises BadCheckpointError.
         """
-        plain = {k.removeprefix(PREFIX): v for k, v in tensors.items()}
+        plain = without_prefix(tensors)
         settings = GptSettings.from_tensors(plain, config)
         with weightless():
             model = cls(settings)
@@ -140,7 +149,7 @@ class Text2Semantic(nn.Module):
     def embed_text(self, phones: Tensor, bert: Tensor | None) -> Tensor:
         """Phones [B, L] and their BERT features [B, bert_dim, L] (None: all zeros) -> [B, L, W]."""
         x = self.ar_text_embedding["word_embeddings"](phones)
-        x = x + (self.bert_proj.bias if bert is None else self.bert_proj(bert.mT))
+        x = x + (self.bert_proj.bias if bert is None else self.bert_proj(bert.mT.to(x.dtype)))
         return self.ar_text_position(x)
 
     def embed_codes(self, codes: Tensor, first: int = 0) -> Tensor:
@@ -202,15 +211,20 @@ class Text2Semantic(nn.Module):
 
         ``room`` is how many new codes the cache must hold.
         """
+        x, mask, text = self.opening(phones, bert, prompt)
+        cache = Cache(self.settings, x.shape[1] + room, x)
+        cache.audio_position = x.shape[1] - text
+        return self._run(x, cache, mask), cache
+
+    def opening(
+        self, phones: Tensor, bert: Tensor | None, prompt: Tensor | None
+    ) -> tuple[Tensor, Tensor, int]:
+        """What prefill begins with: input [1, L + N, W], mask [1, 1, L + N, L + N], and L."""
         x = self.embed_text(phones, bert)
-        text = x.shape[1]
-        prompted = 0 if prompt is None else prompt.shape[1]
+        text, prompted = x.shape[1], 0 if prompt is None else prompt.shape[1]
         if prompt is not None:
             x = torch.cat([x, self.embed_codes(prompt)], dim=1)
-        mask = self._mask(text, prompted, torch.tensor([text], device=x.device))
-        cache = Cache(self.settings, text + prompted + room, x)
-        cache.audio_position = prompted
-        return self._run(x, cache, mask), cache
+        return x, self._mask(text, prompted, torch.tensor([text], device=x.device)), text
 
     @torch.inference_mode()
     def step(self, code: int, cache: Cache) -> Tensor:

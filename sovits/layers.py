@@ -157,8 +157,8 @@ class Attention(nn.Module):
         return columns.clamp(0, size - 1), ((columns >= 0) & (columns < size)).float()
 
 
-def load_exactly(model: nn.Module, tensors: Tensors) -> None:
-    """Give ``model``, built on the meta device, its weights in float32; refuse other keys and shapes."""
+def check_exactly(model: nn.Module, tensors: Tensors) -> dict[str, Tensor]:
+    """Refuse tensors of other keys or shapes than the model's, and return the model's own."""
     expected = model.state_dict()
     for key, slot in expected.items():
         if key not in tensors:
@@ -171,4 +171,10 @@ def load_exactly(model: nn.Module, tensors: Tensors) -> None:
         raise BadCheckpointError(
             f"{len(surplus)} tensors have no place here, the first is {surplus[0]}"[:300]
         )
+    return expected
+
+
+def load_exactly(model: nn.Module, tensors: Tensors) -> None:
+    """Give ``model``, built on the meta device, its weights in float32; refuse other keys and shapes."""
+    expected = check_exactly(model, tensors)
     model.load_state_dict({k: tensors[k].to(slot.dtype) for k, slot in expected.items()}, assign=True)

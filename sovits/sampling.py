@@ -6,12 +6,14 @@ the same codes on every device and whatever else runs. Follows specs/sampling.md
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from p2pvoice.protocol.errors import UsageError
-from p2pvoice.sovits.gpt import Text2Semantic
+from p2pvoice.sovits.gpt import Cache
+from p2pvoice.sovits.sizes import GptSettings
 
 MIN_CODES = 11
 """The end token is barred from the first so many draws."""
@@ -21,6 +23,18 @@ MIN_TEMPERATURE = 1e-5
 
 Noise = Callable[[int, int], Tensor]
 """(step, width) -> that many draws from Exp(1), float32 on the CPU."""
+
+
+class Decoder(Protocol):
+    """What draws come from: gpt.Text2Semantic on every device, packed.PackedGpt on the CPU."""
+
+    settings: GptSettings
+
+    def prefill(
+        self, phones: Tensor, bert: Tensor | None, prompt: Tensor | None, room: int
+    ) -> tuple[Tensor, Cache]: ...
+
+    def step(self, code: int, cache: Cache) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -44,11 +58,10 @@ def exponential_noise(generator: torch.Generator) -> Noise:
     return lambda _step, width: torch.empty(width).exponential_(generator=generator)
 
 
-def penalise(logits: Tensor, previous: Tensor, penalty: float) -> Tensor:
-    """Make each earlier code less likely, once however often it came: logits [V], previous [n]."""
-    seen = previous[previous < len(logits)].unique()
-    score = logits[seen]
-    return logits.index_put((seen,), torch.where(score < 0, score * penalty, score / penalty))
+def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make each earlier code less likely, once however often it came: logits [V], seen [V or more]."""
+    less = torch.where(logits < 0, logits * penalty, logits / penalty)
+    return torch.where(seen[: len(logits)], less, logits)
 
 
 def probabilities(penalised: Tensor, s: Sampling) -> Tensor:
@@ -68,7 +81,7 @@ def probabilities(penalised: Tensor, s: Sampling) -> Tensor:
 
 
 def generate(
-    model: Text2Semantic,
+    model: Decoder,
     phones: Tensor,
     bert: Tensor | None,
     prompt: Tensor | None,
@@ -88,17 +101,19 @@ def generate(
     eos = model.settings.eos
     logits, cache = model.prefill(phones, bert, prompt, room=limit)
     drawn: list[int] = []
-    earlier = [] if prompt is None else prompt[0].tolist()
+    seen = torch.zeros(model.settings.vocab, dtype=torch.bool)
+    if prompt is not None:
+        seen[prompt[0].cpu()] = True
     while True:
         # Before the first so many draws the end has no column at all, so no rule below ever sees it.
         scores = logits.float().cpu()[: eos if len(drawn) < MIN_CODES else eos + 1]
-        previous = torch.tensor(earlier + drawn, dtype=torch.long)
-        scores = penalise(scores, previous, sampling.repetition_penalty)
+        scores = penalise(scores, seen, sampling.repetition_penalty)
         share = probabilities(scores, sampling)
         code = int((share / noise(len(drawn), len(share))).argmax())
         if code == eos or int(scores.argmax()) == eos:
             return drawn
         drawn.append(code)
+        seen[code] = True
         if on_code is not None:
             on_code(code)
         if len(drawn) >= limit:

@@ -8,6 +8,7 @@ samples to do with as it likes. Follows specs/sampling.md.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,6 +25,8 @@ from p2pvoice.sovits.bert import Bert, Characters, phone_features
 from p2pvoice.sovits.declared import LITE
 from p2pvoice.sovits.gpt import Text2Semantic
 from p2pvoice.sovits.lite.model import LiteVoice
+from p2pvoice.sovits.packed import PackedGpt
+from p2pvoice.sovits.precision import around_sovits, best_device, decoder, is_fast
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
 from p2pvoice.sovits.utterance import SEED_LIMIT, Utterance
 from p2pvoice.sovits.vits import SoVits
@@ -110,13 +113,15 @@ class Voice:
         self,
         voice: VoiceFile,
         sovits: SoVits | LiteVoice,
-        gpt: Text2Semantic,
+        gpt: Text2Semantic | PackedGpt,
         spectrograms: tuple[Tensor, ...],
         bert: tuple[Bert, Characters] | None,
         device: torch.device,
         speakers: tuple[Tensor, ...] = (),
+        *,
+        fast: bool = False,
     ) -> None:
-        self.voice, self.device = voice, device
+        self.voice, self.device, self.fast = voice, device, fast
         self.sovits, self.gpt = sovits.to(device), gpt.to(device)
         self.bert = None if bert is None else (bert[0].to(device), bert[1])
         self.spectrograms, self.speakers = spectrograms, speakers
@@ -124,6 +129,8 @@ class Voice:
         self._styles: dict[int, Tensor] = {}
         self.notices: list[str] = []
         """What the user should hear about this voice, each thing once."""
+        self._notice: str | None = None
+        """One that is to be given with the first speech."""
 
     @classmethod
     def load(
@@ -131,22 +138,24 @@ class Voice:
         folder: Path,
         bases: Bases,
         device: str | None = None,
+        precision: str = "auto",
         *,
         check: Callable[[], None] = lambda: None,
     ) -> Self:
         """Load the voice in a bundle folder, on the GPU where there is one.
 
-        ``check`` is called between the parts and may raise to stop.
-
-        Raises BadCheckpointError, NotFoundError or VoiceNotLoadableError. The BERT is looked for only if the
-        voice was made with one.
+        ``precision`` is a word of precision.PRECISIONS; ``check`` is called between the parts and may raise
+        to stop. Raises BadCheckpointError, NotFoundError, VoiceNotLoadableError or UsageError. The BERT is
+        looked for only if the voice was made with one.
         """
+        chosen = best_device() if device is None else torch.device(device)
+        fast = is_fast(precision, chosen)
         bundle = voicefile.load_bundle(folder)
         check()
         network = LiteVoice if bundle.voice.version == LITE else SoVits
         sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config()).fold()
         check()
-        gpt = Text2Semantic.from_tensors(bundle.gpt, bundle.voice.gpt_config())
+        gpt, notice = decoder(bundle.gpt, bundle.voice.gpt_config(), chosen, fast=fast)
         if gpt.settings.vocab != sovits.settings.codes + 1:
             raise VoiceNotLoadableError(
                 f"the GPT knows {gpt.settings.vocab - 1} codes and the decoder {sovits.settings.codes}"
@@ -156,8 +165,9 @@ class Voice:
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
             raise VoiceNotLoadableError("this voice was made with another BERT than the installed one")
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers)
+        voice = cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers, fast=fast)
+        voice._notice = notice
+        return voice
 
     @property
     def sample_rate(self) -> int:
@@ -175,6 +185,16 @@ class Voice:
             said: list[Audio] = []
             utterance.say(said.append, on_code=on_code)
             yield from said
+
+    def give_notice(self) -> None:
+        """Tell what is to be told with the first speech."""
+        if self._notice is not None:
+            self.notices.append(self._notice)
+            self._notice = None
+
+    def around_sovits(self) -> AbstractContextManager[object]:
+        """What the second network runs within."""
+        return around_sovits(self.device, fast=self.fast)
 
     @torch.inference_mode()
     def draw(
@@ -202,14 +222,15 @@ class Voice:
         self, codes: list[int], said: Spoken, style: Tensor, request: SpeakText, generator: torch.Generator
     ) -> Audio:
         """The sound of a sentence's codes as a whole."""
-        samples = self.sovits.decode(
-            torch.tensor([codes], device=self.device),
-            said.phones,
-            style,
-            speed=request.speed,
-            noise_scale=request.noise_scale,
-            generator=generator,
-        )
+        with self.around_sovits():
+            samples = self.sovits.decode(
+                torch.tensor([codes], device=self.device),
+                said.phones,
+                style,
+                speed=request.speed,
+                noise_scale=request.noise_scale,
+                generator=generator,
+            )
         audio = samples[0, 0].float().cpu().numpy()
         # GPT-SoVITS's generator ends in tanh; a lite voice may be louder than full scale.
         return np.clip(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), -1.0, 1.0)

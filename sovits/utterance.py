@@ -78,6 +78,7 @@ class Utterance:
         what either raises ends the work. Raises UsageError, UnsupportedLanguageError or SynthesisError.
         """
         voice, request = self._voice, self._request
+        voice.give_notice()
         last = self._next == len(self._sentences) - 1
         silence = np.zeros(0 if last else int(voice.sample_rate * request.pause), np.float32)
         with heeding(check, voice.sovits, *([] if voice.bert is None else [voice.bert[0]])):
@@ -133,10 +134,14 @@ class Utterance:
         def heard(code: int) -> None:
             if on_code is not None:
                 on_code(code)
-            if (piece := pieces.add(code)) is not None:
+            with self._voice.around_sovits():
+                piece = pieces.add(code)
+            if piece is not None:
                 take(piece)
 
         codes = draw(heard)
-        take(pieces.end())
+        with self._voice.around_sovits():
+            piece = pieces.end()
+        take(piece)
         # Decoded as a whole, the sentence would have drawn its noise here; the next one must not notice.
         windows.skip(frames_in(len(codes), request.speed), self._generator)

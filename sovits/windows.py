@@ -78,9 +78,9 @@ class SoVitsWindows:
             stretched(rows, origin, start, stop, speed) for rows in (mean, log_deviation)
         )
         z = mean + self._noise.window(start, stop).to(mean.device) * log_deviation.exp() * self._scale
-        z = network.flow(z, z.new_ones(1, 1, stop - start), self._style, reverse=True)
+        z = network.reverse_flow(z, z.new_ones(1, 1, stop - start), self._style)
         begin, end = max(start, first - self._near), min(stop, last + self._near)
-        made = network.dec(z[..., begin - start : end - start], self._style)[0, 0]
+        made = network.generate(z[..., begin - start : end - start], self._style)[0, 0]
         return made[(first - begin) * self.hop : (last - begin) * self.hop]
 
     def skip(self, frames: int, generator: torch.Generator) -> None:

@@ -46,6 +46,11 @@ TEXT_LIMIT = 64 * 1024
     help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "exact", "fast"]),
+    help="How exactly to compute; fast rounds. Default: the daemon's setting, else exact on the CPU.",
+)
+@click.option(
     "--format",
     "audio_format",
     type=click.Choice(["wav", "flac"]),
@@ -63,6 +68,7 @@ def speak(
     seed: int | None,
     speed: float,
     references: tuple[int, ...],
+    precision: str | None,
     audio_format: str | None,
     play: bool,
 ) -> None:
@@ -90,7 +96,16 @@ def speak(
     if play or piped:
         chosen = "pcm" if play else "wav"
     started = time.monotonic()
-    asked = request(voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen)
+    asked = request(
+        voice,
+        text,
+        lang,
+        seed=seed,
+        speed=speed,
+        references=references,
+        precision=precision,
+        audio_format=chosen,
+    )
     if play or piped:
         with Client().speak_stream(asked) as sound:
             pieces = heard(output, sound, started, playing_it=play)
@@ -152,6 +167,7 @@ def request(
     seed: int | None = None,
     speed: float = 1.0,
     references: tuple[int, ...] = (),
+    precision: str | None = None,
     audio_format: str = "wav",
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
@@ -164,4 +180,6 @@ def request(
     }
     if references:
         body |= {"reference": references[0], "also_references": list(references[1:])}
+    if precision is not None:
+        body["precision"] = precision
     return body if seed is None else {**body, "seed": seed}

@@ -35,10 +35,12 @@ def keys(name: str, part: str = "keys") -> dict[str, list[int]]:
     return json.loads(beside(f"keys/keys_{name}.json").read_text())[part]
 
 
-def arrays(name: str) -> dict[str, Any]:
-    """The arrays of one golden file; those that go in are tensors, those that must come out are NumPy's."""
+def arrays(name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The arrays of one golden file; those that go in are tensors on ``device``, the others NumPy's."""
     with np.load(folder() / f"{name}.npz") as file:
-        return {k: torch.from_numpy(file[k]) if k.startswith("in_") else file[k] for k in file.files}
+        return {
+            k: torch.from_numpy(file[k]).to(device) if k.startswith("in_") else file[k] for k in file.files
+        }
 
 
 def allowed(file: str, stage: str) -> float:
@@ -49,6 +51,6 @@ def allowed(file: str, stage: str) -> float:
 
 def relative_error(ours: Any, theirs: np.ndarray) -> float:
     """max |a - b| / std(b); the shapes must be equal."""
-    a = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
+    a = ours.detach().cpu().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
     assert a.shape == theirs.shape
     return float(np.abs(a - theirs).max() / theirs.std())

@@ -45,10 +45,10 @@ def tensors(config: dict[str, int]) -> dict[str, torch.Tensor]:
     return made
 
 
-def test_hidden_state_and_phone_features_equal_the_golden_numbers(tensors, config, g) -> None:  # type: ignore[no-untyped-def]
-    model = Bert.from_tensors(tensors, config)
+def test_hidden_state_and_phone_features_equal_the_golden_numbers(tensors, config, g, device) -> None:  # type: ignore[no-untyped-def]
+    model = Bert.from_tensors(tensors, config).to(device)
     assert model.settings.layers == config["num_hidden_layers"] - 2
-    assert numbers.relative_error(model(g["in_ids"]), g["out_hidden_minus3"]) < 1e-5
+    assert numbers.relative_error(model(g["in_ids"].to(device)), g["out_hidden_minus3"]) < 1e-5
     # The golden ids as a tokeniser would give them: any ten characters will do.
     ids = g["in_ids"][0].tolist()
     text = "一二三四五六七八九十"

@@ -10,6 +10,7 @@ import torch
 from p2pvoice.protocol.errors import BadCheckpointError, UsageError
 from p2pvoice.sovits.checkpoint import read_checkpoint
 from p2pvoice.sovits.gpt import Text2Semantic
+from p2pvoice.sovits.packed import PackedGpt, levels
 from p2pvoice.sovits.sampling import (
     MAX_CODES,
     MIN_CODES,
@@ -33,6 +34,9 @@ def even(_step: int, width: int) -> torch.Tensor:
     return torch.ones(width)
 
 
+#: Of the ways to speak only the packed one needs code that an installation may lack.
+NATIVE = pytest.mark.skipif(not levels(), reason="no native step was built, or this processor has none")
+
 #: What draws many codes in turn is tried with v1 in long runs only: there the two differ in one table's rows.
 LONG = pytest.mark.parametrize("version", [pytest.param("v1", marks=pytest.mark.slow), "v2"], indirect=True)
 
@@ -43,13 +47,25 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def full(version: str) -> Text2Semantic:
-    return Text2Semantic.from_tensors(filled(numbers.keys(f"{version}_s1")), {})
+def full(version: str, device: torch.device) -> Text2Semantic:
+    return Text2Semantic.from_tensors(filled(numbers.keys(f"{version}_s1")), {}).to(device)
+
+
+@pytest.fixture(scope="module", params=["plain", pytest.param("packed", marks=NATIVE)])
+def speaking(request: pytest.FixtureRequest, full: Text2Semantic) -> Text2Semantic | PackedGpt:
+    """What speaks: the decoder itself, and on the CPU the packed one."""
+    if request.param == "plain":
+        return full
+    if full.bert_proj.weight.device.type != "cpu":
+        pytest.skip("native code is for the CPU")
+    return PackedGpt.from_tensors(full.published_state(), {})
 
 
 @pytest.fixture(scope="module")
-def g(version: str) -> dict[str, torch.Tensor | np.ndarray]:
-    return numbers.arrays(f"t2s_{version}")
+def g(version: str, device: torch.device) -> dict[str, torch.Tensor | np.ndarray]:
+    arrays = numbers.arrays(f"t2s_{version}")  # Noise is drawn on the CPU wherever the decoder is.
+    parts = ("in_phones", "in_bert", "in_prompt", "in_phones_b", "in_bert_b")
+    return arrays | {name: arrays[name].to(device) for name in parts}
 
 
 @pytest.fixture
@@ -64,9 +80,10 @@ def near(ours: torch.Tensor, theirs: np.ndarray, stage: str = "") -> None:
 
 
 @contextmanager
-def end_row(model: Text2Semantic, row: torch.Tensor) -> Iterator[None]:
+def end_row(model: Text2Semantic | PackedGpt, row: torch.Tensor) -> Iterator[None]:
     """The model with another last row of its output layer, so that it ends sooner."""
-    weight = model.ar_predict_layer.weight.data
+    # A packed one of weights that float16 cannot hold shares this layer with its front.
+    weight = (model.front if isinstance(model, PackedGpt) else model).ar_predict_layer.weight.data
     before = weight[-1].clone()
     weight[-1] = row
     try:
@@ -82,16 +99,16 @@ def test_keys_are_the_published_ones(full: Text2Semantic, version: str) -> None:
 
 
 @torch.no_grad()
-def test_prefill_equals_the_golden_numbers(full: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
+def test_prefill_equals_the_golden_numbers(full: Text2Semantic, speaking, g) -> None:  # type: ignore[no-untyped-def]
     text, audio = full.embed_text(g["in_phones"], g["in_bert"]), full.embed_codes(g["in_prompt"])
     x = torch.cat([text, audio], dim=1)
     near(x, g["out_prefill_input"])
-    logits, cache = full.prefill(g["in_phones"], g["in_bert"], g["in_prompt"], room=1)
+    logits, cache = speaking.prefill(g["in_phones"], g["in_bert"], g["in_prompt"], room=1)
     near(logits[None], g["out_prefill_logits"], "prefill_logits")
     filled_to = x.shape[1]
     near(cache.keys[0][:, :, :filled_to].transpose(1, 2).flatten(2), g["out_layer0_k"])
     near(cache.values[0][:, :, :filled_to].transpose(1, 2).flatten(2), g["out_layer0_v"])
-    mask = full._mask(text.shape[1], audio.shape[1], torch.tensor([text.shape[1]]))
+    mask = full._mask(text.shape[1], audio.shape[1], torch.tensor([text.shape[1]], device=x.device))
     last = []
     for layer in full.layers:
         x = layer.finish(x, layer.self_attn(*layer.self_attn.project(x), mask))
@@ -100,31 +117,32 @@ def test_prefill_equals_the_golden_numbers(full: Text2Semantic, g) -> None:  # t
 
 
 @torch.no_grad()
-def test_cache_and_training_pass_equal_the_golden_numbers(full, g) -> None:  # type: ignore[no-untyped-def]
+def test_cache_and_training_pass_equal_the_golden_numbers(full, speaking, g) -> None:  # type: ignore[no-untyped-def]
     forced = g["in_forced_tokens"]
-    _, cache = full.prefill(g["in_phones"], g["in_bert"], g["in_prompt"], room=len(forced))
-    logits = torch.stack([full.step(int(code), cache) for code in forced])
+    _, cache = speaking.prefill(g["in_phones"], g["in_bert"], g["in_prompt"], room=len(forced))
+    logits = torch.stack([speaking.step(int(code), cache) for code in forced])
     expected = g["out_forced_logits"]
     near(logits[:-1], expected[1:])
-    codes = torch.cat([g["in_prompt"], forced[None]], dim=1)
-    at_once, _ = full(g["in_phones"], g["in_bert"], codes, torch.tensor([g["in_phones"].shape[1]]))
+    codes = torch.cat([g["in_prompt"], forced[None].to(g["in_prompt"])], dim=1)
+    lengths = torch.tensor([g["in_phones"].shape[1]], device=codes.device)
+    at_once, _ = full(g["in_phones"], g["in_bert"], codes, lengths)
     near(at_once[0, g["in_prompt"].shape[1] : -1], expected)
 
 
 @LONG
 @pytest.mark.parametrize("penalty", [1.0, 1.35])
-def test_greedy_codes(full: Text2Semantic, g, penalty: float) -> None:  # type: ignore[no-untyped-def]
+def test_greedy_codes(speaking: Text2Semantic, g, penalty: float) -> None:  # type: ignore[no-untyped-def]
     sampling = Sampling(top_k=1, repetition_penalty=penalty)
-    codes = generate(full, g["in_phones"], g["in_bert"], g["in_prompt"], sampling, even, early_stop=60)
+    codes = generate(speaking, g["in_phones"], g["in_bert"], g["in_prompt"], sampling, even, early_stop=60)
     assert codes == g[f"out_greedy_rp{penalty}"].tolist()
 
 
 @LONG
-def test_the_whole_loop_with_recorded_noise(full: Text2Semantic, g, version: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_whole_loop_with_recorded_noise(speaking: Text2Semantic, g, version: str) -> None:  # type: ignore[no-untyped-def]
     noise = g["in_loop_exp_noise"]
     sampling = Sampling(top_k=15, top_p=0.95, temperature=0.9, repetition_penalty=1.35)
     arguments = (
-        full,
+        speaking,
         g["in_phones"],
         g["in_bert"],
         g["in_prompt"],
@@ -135,31 +153,31 @@ def test_the_whole_loop_with_recorded_noise(full: Text2Semantic, g, version: str
     if version == "v1":  # Where a sentence ends within the loop was recorded for v2 alone.
         return
     midway = numbers.arrays("t2s_eos_midway_v2")
-    with end_row(full, midway["in_eos_row"]):
+    with end_row(speaking, midway["in_eos_row"]):
         assert generate(*arguments) == midway["out_tokens"].tolist()
 
 
 @LONG
-def test_without_a_prompt(full: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
-    codes = generate(full, g["in_phones"], g["in_bert"], None, GREEDY, even, early_stop=40)
+def test_without_a_prompt(speaking: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
+    codes = generate(speaking, g["in_phones"], g["in_bert"], None, GREEDY, even, early_stop=40)
     assert codes == g["out_greedy_noprompt_rp1.35"].tolist()
 
 
 @LONG
 @pytest.mark.parametrize(("factor", "name"), [(1.0, "eos"), (50.0, "eos_always")])
-def test_the_end_token_ends(full: Text2Semantic, g, factor: float, name: str) -> None:  # type: ignore[no-untyped-def]
-    with end_row(full, g["in_eos_row"] * factor):
-        codes = generate(full, g["in_phones"], g["in_bert"], g["in_prompt"], GREEDY, even)
+def test_the_end_token_ends(speaking: Text2Semantic, g, factor: float, name: str) -> None:  # type: ignore[no-untyped-def]
+    with end_row(speaking, g["in_eos_row"] * factor):
+        codes = generate(speaking, g["in_phones"], g["in_bert"], g["in_prompt"], GREEDY, even)
     assert codes == g[f"out_{name}_tokens"].tolist()
     assert len(codes) == int(g[f"out_{name}_idx"])
 
 
 @LONG
-def test_each_of_a_batch_equals_the_single_path(full: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
+def test_each_of_a_batch_equals_the_single_path(speaking: Text2Semantic, g) -> None:  # type: ignore[no-untyped-def]
     inputs = ((g["in_phones"], g["in_bert"]), (g["in_phones_b"][None], g["in_bert_b"][None]))
     for i, (phones, bert) in enumerate(inputs):
         expected = g[f"out_batch_{i}"].tolist()
-        codes = generate(full, phones, bert, g["in_prompt"], GREEDY, even, early_stop=len(expected))
+        codes = generate(speaking, phones, bert, g["in_prompt"], GREEDY, even, early_stop=len(expected))
         assert codes == expected
 
 
@@ -167,7 +185,9 @@ def test_each_of_a_batch_equals_the_single_path(full: Text2Semantic, g) -> None:
 def test_sampling_processors(g, case: int) -> None:  # type: ignore[no-untyped-def]
     temperature, top_k, top_p, penalty = g[f"samp{case}_params"]
     logits = torch.from_numpy(g[f"samp{case}_logits"][0])
-    penalised = penalise(logits, torch.from_numpy(g[f"samp{case}_prev"][0]), float(penalty))
+    seen = torch.zeros(len(logits), dtype=torch.bool)
+    seen[torch.from_numpy(g[f"samp{case}_prev"][0])] = True
+    penalised = penalise(logits, seen, float(penalty))
     np.testing.assert_array_equal(penalised.numpy(), g[f"samp{case}_mutated_logits"][0])
     share = probabilities(penalised, Sampling(int(top_k), float(top_p), float(temperature), float(penalty)))
     np.testing.assert_allclose(share.numpy(), g[f"samp{case}_probs"][0], rtol=1e-6, atol=1e-9)
@@ -175,14 +195,14 @@ def test_sampling_processors(g, case: int) -> None:  # type: ignore[no-untyped-d
     assert int((share / noise).argmax()) == int(g[f"samp{case}_token"][0])
 
 
-def test_a_tiny_checkpoint_speaks_as_expected(version: str) -> None:
+def test_a_tiny_checkpoint_speaks_as_expected(version: str, device: torch.device) -> None:
     checkpoint = read_checkpoint(numbers.beside(f"checkpoints/good/tiny_{version}.ckpt"))
     assert checkpoint.version == version
-    model = Text2Semantic.from_tensors(checkpoint.tensors, checkpoint.config)
+    model = Text2Semantic.from_tensors(checkpoint.tensors, checkpoint.config).to(device)
     assert model.settings.eos == 64
     with np.load(numbers.beside("checkpoints/tiny_expected.npz")) as expected:
         parts = ("phones", "bert", "prompt")
-        inputs = [torch.from_numpy(expected[f"s1_{version}_{name}"]) for name in parts]
+        inputs = [torch.from_numpy(expected[f"s1_{version}_{name}"]).to(device) for name in parts]
         tokens = expected[f"s1_{version}_tokens"].tolist()
     assert generate(model, *inputs, GREEDY, even, early_stop=40) == tokens
 

@@ -28,8 +28,8 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_features_equal_the_golden_numbers(weights: dict[str, torch.Tensor]) -> None:
-    model, g = Hubert.from_tensors(weights, {}).fold(), numbers.arrays("hubert")
+def test_features_equal_the_golden_numbers(weights: dict[str, torch.Tensor], device: torch.device) -> None:
+    model, g = Hubert.from_tensors(weights, {}).fold().to(device), numbers.arrays("hubert", device)
     wav = g["in_wav16k"][None]
     assert model.settings == HubertSettings()
     assert numbers.relative_error(model.features(wav), g["out_conv_features"]) < 1e-5

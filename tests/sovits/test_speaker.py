@@ -39,18 +39,20 @@ def test_the_filter_bank_equals_the_golden_numbers(golden: dict[str, np.ndarray]
     assert error <= numbers.FACTOR * OWN_ERROR["fbank"]
 
 
-def test_the_network_equals_the_golden_numbers(golden: dict[str, np.ndarray]) -> None:
+def test_the_network_equals_the_golden_numbers(
+    golden: dict[str, np.ndarray], device: torch.device
+) -> None:
     shapes = {key: torch.empty(shape, device="meta") for key, shape in published().items()}
     network = SpeakerNetwork.from_tensors(
         filled({key: published()[key] for key in needed(shapes)}, "sv."), {}
-    )
+    ).to(device)
     assert network.settings == SpeakerSettings()
     allowed = numbers.FACTOR * OWN_ERROR["embedding"]
     with torch.inference_mode():
-        given = network(torch.from_numpy(golden["out_fbank"]))
+        given = network(torch.from_numpy(golden["out_fbank"]).to(device))
     assert numbers.relative_error(given, golden["out_embedding"]) <= allowed
     # From the samples on, both errors count.
-    whole = network.vector(golden["in_wav16k"])
+    whole = network.vector(golden["in_wav16k"].to(device))
     error = numbers.relative_error(whole[None], golden["out_embedding"])
     assert error <= allowed + numbers.FACTOR * OWN_ERROR["fbank"]
 

@@ -30,9 +30,9 @@ SMALL = SoVitsSettings(
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def golden_model(request: pytest.FixtureRequest) -> tuple[str, SoVits]:
+def golden_model(request: pytest.FixtureRequest, device: torch.device) -> tuple[str, SoVits]:
     model = SoVits.from_tensors(filled(numbers.keys(f"{request.param}_s2")), {})
-    return request.param, model.fold()
+    return request.param, model.fold().to(device)
 
 
 @pytest.fixture
@@ -51,14 +51,19 @@ def test_keys_are_the_published_ones(version: str) -> None:
 
 
 @torch.no_grad()
-def test_every_stage_equals_the_golden_numbers(golden_model: tuple[str, SoVits]) -> None:
+def test_every_stage_equals_the_golden_numbers(
+    golden_model: tuple[str, SoVits], device: torch.device
+) -> None:
     version, model = golden_model
-    g = numbers.arrays(f"sovits_{version}")
+    g = numbers.arrays(f"sovits_{version}", device)
     found: dict[str, float] = {}
+    # v1 is v2's network with another alphabet, and float32's own error was measured for v2 only. The golden
+    # audio of v1 is 8.5e-6 off from float64 itself.
+    measured = "v2" if version == "v1" else version
 
     def check(stage: str, ours: torch.Tensor) -> None:
         found[stage] = numbers.relative_error(ours, g[f"out_{stage}"])
-        assert found[stage] <= numbers.allowed(f"sovits_{version}", stage), stage
+        assert found[stage] <= numbers.allowed(f"sovits_{measured}", stage), stage
 
     codes, text = g["in_codes"][0], g["in_text"]
     check("ref_enc_out", model.ref_enc(g["in_refer_spec"]))
@@ -89,7 +94,9 @@ def check_text_encoder(model: SoVits, g, style, check) -> None:  # type: ignore[
     """The four pieces of the text encoder, one by one."""
     encoder = model.enc_p
     quantized = model.quantizer.decode(g["in_codes"][0]).repeat_interleave(2, dim=-1)
-    mask, text_mask = torch.ones(1, 1, quantized.shape[-1]), torch.ones(1, 1, g["in_text"].shape[1])
+    mask, text_mask = (
+        torch.ones(1, 1, x.shape[-1], device=x.device) for x in (quantized, g["in_text"])
+    )
     audio = encoder.encoder_ssl(encoder.ssl_proj(quantized), mask)
     check("encp_ssl", audio)
     words = encoder.encoder_text(encoder.text_embedding(g["in_text"]).mT, text_mask)
@@ -107,7 +114,7 @@ def check_text_encoder(model: SoVits, g, style, check) -> None:  # type: ignore[
         "v2_cuda_location_with_enc_q", "v2_legacy_tar_format", "v2_plain_dict_config",
     ],
 )  # fmt: skip
-def test_a_tiny_checkpoint_sounds_as_expected(name: str, tmp_path: Path) -> None:
+def test_a_tiny_checkpoint_sounds_as_expected(name: str, tmp_path: Path, device: torch.device) -> None:
     checkpoint = read_checkpoint(forge.place("good", f"tiny_{name}.pth", tmp_path))
     version = checkpoint.version
     with np.load(numbers.beside("checkpoints/tiny_expected.npz")) as expected:
@@ -116,17 +123,18 @@ def test_a_tiny_checkpoint_sounds_as_expected(name: str, tmp_path: Path) -> None
             for part in ("codes", "text", "refer_spec", "sv_emb", "ssl")
         }
         wanted, codes = expected[f"{version}_audio_noise0"], expected[f"{version}_ssl_codes"]
-    model = SoVits.from_tensors(checkpoint.tensors, checkpoint.config).fold()
+    model = SoVits.from_tensors(checkpoint.tensors, checkpoint.config).fold().to(device)
 
     def sound() -> np.ndarray:
-        kind = model.dec.conv_pre.weight.dtype
-        style = model.style(given["refer_spec"].to(kind), speaker=given["sv_emb"].to(kind))
-        return model.decode(given["codes"][0], given["text"], style, noise_scale=0.0).numpy()
+        like = model.dec.conv_pre.weight
+        style = model.style(given["refer_spec"].to(like), speaker=given["sv_emb"].to(like))
+        codes, text = (given[part].to(like.device) for part in ("codes", "text"))
+        return model.decode(codes[0], text, style, noise_scale=0.0).cpu().numpy()
 
     single = sound()
-    features = model.extract_codes(given["ssl"])
+    features = model.extract_codes(given["ssl"].to(device))
     # These small random networks end in rare peaks, where float32 itself is off by up to 5.5e-5 (v2ProPlus).
-    own = numbers.relative_error(single, model.double() and sound())
+    own = numbers.relative_error(single, model.cpu().double() and sound())
     assert own < 1e-4
     assert numbers.relative_error(single, wanted) < max(1e-5, numbers.FACTOR * own)
     assert features.tolist() == codes[0].tolist()
