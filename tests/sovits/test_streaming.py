@@ -371,14 +371,15 @@ def test_work_stops_between_layers_and_leaves_the_voice_as_it_was(
     at_codes: list[int] = []
     utterance.say(lambda _: None, on_code=lambda _: at_codes.append(asked[0]), check=check)
     # It asks while the sentence is read and while it is decoded; stepping through codes is checked per code.
-    assert at_codes[0] > 10
+    assert at_codes[0] >= 2
     assert asked[0] - at_codes[-1] > 10
     for limit in (1, at_codes[0], asked[0] - 5):
         check, _ = stopping_at(limit)
         with pytest.raises(Enough):
             Utterance(voice, request).say(lambda _: None, check=check)
     np.testing.assert_array_equal(np.concatenate(said(voice, request)[0]), before)
-    assert not any(module._forward_pre_hooks for module in [*voice.sovits.modules(), *voice.gpt.modules()])
+    networks = [network for network in (voice.sovits, voice.gpt) if isinstance(network, torch.nn.Module)]
+    assert not any(module._forward_pre_hooks for network in networks for module in network.modules())
 
 
 def test_what_is_no_module_heeds_by_itself() -> None:
