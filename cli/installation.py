@@ -29,8 +29,10 @@ REFERENCES = 3
 TEXT_LIMIT = 500
 """Characters of a transcript."""
 
-LANGUAGES = {"zh": "zh", "en": "en", "yue": "yue"}
+LANGUAGES = {"zh": "zh", "en": "en", "yue": "yue", "ja": "ja", "jp": "ja", "ko": "ko"}
 """Languages of upstream's lists, in small letters -> ours; others cannot be read yet."""
+EXTRA = ("ja", "ko")
+"""Those of them that are read with an extra."""
 LATER = ("v3", "v4")
 """Versions that are recognised and cannot be imported yet."""
 HEADS = {
@@ -237,6 +239,10 @@ def _give_clips(
         seconds = _seconds(path)
         if CLIP_SECONDS[0] <= seconds <= CLIP_SECONDS[1]:
             usable.append(Clip(path, line.text, LANGUAGES[line.lang], seconds))
+    # A few lines in a language that needs an extra must not make the whole voice need it.
+    plain = [clip for clip in usable if clip.lang not in EXTRA]
+    if 2 * len(plain) >= len(usable):
+        usable = plain
     voice.clips = sorted(usable, key=lambda clip: abs(clip.seconds - BEST_SECONDS))[:REFERENCES]
     if not usable:
         later = {line.lang for line in lines} - set(LANGUAGES)

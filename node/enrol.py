@@ -157,7 +157,12 @@ def _enrol(parts: Parts, wanted: Wanted, base: Found) -> Training:
     """Check the rest and make the training's folder; blocking."""
     if wanted.epochs is not None and wanted.minutes is not None:
         raise UsageError("a training ends after epochs or after minutes", hint="leave one of them out")
-    lang = wanted.lang or next((lang for lang in base.languages if lang in LANGUAGES), LANGUAGES[0])
+    lang = wanted.lang or next((lang for lang in base.languages if lang in LANGUAGES), "")
+    if not lang:
+        raise UsageError(
+            f"the voice speaks {' '.join(base.languages)}, which no lite voice can be taught yet",
+            hint="name another language: --lang " + ", --lang ".join(LANGUAGES),
+        )
     clips = {name: parts.uploads.path(upload) for name, upload in wanted.clips}
     check_clips([(name, parts.uploads.path(upload).stat().st_size) for name, upload in wanted.clips])
     if not clips and wanted.kind != "distil":

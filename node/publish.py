@@ -46,6 +46,8 @@ PREVIEW_TEXTS = {
     "yue": "你好，呢個係我把聲，希望你鍾意聽。",
     "zh": "你好，这是我的声音，希望你喜欢听。",
     "en": "Hello, this is my voice. I hope you like the way it sounds.",
+    "ja": "こんにちは。これはわたしの声です。気に入っていただけたらうれしいです。",
+    "ko": "안녕하세요, 제 목소리입니다. 마음에 드셨으면 좋겠습니다.",
 }
 
 #: How the method of a figure ends that is a guess for the author to confirm.

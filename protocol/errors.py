@@ -221,7 +221,7 @@ class UnsupportedLanguageError(SynthesisError):
     """This voice or this installation cannot speak that language."""
 
     code = "unsupported_language"
-    default_hint = "languages: yue zh en, or auto / auto_yue for mixed text"
+    default_hint = "languages: yue zh en ja ko, or auto / auto_yue for mixed text"
 
 
 class VoiceNotLoadableError(SynthesisError):

@@ -26,7 +26,7 @@ FORMAT: Final = "gpt-sovits"
 FORMATS: Final = (FORMAT,)
 MARKS: Final = {"v1": b"PK", "v2": b"PK", "v2Pro": b"05", "v2ProPlus": b"06"}
 """The first two bytes of a SoVITS file, by which upstream tells the Pro versions."""
-LANGUAGES: Final = {"zh": "ZH", "yue": "YUE", "en": "EN"}
+LANGUAGES: Final = {"zh": "ZH", "yue": "YUE", "en": "EN", "ja": "JA", "ko": "KO"}
 """Languages as upstream's lists write them."""
 LONGEST_SECONDS: Final = 54
 """What upstream's GPT settings call max_sec; it bounds a sentence's length there."""

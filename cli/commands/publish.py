@@ -45,7 +45,10 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--ref-text", "texts", multiple=True, help="What is said in the clip; one for each --ref.")
 @click.option(
-    "--ref-lang", "langs", multiple=True, help="The clip's language: yue, zh or en; one for each, or for all."
+    "--ref-lang",
+    "langs",
+    multiple=True,
+    help="The clip's language: yue, zh, en, ja or ko; one for each, or for all.",
 )
 @click.option("--name", help="A name for the draft and the voice.")
 @click.option("--slug", help="The voice's name in references; made from the name when left out.")

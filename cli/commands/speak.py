@@ -25,7 +25,10 @@ TEXT_LIMIT = 64 * 1024
 @click.argument("voice")
 @click.argument("text")
 @click.option(
-    "--lang", default="auto", show_default=True, help="yue, zh, en, or auto / auto_yue for mixed text."
+    "--lang",
+    default="auto",
+    show_default=True,
+    help="yue, zh, en, ja, ko, or auto / auto_yue for mixed text; ja and ko need 'p2pvoice[ja,ko]'.",
 )
 @click.option(
     "-o",

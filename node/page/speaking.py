@@ -12,11 +12,11 @@ from p2pvoice.node.page.view import View
 from p2pvoice.node.rpc.voices import TEXT_LIMIT
 from p2pvoice.node.speech import OPTIONS
 
-SPOKEN = ("yue", "zh", "en")
-"""Languages that the front end reads."""
+SPOKEN = ("yue", "zh", "en", "ja", "ko")
+"""Languages that the front end reads, the last two with an extra."""
 
-WITHOUT_CANTONESE = "v1"
-"""The version of a model whose symbols have no Cantonese."""
+UNSPOKEN = {"v1": ("yue", "ko"), "lite": ("ja", "ko")}
+"""Versions of models -> languages that they have no sounds for."""
 
 SPEEDS = (0.5, 2.0)
 """Slowest and fastest that the box offers; the RPC takes more."""
@@ -34,7 +34,7 @@ def box(
 ) -> dict[str, Any]:
     """The facts of a speak box; ``voice`` is a release id, ``draft`` a slug, one of them is given."""
     own = [lang for lang in languages if lang in SPOKEN]
-    can = [lang for lang in SPOKEN if lang != "yue" or engine["version"] != WITHOUT_CANTONESE]
+    can = [lang for lang in SPOKEN if lang not in UNSPOKEN.get(engine["version"], ())]
     return {
         "name": name,
         # What files with its speech are called: the slug holds nothing that a file system could mind.

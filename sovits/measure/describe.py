@@ -197,7 +197,7 @@ def _language(clips: Sequence[Clip], ear: Ear | None, notes: list[str]) -> langu
             written = heard
     if len(given) == 1:
         said = given.pop()
-        said = {"all_zh": "zh", "all_yue": "yue", "auto": "", "auto_yue": "yue"}.get(said, said)
+        said = {"auto": "", "auto_yue": "yue"}.get(said, said.removeprefix("all_"))
         if said and (written is None or written.lang == said or {written.lang, said} == {"zh", "yue"}):
             sure = max(0.8, written.confidence if written is not None and written.lang == said else 0.0)
             return language.Language(said, sure, "given with the clips")

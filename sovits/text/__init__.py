@@ -1,8 +1,9 @@
-"""Text to phonemes for Cantonese, Mandarin and English, alone or mixed.
+"""Text to phonemes for Cantonese, Mandarin, English, Japanese and Korean, alone or mixed.
 
 ``phonemize`` gives the rows of a voice's text embedding for one sentence, ``split`` cuts a longer text into
 sentences. Dictionaries are read on first use. Not for synthesis, nor for the Chinese BERT (its input is
-``Part.norm_text`` and ``word2ph`` of the parts in Mandarin). Follows specs/text.md.
+``Part.norm_text`` and ``word2ph`` of the parts in Mandarin). Japanese and Korean need the extras ``ja`` and
+``ko``. Follows specs/text.md.
 """
 
 import re
@@ -21,6 +22,12 @@ LONGEST_SENTENCE: Final = 2_000
 """Characters ``phonemize`` takes; a longer text is cut with ``split`` first."""
 FEWEST_IDS: Final = 6
 """A sentence with fewer phonemes is read again with a full stop in front."""
+_UNSPOKEN: Final = {"v1": ("yue", "ko"), "lite": ("ja", "ko")}
+"""Versions of voices, and the languages that they have no sounds for."""
+_FAMILY: Final = {"v1": "version 1", "lite": "lite"}
+_NAMES: Final = {"yue": "Cantonese", "ja": "Japanese", "ko": "Korean"}
+# Phonemes for what cannot be read, and for a space: letters by their names, but nothing is spoken.
+_NOTHING: Final = frozenset((symbols.UNKNOWN, "停", "空"))
 
 # The dictionaries load once; two threads must not build the same one side by side.
 _loading = threading.Lock()
@@ -38,7 +45,7 @@ class Part:
     length: int
     """Number of its phonemes."""
     word2ph: list[int] | None
-    """Phonemes of each character of ``norm_text``; None for English."""
+    """Phonemes of each character of ``norm_text``; None for English, Japanese and Korean."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Phones:
     ids: list[int]
     names: list[str]
     word2ph: list[int] | None
-    """Phonemes of each character of ``norm_text``; None when a part is English."""
+    """Phonemes of each character of ``norm_text``; None when a part is not Chinese."""
     norm_text: str
     parts: tuple[Part, ...]
 
@@ -63,6 +70,14 @@ def _read_span(span: Span, version: str) -> Reading:
         from . import cantonese
 
         return cantonese.read(span.text)
+    if span.language == "ja":
+        from . import japanese
+
+        return japanese.read(span.text, version)
+    if span.language == "ko":
+        from . import korean
+
+        return korean.read(span.text)
     from . import english
 
     return english.read(span.text)
@@ -85,8 +100,15 @@ def _read(pieces: list[Span], version: str) -> Phones:
 
 def _spans(text: str, lang: str, version: str) -> list[Span]:
     found = spans(text, lang)
-    if version == "v1":  # its table has no Cantonese, so "auto" must not find any
+    if version == "v1" and lang == "auto":  # its table has no Cantonese, so that must not be found
         found = [Span("zh", span.text) if span.language == "yue" else span for span in found]
+    named = lang.removeprefix("all_").removeprefix("auto_")
+    for language in (named, *(span.language for span in found)):
+        if language in _UNSPOKEN.get(version, ()):
+            spoken = (one for one in ("yue", "zh", "en", "ja", "ko", "auto") if one not in _UNSPOKEN[version])
+            raise UnsupportedLanguageError(
+                f"a {_FAMILY[version]} voice has no {_NAMES[language]}", hint=f"languages: {' '.join(spoken)}"
+            )
     return found
 
 
@@ -98,13 +120,11 @@ def phonemize(text: str, lang: str, version: str = "v2") -> Phones:
             f"the sentence has {len(text)} characters; at most {LONGEST_SENTENCE} are read at once",
             hint="cut the text into sentences first",
         )
-    if version == "v1" and lang in ("yue", "all_yue", "auto_yue"):
-        raise UnsupportedLanguageError("a version 1 voice has no Cantonese", hint="languages: zh en auto")
     text = re.sub(" {2,}", " ", text)
     with _loading:
         phones = _read(_spans(text, lang, version), version)
         if len(phones.ids) < FEWEST_IDS:
             phones = _read(_spans("." + text, lang, version), version)
-    if not any(name[0].isalpha() for name in phones.names):
+    if not any(name[0].isalpha() and name not in _NOTHING for name in phones.names):
         raise SynthesisError("the text has nothing in it that can be spoken", hint=HINT)
     return phones

@@ -20,6 +20,7 @@ from p2pvoice.sovits.packaged import packaged_voice
 from p2pvoice.sovits.synthesize import SpeakText, Voice
 
 from . import evaluate
+from .lists import TRAINED_LANGUAGES
 from .prepare import PIECES_FOLDER, PREPARED_NAME, ClipReport, Piece, Prepared, read_prepared, write_prepared
 from .texts import ORDINARY, SPRINKLED
 
@@ -48,7 +49,12 @@ def language(request: "TrainRequest") -> str:
     if request.lang:
         return request.lang
     lang = voicefile.read_voice(request.base).references[0].lang
-    return voicefile.SPOKEN_AS.get(lang, lang)
+    lang = voicefile.SPOKEN_AS.get(lang, lang)
+    if lang not in TRAINED_LANGUAGES:
+        raise UsageError(
+            f"the voice speaks {lang}, which no lite voice can be taught yet", hint="languages: yue zh en"
+        )
+    return lang
 
 
 def sentences(lang: str, count: int) -> list[str]:

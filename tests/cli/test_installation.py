@@ -81,9 +81,23 @@ def test_what_does_not_follow_is_asked_for(root: Path) -> None:
 
 def test_languages_that_come_later_are_named(root: Path) -> None:
     path = root / "output" / "asr_opt" / "slicer_opt.list"
-    both = zip(gpt_sovits.SENTENCES, ["JA", "KO"] * 4, strict=False)
+    both = zip(gpt_sovits.SENTENCES, ["FR", "DE"] * 4, strict=False)
     path.write_text("".join(f"slicer_opt/{one[0]}|x|{lang}|{one[3]}\n" for one, lang in both), "utf-8")
-    assert "(ja, ko cannot be read yet)" in named(root, "narrator-v2").missing[0]
+    assert "(de, fr cannot be read yet)" in named(root, "narrator-v2").missing[0]
+
+
+def test_languages_that_need_an_extra_are_taken_when_they_are_most_of_a_list(root: Path) -> None:
+    path = root / "output" / "asr_opt" / "slicer_opt.list"
+
+    def clips(*languages: str) -> list[str]:
+        rows = zip(gpt_sovits.SENTENCES, languages, strict=True)
+        path.write_text("".join(f"slicer_opt/{one[0]}|x|{lang}|{one[3]}\n" for one, lang in rows), "utf-8")
+        return [clip.lang for clip in named(root, "narrator-v2").clips]
+
+    # Of the seven, the third and fourth have no length to be taken at all.
+    assert clips("JP", "JA", "", "", "ja", "KO", "zh") == ["ja", "ja", "ja"]
+    assert clips("ja", "ja", "", "", "zh", "yue", "en") == ["zh", "yue", "en"]
+    assert clips("ko", "ko", "", "", "ko", "ko", "ko") == ["ko", "ko", "ko"]
 
 
 def test_a_list_leads_to_no_file_outside(root: Path, tmp_path: Path) -> None:

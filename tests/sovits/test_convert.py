@@ -368,8 +368,7 @@ def test_an_unknown_language_is_an_unsupported_one_for_the_text_part() -> None:
     """The two parts name the same languages."""
     from p2pvoice.sovits import text
 
-    for language in voicefile.LANGUAGES:
-        text.phonemize("今日天氣 good", language)
+    assert set(voicefile.LANGUAGES) == set(text.LANGUAGES)
     with pytest.raises(UnsupportedLanguageError):
         text.phonemize("x", "klingon")
 

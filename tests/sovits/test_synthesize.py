@@ -170,7 +170,7 @@ def test_requests_that_make_no_sense(voice: Voice, wrong: dict[str, object]) -> 
 
 def test_a_language_that_no_front_end_knows(voice: Voice) -> None:
     with pytest.raises(UnsupportedLanguageError):
-        whole(voice.speak(replace(HOT, lang="ko")))
+        whole(voice.speak(replace(HOT, lang="fr")))
 
 
 @pytest.mark.parametrize(

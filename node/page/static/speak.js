@@ -12,9 +12,11 @@ export function enhance(scope) {
 
 // The language that a text is spoken in until the reader chooses one: the voice's own, unless it is written in
 // another script.
-function fitting(text, own) {
+function fitting(text, own, offered) {
+  const script = /[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text) ? "ja" : /\p{Script=Hangul}/u.test(text) ? "ko" : "";
+  if (script) return offered.includes(script) ? script : own;
   const han = /\p{Script=Han}/u.test(text);
-  if (han) return own === "en" ? "auto" : own;
+  if (han) return own === "en" || own === "ko" ? "auto" : own;
   return /\p{Script=Latin}/u.test(text) ? "en" : own;
 }
 
@@ -36,7 +38,7 @@ class SpeakBox {
     lang.addEventListener("change", () => { chosen = true; });
     text.addEventListener("input", () => {
       this.counted();
-      if (!chosen) lang.value = fitting(text.value, own);
+      if (!chosen) lang.value = fitting(text.value, own, [...lang.options].map((one) => one.value));
     });
     text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
