@@ -31,6 +31,7 @@ from p2pvoice.node import (
     worker_merging,
     worker_references,
     worker_selftest,
+    worker_text,
     worker_training,
 )
 from p2pvoice.node.partial import FULL
@@ -219,7 +220,8 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"the text has {len(text)} characters; at most {TEXT_LIMIT} are spoken at once")
     voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"])
     options = {**arguments["options"], "also": tuple(arguments["options"].get("also", ()))}
-    wanted = SpeakText(text=text, lang=str(arguments["lang"]), **options)
+    words = str(arguments.get("words", ""))
+    wanted = SpeakText(text=text, lang=str(arguments["lang"]), words=words, **options)
     place = arguments.get("place")
     utterance = Utterance(voice, wanted, Place(**place) if place else None)
     rate, told = int(voice.sample_rate), len(voice.notices)
@@ -261,6 +263,8 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "inspect": inspect,
     "base_add": base_add,
     "speak": speak,
+    "check_words": worker_text.check_words,
+    "read_text": worker_text.read_text,
     "export": worker_export.export,
     "own_clips": worker_references.own_clips,
     "train": worker_training.train,

@@ -48,6 +48,7 @@ TEXT_LIMIT = 64 * 1024
     multiple=True,
     help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
 )
+@click.option("--upstream-text", is_flag=True, help="Read as GPT-SoVITS does where it is wrong, too: 1,234 …")
 @click.option(
     "--format",
     "audio_format",
@@ -66,6 +67,7 @@ def speak(
     seed: int | None,
     speed: float,
     references: tuple[int, ...],
+    upstream_text: bool,
     audio_format: str | None,
     play: bool,
 ) -> None:
@@ -93,7 +95,16 @@ def speak(
     if play or piped:
         chosen = "pcm" if play else "wav"
     started = time.monotonic()
-    asked = request(voice, text, lang, seed=seed, speed=speed, references=references, audio_format=chosen)
+    asked = request(
+        voice,
+        text,
+        lang,
+        seed=seed,
+        speed=speed,
+        references=references,
+        audio_format=chosen,
+        upstream_text=upstream_text,
+    )
     if play or piped:
         with Client().speak_stream(asked) as sound:
             pieces = heard(output, sound, started, playing_it=play)
@@ -156,6 +167,7 @@ def request(
     speed: float = 1.0,
     references: tuple[int, ...] = (),
     audio_format: str = "wav",
+    upstream_text: bool = False,
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
     body: dict[str, object] = {
@@ -167,4 +179,6 @@ def request(
     }
     if references:
         body |= {"reference": references[0], "also_references": list(references[1:])}
+    if upstream_text:
+        body["upstream_text"] = True
     return body if seed is None else {**body, "seed": seed}
