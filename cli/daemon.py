@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.node.rpc.client import Client
-from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, P2PVoiceError
+from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, P2PVoiceError, UsageError
 
 MODULE = "p2pvoice.node.daemon"
 """What `python -m` runs."""
@@ -37,14 +37,22 @@ LOG_TAIL = 4096
 """Bytes of its last words that are searched for the reason of a failed start."""
 
 
-def command(listen: Sequence[str], bootstrap: Sequence[str]) -> list[str]:
+def doors(*, wyoming: str | None = None, wyoming_network: Sequence[str] = ()) -> list[str]:
+    """The daemon's options for the ports that are closed until somebody asks for them."""
+    line = [word for network in wyoming_network for word in ("--wyoming-network", network)]
+    if wyoming is not None:
+        line += ["--wyoming", *([wyoming] if wyoming else [])]
+    return line
+
+
+def command(listen: Sequence[str], bootstrap: Sequence[str], doors: Sequence[str] = ()) -> list[str]:
     """The daemon's command line."""
     line = [sys.executable, "-m", MODULE]
     for address in listen:
         line += ["--listen", address]
     for address in bootstrap:
         line += ["--bootstrap", address]
-    return line
+    return [*line, *doors]
 
 
 def spawn(
@@ -52,6 +60,7 @@ def spawn(
     listen: Sequence[str],
     bootstrap: Sequence[str],
     *,
+    doors: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     tied: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -66,7 +75,7 @@ def spawn(
     # What it says before its log is open, and what a crashing interpreter says, lands beside the log.
     with complaints(client).open("wb") as said:
         return subprocess.Popen(
-            command(listen, bootstrap),
+            command(listen, bootstrap, doors),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -120,7 +129,8 @@ def failure(said: Path, code: int) -> P2PVoiceError:
     hint = next(
         (line.split("hint:", 1)[1].strip() for line in reversed(lines) if line.startswith("hint:")), ""
     )
-    kind = ConflictError if code == ConflictError.exit_code else P2PVoiceError
+    kinds: dict[int, type[P2PVoiceError]] = {one.exit_code: one for one in (ConflictError, UsageError)}
+    kind = kinds.get(code, P2PVoiceError)
     return kind(
         message or f"the daemon ended at once with exit code {code}", hint=hint or f"what it said: {said}"
     )

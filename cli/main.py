@@ -86,6 +86,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "update": ("p2pvoice.cli.commands.voices", "update", "Fetch the latest release of installed voices."),
     "speak": ("p2pvoice.cli.commands.speak", "speak", "Speak a text with an installed voice."),
     "bench": ("p2pvoice.cli.commands.bench", "bench", "Measure how fast this machine speaks."),
+    "pronounce": (
+        "p2pvoice.cli.commands.pronounce",
+        "pronounce",
+        "How words are read: your own dictionary, and that of a voice.",
+    ),
     "export": (
         "p2pvoice.cli.commands.export",
         "export",

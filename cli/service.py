@@ -41,12 +41,15 @@ def place() -> Path:
     return (Path(named) if named.startswith("/") else Path.home() / ".config") / "systemd" / "user" / NAME
 
 
-def unit(home: Path, listen: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> str:
+def unit(
+    home: Path, listen: Sequence[str] = (), bootstrap: Sequence[str] = (), doors: Sequence[str] = ()
+) -> str:
     """The unit's text for the daemon of a home. Raises UsageError for what cannot stand on one line."""
     line = [sys.executable, "-m", MODULE, "--home", str(home)]
     for option, values in (("--listen", listen), ("--bootstrap", bootstrap)):
         for value in values:
             line += [option, value]
+    line += doors
     hardening = "\n".join(HARDENING)
     return f"""{MARK}
 [Unit]

@@ -21,6 +21,7 @@ from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
+from p2pvoice.protocol.ancestry import OWN_STEP
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
 from p2pvoice.protocol.ids import author_id, parse_author_id
@@ -254,6 +255,20 @@ class Catalog:
             "SELECT DISTINCT f.digest FROM files f JOIN installed i ON i.release=f.release"
         )
         return {bytes(row["digest"]) for row in rows}
+
+    def former_files(self, author: str) -> set[bytes]:
+        """Digests of the files of the releases that an author's offered ones take the place of."""
+        rows = self._database.rows(
+            "SELECT DISTINCT f.digest FROM installed i JOIN parents p ON p.child=i.release AND p.kind=?"
+            " JOIN files f ON f.release=p.parent WHERE i.author=? AND i.seed=1",
+            (OWN_STEP, author),
+        )
+        return {bytes(row["digest"]) for row in rows}
+
+    def users_of(self, digest: bytes) -> list[str]:
+        """Ids of the remembered releases that have a file."""
+        rows = self._database.rows("SELECT DISTINCT release FROM files WHERE digest=?", (digest,))
+        return [str(row["release"]) for row in rows]
 
     def known_files(self) -> set[bytes]:
         """Digests of all files of all remembered releases."""

@@ -16,6 +16,9 @@ from p2pvoice.protocol.errors import UsageError
 #: Largest config.toml that is read, in bytes.
 CONFIG_LIMIT = 64 * 1024
 
+#: Where Wyoming listens when it is asked for and nothing else is said: the port that Home Assistant proposes.
+WYOMING_LISTEN = "127.0.0.1:10200"
+
 Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
 
 
@@ -52,6 +55,17 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return WorkerConfig(idle_seconds=self.idle_seconds, voices=1, threads=threads)
 
 
+class WyomingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The port for Home Assistant (specs/wyoming.md)."""
+
+    #: HOST:PORT to listen on; empty means not at all.
+    listen: str = ""
+    #: Networks (CIDR) whose hosts may connect; may be left out on loopback only.
+    networks: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+    #: Whether to tell of it by mDNS, when it is not on loopback.
+    advertise: bool = True
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's settings."""
 
@@ -61,14 +75,26 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstrap: Addresses = ()
     #: Most bytes the store may occupy on disk; 0 means no quota.
     quota_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    #: Most bytes of encoded deltas that are kept to be sent again; 0 keeps none.
+    delta_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 << 20
     #: Least level of our own records that the log keeps.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
+    wyoming: WyomingConfig = WyomingConfig()
 
 
-def load_config(home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> Config:
+def load_config(
+    home: Home,
+    *,
+    listen: Sequence[str] = (),
+    bootstrap: Sequence[str] = (),
+    wyoming: str | None = None,
+    wyoming_networks: Sequence[str] = (),
+) -> Config:
     """Read the home's config.toml, if there is one, and lay the given overrides over it.
+
+    ``wyoming`` is HOST:PORT, or empty for the file's, or else the default.
 
     Raises UsageError naming the file and the field when the file makes no sense.
     """
@@ -77,6 +103,14 @@ def load_config(home: Home, *, listen: Sequence[str] = (), bootstrap: Sequence[s
         config = msgspec.structs.replace(config, listen=tuple(listen))
     if bootstrap:
         config = msgspec.structs.replace(config, bootstrap=tuple(bootstrap))
+    if wyoming is not None or wyoming_networks:
+        face = config.wyoming
+        face = msgspec.structs.replace(
+            face,
+            listen=wyoming or face.listen or (WYOMING_LISTEN if wyoming is not None else ""),
+            networks=tuple(wyoming_networks) or face.networks,
+        )
+        config = msgspec.structs.replace(config, wyoming=face)
     return config
 
 

@@ -1,7 +1,8 @@
 """Read this first: what a p2pvoice daemon is made of, in the order in which it starts and stops.
 
     lock the home -> identity -> store and catalog -> libp2p host -> announcer, exchange, catalog
-    queries -> worker engines (no process yet), trainer -> RPC socket -> ready line on stdout
+    queries -> worker engines (no process yet), trainer -> RPC socket, Wyoming's port if asked for -> ready
+    line on stdout
 
 Everything that runs concurrently runs in the one nursery of :func:`run`. SIGTERM, SIGINT and the RPC's
 shutdown set one event; then the RPC ends its requests, a training writes its checkpoint, the workers leave,
@@ -29,6 +30,8 @@ from p2pvoice.node import collecting, expiry, keys
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
+from p2pvoice.node.delta_cache import DeltaCache
+from p2pvoice.node.deltas import Deltas
 from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
@@ -57,6 +60,9 @@ from p2pvoice.node.tidy import at_start
 from p2pvoice.node.training import STOP_GRACE, Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
+from p2pvoice.node.user_words import UserWords
+from p2pvoice.node.wyoming.place import place
+from p2pvoice.node.wyoming.server import WyomingDoor
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 from p2pvoice.protocol.ids import author_id
 
@@ -72,6 +78,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
     ``ready`` is called when the host listens and the RPC answers.
     """
     socket_path = home.choose_socket()
+    wyoming = place(config.wyoming)
     async with _parts(home, config) as parts, trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, parts.stop)
         nursery.start_soon(parts.engine.run)
@@ -90,6 +97,10 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         async with trio.open_nursery() as answering:
             await answering.start(parts.page.run, parts)
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
+            if wyoming is not None:
+                parts.wyoming = WyomingDoor(wyoming)
+                door = partial(parts.wyoming.run, parts, advertise=config.wyoming.advertise)
+                await answering.start(door)
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
@@ -118,7 +129,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     uploads.clean(all_of_them=True)
     drafts.clean()
     trainings.clean()
-    at_start(home, store, catalog, new_catalog=new_catalog)
+    at_start(home, store, catalog, author_id(identity.author_public), new_catalog=new_catalog)
     try:
         async with (
             open_host(
@@ -130,7 +141,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             announcer = Announcer(host)
-            offer = Offer(store, catalog, successors, disk)
+            deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
+            offer = Offer(store, catalog, successors, disk, deltas)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices)
             offer.hearer = network.hearsay.hear
@@ -171,6 +183,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 following=following,
                 names=names,
                 community=community,
+                words=UserWords(home.words),
                 page=PageDoor(),
                 disk=disk,
                 drafting=drafting,
@@ -201,11 +214,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--foreground", action="store_true", help="log readable lines to stderr, too")
     parser.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     parser.add_argument("--bootstrap", action="append", default=[], metavar="MULTIADDR")
+    parser.add_argument("--wyoming", nargs="?", const="", metavar="HOST:PORT")
+    parser.add_argument("--wyoming-network", action="append", default=[], metavar="CIDR")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     home = Home.at(options.home)
     try:
-        _start(home, options.listen, options.bootstrap, foreground=options.foreground)
+        _start(home, options)
     except Exception as error:
         known = to_error(error)
         print(f"error: {known.message}", file=sys.stderr)
@@ -215,15 +230,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start(home: Home, listen: Sequence[str], bootstrap: Sequence[str], *, foreground: bool) -> None:
+def _start(home: Home, options: argparse.Namespace) -> None:
     try:
         home.prepare()
     except OSError as error:
         kind: type[P2PVoiceError] = DiskFullError if error.errno == 28 else StorageError
         raise kind(f"the home {home.root} cannot be made: {error.strerror}") from error
-    config = load_config(home, listen=listen, bootstrap=bootstrap)
+    config = load_config(
+        home,
+        listen=options.listen,
+        bootstrap=options.bootstrap,
+        wyoming=options.wyoming,
+        wyoming_networks=options.wyoming_network,
+    )
     with HomeLock(home):
-        start_log(home.log, foreground=foreground, level=config.log_level)
+        start_log(home.log, foreground=options.foreground, level=config.log_level)
         home.pid.write_text(f"{os.getpid()}\n")
         try:
             trio.run(partial(run, home, config, ready=_say_ready))

@@ -6,6 +6,8 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias, TypeVar, cast, get_args
 
@@ -16,7 +18,7 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
-from p2pvoice.protocol.codec import encode_chunk
+from p2pvoice.protocol.codec import DELTA, encode_chunk
 from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.errors import (
     ManifestError,
@@ -27,10 +29,13 @@ from p2pvoice.protocol.errors import (
     ProtocolMismatchError,
     RefusedError,
 )
+from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.messages import (
     CATALOG,
+    CODECS,
     EXCHANGE,
     PAGE_LIMIT,
+    PLAIN_CODECS,
     REQUEST_LIMIT,
     ChunkFrame,
     Fail,
@@ -178,21 +183,48 @@ class ExchangeServer:
                     slot.worked()
 
     async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
-        try:
-            raw = await self._library.read_chunk(want.file, index)
-        except P2PVoiceError as error:
-            log.warning("could not read chunk %d of %s: %s", index, want.file.hex()[:12], error.message)
-            raw = None
-        if raw is None:
-            await channel.send(encode_message(Fail.of(NotFoundError("not held here"))))
-            return False
-        codec, blob = "raw", raw
-        if "zstd" in want.codecs:
-            codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
-        announcement = encode_message(ChunkFrame(index, codec, len(blob)))
-        await channel.send(announcement, blob, within=CHUNK_TIMEOUT)
+        found = await self._delta(want, index)
+        if found is not None:
+            base, blob = found
+            frame = ChunkFrame(index, DELTA, len(blob), base)
+        else:
+            raw = await self._read(want.file, index)
+            if raw is None:
+                await channel.send(encode_message(Fail.of(NotFoundError("not held here"))))
+                return False
+            codec, blob = "raw", raw
+            if "zstd" in want.codecs:
+                codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
+            frame = ChunkFrame(index, codec, len(blob))
+        await channel.send(encode_message(frame), blob, within=CHUNK_TIMEOUT)
         self.chunk_bytes += len(blob)
         return True
+
+    async def _read(self, file: Digest, index: int) -> bytes | None:
+        try:
+            return await self._library.read_chunk(file, index)
+        except P2PVoiceError as error:
+            log.warning("could not read chunk %d of %s: %s", index, file.hex()[:12], error.message)
+            return None
+
+    async def _delta(self, want: Want, index: int) -> tuple[int, bytes] | None:
+        if DELTA not in want.codecs or not want.bases:
+            return None
+        try:
+            return await self._library.read_delta(want.file, index, want.bases)
+        except P2PVoiceError as error:
+            # The chunk itself can be sent; a base that cannot be read is no reason to fail.
+            log.warning("no delta of chunk %d of %s: %s", index, want.file.hex()[:12], error.message)
+            return None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A chunk as it came, unverified: its codec, its encoded bytes, and the base of a delta."""
+
+    codec: str
+    blob: bytes
+    base: Digest | None = None
 
 
 class ExchangeClient:
@@ -215,16 +247,19 @@ class ExchangeClient:
     ) -> None:
         await self._channel.__aexit__(kind, error, trace)
 
-    async def want(self, file: bytes, index: int) -> None:
-        """Ask for one chunk; the answer is read by :meth:`chunk`."""
-        await self._channel.send(encode_message(Want(file, index)), within=self._stall)
+    async def want(self, file: bytes, index: int, bases: Sequence[Digest] = ()) -> None:
+        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer."""
+        codecs = CODECS if bases else PLAIN_CODECS
+        await self._channel.send(
+            encode_message(Want(file, index, 1, codecs, tuple(bases))), within=self._stall
+        )
 
-    async def chunk(self, index: int, size: int) -> tuple[str, bytes] | None:
-        """The next answer: codec and encoded bytes, unverified, or ``None`` when the peer does not have it.
+    async def chunk(self, index: int, size: int, bases: Sequence[Digest] = ()) -> Answer | None:
+        """The next answer, unverified, or ``None`` when the peer does not have it.
 
-        Raises :class:`PeerBusy` when the peer has no place for us, :class:`ManifestError` when it answers
-        something else than was asked, :class:`PeerTimeoutError` when it stalls or is too slow,
-        :class:`NetworkError` when it leaves.
+        ``bases`` are those that the want named. Raises :class:`PeerBusy` when the peer has no place
+        for us, :class:`ManifestError` when it answers something else than was asked,
+        :class:`PeerTimeoutError` when it stalls or is too slow, :class:`NetworkError` when it leaves.
         """
         try:
             with trio.fail_after(CHUNK_TIMEOUT):
@@ -241,6 +276,12 @@ class ExchangeClient:
                 # An honest encoding is never longer than the chunk itself.
                 if answer.index != index or answer.size > size:
                     raise ManifestError(f"peer {self._channel.peer} answered something that was not asked")
-                return answer.codec, await self._channel.receive_exactly(answer.size, stall=self._stall)
+                base = None
+                if answer.codec == DELTA:
+                    if answer.base >= len(bases):
+                        raise ManifestError(f"peer {self._channel.peer} sent a delta to a base not named")
+                    base = bases[answer.base]
+                blob = await self._channel.receive_exactly(answer.size, stall=self._stall)
+                return Answer(answer.codec, blob, base)
         except trio.TooSlowError as error:
             raise PeerTimeoutError(f"peer {self._channel.peer} is too slow") from error

@@ -31,8 +31,10 @@ from p2pvoice.protocol.errors import (
     PeerTimeoutError,
     PolicyError,
     ProtocolMismatchError,
+    StorageError,
 )
 from p2pvoice.protocol.manifest import FileEntry
+from p2pvoice.protocol.messages import BASES_LIMIT
 
 FETCH_PEERS = 6
 """Peers fetched from at the same time."""
@@ -48,7 +50,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fetch is: bytes of the files, bytes received now, bytes a second, peers at work."""
+    """How far a fetch is: bytes of the files, bytes received now, bytes a second, peers at work.
+
+    ``received`` and ``rate`` count bytes of the files; ``wire`` counts what they took to be sent.
+    """
 
     have: int
     total: int
@@ -56,15 +61,20 @@ class Progress:
     rate: float
     peers: int
     file: str
+    wire: int
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What a fetch did. ``reused`` bytes were on disk already; ``peers`` maps peers to bytes received."""
+    """What a fetch did. ``reused`` bytes were on disk already; ``peers`` maps peers to bytes received.
+
+    ``wire`` bytes were sent for the ``received`` ones: fewer where chunks came compressed or as deltas.
+    """
 
     total: int
     received: int
     reused: int
+    wire: int
     seconds: float
     peers: dict[str, int]
     dropped: dict[str, str]
@@ -89,6 +99,7 @@ class _Fetch:
         self.have = 0
         self.reused = 0
         self.received = 0
+        self.wire = 0
         self.peers: dict[str, int] = {}
         self.dropped: dict[str, str] = {}
         self.active: set[str] = set()
@@ -108,6 +119,7 @@ class _Fetch:
             self.reused += held
             if missing:
                 self.work.left[file.digest] = len(missing)
+                self.work.bases[file.digest] = tuple(await self.sink.delta_bases(file))[:BASES_LIMIT]
             else:
                 await self.sink.finish(file)
         self.work.pending.extend(jobs)
@@ -117,7 +129,7 @@ class _Fetch:
     async def from_peer(self, info: PeerInfo) -> None:
         """Fetch from one peer until nothing is left for it; every failure is noted, none escapes but ours."""
         name = str(info.peer_id)
-        window = Window(self.work, partial(self.keep, name))
+        window = Window(self.work, partial(self.keep, name), self.read_base)
         self.active.add(name)
         fault: Fault | None = None
         detail = ""
@@ -152,8 +164,19 @@ class _Fetch:
             if fault is Fault.WRONG_BYTES or fault is Fault.HUNG:
                 await self.host.disconnect(name)
 
-    async def keep(self, peer: str, job: Job, data: bytes) -> None:
-        """Write a verified chunk and account for it."""
+    async def read_base(self, base: bytes, index: int) -> bytes | None:
+        """A chunk that a delta is to be applied to; one that is gone meanwhile is our own fault."""
+        try:
+            found = await self.sink.read_delta_base(base, index)
+        except (P2PVoiceError, OSError) as error:
+            raise SinkFailed(error) from error
+        if found is None:
+            gone = StorageError("a file that deltas were asked against went away", hint="fetch again")
+            raise SinkFailed(gone)
+        return found
+
+    async def keep(self, peer: str, job: Job, data: bytes, wire: int) -> None:
+        """Write a verified chunk, which took ``wire`` bytes to be sent, and account for it."""
         try:
             await self.sink.write(job.file, job.index, data)
             if self.work.left[job.file.digest] == 1:
@@ -163,6 +186,7 @@ class _Fetch:
         size = len(data)
         self.have += size
         self.received += size
+        self.wire += wire
         self.peers[peer] = self.peers.get(peer, 0) + size
         self.host.peers.reward(peer, 0.1)
         self.work.left[job.file.digest] -= 1
@@ -176,7 +200,13 @@ class _Fetch:
             seconds = max(trio.current_time() - self.started, 1e-6)
             self._progress(
                 Progress(
-                    self.have, self.total, self.received, self.received / seconds, len(self.active), path
+                    self.have,
+                    self.total,
+                    self.received,
+                    self.received / seconds,
+                    len(self.active),
+                    path,
+                    self.wire,
                 )
             )
 
@@ -232,6 +262,7 @@ async def fetch_files(
         fetch.total,
         fetch.received,
         fetch.reused,
+        fetch.wire,
         trio.current_time() - fetch.started,
         fetch.peers,
         fetch.dropped,

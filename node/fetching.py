@@ -7,6 +7,7 @@ specs/catalog.md, specs/store.md and specs/rpc.md.
 
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import trio
@@ -14,6 +15,7 @@ import trio
 from p2pvoice.node import inheriting
 from p2pvoice.node.admit import admit
 from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.kin import kin_of
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.removing import withdraw
@@ -103,6 +105,7 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "bytes_total": total,
         "bytes_fetched": report.received if report else 0,
         "bytes_reused": report.reused if report else total,
+        "bytes_sent": report.wire if report else 0,
         "transfer_seconds": round(transferred - started, 3),
         "seconds": round(trio.current_time() - started, 3),
         "peers": report.peers if report else {},
@@ -182,7 +185,7 @@ async def _fetch_files(
     parts: Parts, release: Release, files: list[FileEntry], tell: Tell
 ) -> FetchReport:
     teller = _Teller(tell)
-    landing = Landing(parts.store, parts.disk, _silent)
+    landing = Landing(parts.store, parts.disk, _silent, partial(kin_of, parts, release))
     report: FetchReport | None = None
     failure: P2PVoiceError | None = None
     try:

@@ -21,6 +21,7 @@ from p2pvoice.node.drafts import Draft
 from p2pvoice.node.fetching import fetch_release
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import Tell, resolve, resolve_installed
+from p2pvoice.protocol import pronunciation
 from p2pvoice.protocol.errors import ConflictError, CorruptError, UsageError
 from p2pvoice.protocol.ids import author_id, check_slug, slugify
 from p2pvoice.protocol.inherit import INHERITED
@@ -105,8 +106,13 @@ def with_proposals(wanted: "Publication", draft: Draft) -> "Publication":
 
 
 def require_unchanged(draft: Draft, parent: Release) -> None:
-    """CorruptError unless a fork's files are still its parent's. Blocks; reads all of them."""
+    """CorruptError unless a fork's files are still its parent's, apart from what an author may edit.
+
+    Blocks; reads all of them.
+    """
     for file in parent.manifest.files:
+        if file.path == pronunciation.VOICE_NAME:
+            continue
         path = draft.bundle / file.path
         if not path.is_file() or hash_file(path) != file.digest:
             raise CorruptError(

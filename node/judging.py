@@ -107,6 +107,7 @@ async def speak_side_by_side(
                 said,
                 lang,
                 options={"seed": SEED + number},
+                own_words=False,
             )
             require_ended(made.data, speaker.role)
             name = await trio.to_thread.run_sync(parts.samples.add, made.data, limiter=parts.disk)

@@ -53,12 +53,24 @@ class Library(Protocol):
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""
 
+    async def read_delta(self, file: bytes, index: int, bases: Sequence[bytes]) -> tuple[int, bytes] | None:
+        """One chunk as a delta to the chunk of that index of one of ``bases``, and which; ``None`` for none.
+
+        Bases that this node may not speak of do not exist, as with :meth:`read_chunk`.
+        """
+
 
 class Sink(Protocol):
     """Where fetched chunks go. What was written survives a crash, or it was not written."""
 
     async def missing(self, file: FileEntry) -> Sequence[int]:
         """The chunks of ``file`` not held yet, after whatever could be copied locally was copied."""
+
+    async def delta_bases(self, file: FileEntry) -> Sequence[bytes]:
+        """Whole files held here that chunks of ``file`` may come as deltas to, the nearest first."""
+
+    async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
+        """One chunk of a file that :meth:`delta_bases` named."""
 
     async def write(self, file: FileEntry, index: int, data: bytes) -> None:
         """Keep one verified chunk: data synced first, its bit second. May be called several at once."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.deltas import Deltas
 from p2pvoice.node.library import Page
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
@@ -37,6 +38,7 @@ class Offer:
         catalog: Catalog,
         successors: Successors,
         disk: trio.CapacityLimiter,
+        deltas: Deltas | None = None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -44,6 +46,7 @@ class Offer:
         self._catalog = catalog
         self._successors = successors
         self._disk = disk
+        self._deltas = deltas
         self._clock = clock
         #: Told of the revocations that peers tell of; set when the part that judges them is there.
         self.hearer: Callable[[bytes], Awaitable[None]] | None = None
@@ -162,15 +165,49 @@ class Offer:
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
 
+    async def read_delta(self, file: bytes, index: int, bases: Sequence[bytes]) -> tuple[int, bytes] | None:
+        """One chunk of an offered file as a delta to the nearest base that a peer may know is here."""
+        deltas = self._deltas
+        if deltas is None:
+            return None
+
+        def read() -> tuple[int, bytes] | None:
+            if not any(self._current(release) for release in self._catalog.offering(file)):
+                return None
+            known = [number for number, base in enumerate(bases) if self._may_be_base(base)]
+            found = deltas.best(file, index, [bases[number] for number in known])
+            return None if found is None else (known[found[0]], found[1])
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    def _may_be_base(self, file: bytes) -> bool:
+        """Whether a file belongs to an offered release or to one that such a release comes from; blocking."""
+        return self._store.has(file) and any(
+            (self._catalog.is_offered(release) or self._catalog.leads_to_offered(release))
+            and self._current(release) is not None
+            for release in self._catalog.users_of(file)
+        )
+
+
 #: Told (file path in the bundle, bytes of it that are here) after each chunk.
 OnChunk = Callable[[FileEntry, int], Awaitable[None]]
 
 
 class Landing:
-    """Where the chunks of one fetch land. Counts what came from the network and what was here already."""
+    """Where the chunks of one fetch land. Counts what came from the network and what was here already.
 
-    def __init__(self, store: Store, disk: trio.CapacityLimiter, on_chunk: OnChunk) -> None:
+    ``kin`` names files of this home that a file may be a tuned version of, the nearest first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        disk: trio.CapacityLimiter,
+        on_chunk: OnChunk,
+        kin: Callable[[FileEntry], Sequence[bytes]] = lambda file: (),
+    ) -> None:
         self._store = store
+        self._kin = kin
         self._disk = disk
         self._on_chunk = on_chunk
         self._open: set[bytes] = set()
@@ -193,6 +230,14 @@ class Landing:
         self.reused += copied
         await self._on_chunk(file, have)
         return missing
+
+    async def delta_bases(self, file: FileEntry) -> Sequence[bytes]:
+        """Whole files of this home that chunks of ``file`` may come as deltas to."""
+        return await trio.to_thread.run_sync(self._kin, file, limiter=self._disk)
+
+    async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
+        """One chunk of a file that was named as a base."""
+        return await trio.to_thread.run_sync(self._store.read_chunk, base, index, limiter=self._disk)
 
     async def write(self, file: FileEntry, index: int, data: bytes) -> None:
         """Keep one chunk: checked, synced, and only then marked."""

@@ -28,6 +28,7 @@ from p2pvoice.node.successors import Successors
 from p2pvoice.node.training import Trainer
 from p2pvoice.node.trainings import Trainings
 from p2pvoice.node.uploads import Uploads
+from p2pvoice.node.user_words import UserWords
 from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
+    from p2pvoice.node.wyoming.server import WyomingDoor
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
 DISK_THREADS = 8
@@ -65,6 +67,10 @@ class Parts:
     names: Names
     page: "PageDoor"
     community: Community
+    #: The user's pronunciation dictionary.
+    words: UserWords
+    #: The port for Home Assistant, when the settings ask for one.
+    wyoming: "WyomingDoor | None" = None
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.

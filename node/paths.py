@@ -92,8 +92,18 @@ class Home:
         return self.root / "scratch"
 
     @property
+    def deltas(self) -> Path:
+        """Encoded deltas that are kept to be sent again; may be emptied at any time."""
+        return self.root / "deltas"
+
+    @property
     def dht(self) -> Path:
         return self.root / "dht"
+
+    @property
+    def words(self) -> Path:
+        """The user's pronunciation dictionary."""
+        return self.root / "pronunciations.txt"
 
     @property
     def log(self) -> Path:

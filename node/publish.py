@@ -18,8 +18,9 @@ import trio
 
 from p2pvoice.node import consents, forking, inheriting, proposing, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
-from p2pvoice.node.blocks import plan_file
+from p2pvoice.node.blocks import hash_file, plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
+from p2pvoice.node.fetching import PREVIEW
 from p2pvoice.node.importing import Step
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
@@ -30,6 +31,7 @@ from p2pvoice.protocol.consent_state import consent_facts
 from p2pvoice.protocol.errors import ConsentError, NotFoundError, RevokedError
 from p2pvoice.protocol.head import LIFETIME, Head, sign_head
 from p2pvoice.protocol.manifest import (
+    VOICE_FORMAT,
     Engine,
     FileEntry,
     Manifest,
@@ -111,9 +113,13 @@ async def _publish(parts: Parts, wanted: Publication, step: Step) -> dict[str, A
                     outgoing = references.as_it_is(draft)
                 else:
                     outgoing = await references.without_recordings(parts, draft, work / "bundle", step)
-                if not whole:
+                added = work / "added"
+                kept = whole or await trio.to_thread.run_sync(
+                    _keep_preview, parts, draft, outgoing, added, limiter=parts.disk
+                )
+                if not kept:
                     await step({"step": "speaking the preview"})
-                    await _speak_preview(parts, outgoing, work / "added", step)
+                    await _speak_preview(parts, outgoing, added, step)
                 await step({"step": "signing"})
                 release = await trio.to_thread.run_sync(
                     _store_release, parts, draft, outgoing, work / "added", wanted, license, consent, tags,
@@ -207,6 +213,28 @@ def _make_anew(folder: Path) -> None:
     folder.mkdir(mode=0o700)
 
 
+def _keep_preview(parts: Parts, draft: Draft, outgoing: Outgoing, added: Path) -> bool:
+    """Take the preview of the voice's last release when its files are the same; whether they are. Blocks.
+
+    Who updates then fetches what was said anew, and no sound that says the same.
+    """
+    held = parts.catalog.installed_release(parts.author, draft.voice)
+    before = parts.catalog.release(held.release) if held is not None else None
+    if before is None:
+        return False
+    files = {file.path: file.digest for file in before.manifest.files}
+    preview = files.pop(PREVIEW, None)
+    folder = outgoing.folder
+    here = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    if preview is None or here.keys() != files.keys() or not parts.store.has(preview):
+        return False
+    if any(hash_file(path) != files[name] for name, path in here.items()):
+        return False
+    added.mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(parts.store.path(preview), added / PREVIEW)
+    return True
+
+
 async def _speak_preview(parts: Parts, outgoing: Outgoing, work: Path, step: Step) -> None:
     """Let the voice speak as it will be published: a listener hears what there is to fetch."""
     languages = [lang for lang in outgoing.facts["languages"] if lang in PREVIEW_TEXTS]
@@ -218,11 +246,12 @@ async def _speak_preview(parts: Parts, outgoing: Outgoing, work: Path, step: Ste
         lang,
         options={"seed": 0},
         on_progress=step,
+        own_words=False,
     )
 
     def write() -> None:
         work.mkdir(mode=0o700, exist_ok=True)
-        (work / "preview.wav").write_bytes(spoken.data)
+        (work / PREVIEW).write_bytes(spoken.data)
 
     await trio.to_thread.run_sync(write, limiter=parts.disk)
 
@@ -279,6 +308,7 @@ def _store_release(
         measured=tuple(
             Measured.from_map(row) for row in confirmed(notes.get("measured", ()), tags, facts["languages"])
         ),
+        format=max(VOICE_FORMAT, reader_needed(sources)),
         min_reader=reader_needed(sources),
     )
     manifest.require_complete()

@@ -99,7 +99,7 @@ async def withdraw(parts: Parts, identifier: str) -> None:
 async def _collect(parts: Parts, identifier: str) -> int:
     def work() -> int:
         shutil.rmtree(voice_folder(parts, identifier), ignore_errors=True)
-        wanted = needed_files(parts.store, parts.catalog)
+        wanted = needed_files(parts.store, parts.catalog, parts.author)
         release = parts.catalog.release(identifier)
         files = [file.digest for file in release.manifest.files] if release is not None else []
         return garbage.remove(parts.store, [digest for digest in files if digest not in wanted])

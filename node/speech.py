@@ -90,6 +90,11 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
         if not all(type(one) is int and low <= one <= high for one in also):
             raise UsageError(f"also_references must be whole numbers from {low:g} to {high:g}")
         options["also"] = also
+    upstream = body.get("upstream_text")
+    if upstream is not None:
+        if not isinstance(upstream, bool):
+            raise UsageError("upstream_text must be true or false")
+        options["upstream_text"] = upstream
     return options
 
 
@@ -120,15 +125,19 @@ async def stream(
     *,
     options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
+    own_words: bool = True,
 ) -> Heard:
     """Speak a text to a listener, piece by piece as it is made. Cancelling it cancels the synthesis.
 
-    Sound comes before a sentence is whole unless the options say ``stream: False``. A text is spoken in turns
+    Sound comes before a sentence is whole unless the options say ``stream: False``. The user's pronunciation
+    dictionary counts, unless ``own_words`` is false: then it sounds as for others. A text is spoken in turns
     of a sentence or so, between which the worker serves others; at most a turn and LEAD_BYTES are made ahead
     of a slow listener. Raises UsageError for a text that becomes longer than PCM_LIMIT, and whatever the
     synthesis or the listener raises; the former may happen after the first pieces, once they are heard.
     """
-    backlog, turns = Backlog(), _Turns(parts, voice, text, lang, {"stream": True, **(options or {})})
+    words = await trio.to_thread.run_sync(parts.words.text, limiter=parts.disk) if own_words else ""
+    turns = _Turns(parts, voice, text, lang, {"stream": True, **(options or {})}, words)
+    backlog = Backlog()
     failure: Exception | None = None
     label, begun = new_label(voice.release), False
 
@@ -161,7 +170,13 @@ class _Turns:
     """A text on its way through the worker, a turn at a time."""
 
     def __init__(
-        self, parts: Parts, voice: LoadableVoice, text: str, lang: str, options: Mapping[str, Any]
+        self,
+        parts: Parts,
+        voice: LoadableVoice,
+        text: str,
+        lang: str,
+        options: Mapping[str, Any],
+        words: str,
     ) -> None:
         self._engine = parts.engine
         self._arguments = {
@@ -171,6 +186,7 @@ class _Turns:
             "text": text,
             "lang": lang,
             "options": dict(options),
+            "words": words,
         }
         self.rate, self.samples = 0, 0
         self.notices: list[str] = []
@@ -234,6 +250,7 @@ async def speak(
     format: str = "wav",
     options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
+    own_words: bool = True,
 ) -> Speech:
     """Speak a text into one file. Cancelling it cancels the synthesis.
 
@@ -243,7 +260,9 @@ async def speak(
         raise UsageError(f"unknown audio format {format!r}", hint="formats: " + " ".join(FORMATS))
     heard = _Recording()
     whole = {"stream": False, **(options or {})}
-    said = await stream(parts, voice, text, lang, heard, options=whole, on_progress=on_progress)
+    said = await stream(
+        parts, voice, text, lang, heard, options=whole, on_progress=on_progress, own_words=own_words
+    )
 
     def write() -> bytes:
         if format == "flac":

@@ -33,16 +33,24 @@ TOLD_LIMIT = 10_000
 Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
-def needed_files(store: Store, catalog: Catalog, *, now: float | None = None) -> set[bytes]:
-    """Files of installed releases, and of releases whose fetch was begun and not given up."""
+def needed_files(
+    store: Store, catalog: Catalog, author: str = "", *, now: float | None = None
+) -> set[bytes]:
+    """Files of installed releases, and of releases whose fetch was begun and not given up.
+
+    Of ``author``, who is this node's own, the releases just before the offered ones are kept, too: others who
+    hold them fetch the newer ones as deltas.
+    """
     since = int((time.time() if now is None else now) - FETCH_KEPT)
     begun = [catalog.release(identifier) for identifier in store.index.fetches(since)]
-    return catalog.wanted_files() | {
+    return catalog.wanted_files() | catalog.former_files(author) | {
         file.digest for release in begun if release is not None for file in release.manifest.files
     }
 
 
-def at_start(home: Home, store: Store, catalog: Catalog, *, new_catalog: bool) -> None:
+def at_start(
+    home: Home, store: Store, catalog: Catalog, author: str = "", *, new_catalog: bool
+) -> None:
     """Bring store, index and links to agree with the catalog; blocking.
 
     With ``new_catalog`` (it was moved away, or lost) nothing is deleted: that no release is known says
@@ -53,7 +61,7 @@ def at_start(home: Home, store: Store, catalog: Catalog, *, new_catalog: bool) -
     installed = [catalog.release(held.release) for held in catalog.installed()]
     releases = [release for release in installed if release is not None]
     if not new_catalog:
-        for gone in garbage.collect(store, needed_files(store, catalog)):
+        for gone in garbage.collect(store, needed_files(store, catalog, author)):
             log.info("removed what nobody needs", extra={"kind": gone.kind, "bytes": gone.bytes})
     store.inspection.forget_missing()
     for digest in store.inspection.unindexed():
@@ -84,7 +92,8 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
     def work() -> list[tuple[garbage.Removed, str]]:
         if not dry_run:
             parts.community.forget_unneeded()
-        found = garbage.collect(parts.store, needed_files(parts.store, parts.catalog), dry_run=dry_run)
+        needed = needed_files(parts.store, parts.catalog, parts.author)
+        found = garbage.collect(parts.store, needed, dry_run=dry_run)
         return [(one, _name(parts.catalog, one)) for one in found]
 
     removed = await trio.to_thread.run_sync(work, limiter=parts.disk)

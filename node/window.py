@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.exchange import Answer, ExchangeClient, PeerBusy
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.codec import decode_chunk
 from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
@@ -47,6 +47,8 @@ class Work:
     pending: deque[Job]
     left: dict[bytes, int]
     open_jobs: int
+    #: By digest of a file: files held here that its chunks may come as deltas to.
+    bases: dict[bytes, Sequence[bytes]] = field(default_factory=dict)
     changed: trio.Event = field(default_factory=trio.Event)
 
     def take(self, lacking: set[Job], room: int) -> Job | None:
@@ -83,12 +85,19 @@ class SinkFailed(Exception):
 class Window:
     """The window of one peer: a task that asks and reads, a task that verifies and writes.
 
-    ``keep`` is given each chunk once it is verified; it raises SinkFailed when our own side failed.
+    ``keep`` is given each chunk once it is verified, with the bytes that it took on the wire; ``read_base``
+    reads a chunk of a base. Both raise SinkFailed when our own side failed.
     """
 
-    def __init__(self, work: Work, keep: Callable[[Job, bytes], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        keep: Callable[[Job, bytes, int], Awaitable[None]],
+        read_base: Callable[[bytes, int], Awaitable[bytes | None]],
+    ) -> None:
         self._work = work
         self._keep = keep
+        self._read_base = read_base
         self.connected = False
         self.lacking: set[Job] = set()
         self.misses = 0
@@ -104,7 +113,7 @@ class Window:
     async def run(self, client: ExchangeClient) -> None:
         """Work until nothing is left for this peer. Raises what the peer did wrong."""
         self.connected = True
-        send, receive = trio.open_memory_channel[tuple[Job, str, bytes]](WINDOW_CHUNKS)
+        send, receive = trio.open_memory_channel[tuple[Job, Answer]](WINDOW_CHUNKS)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, receive)
@@ -123,7 +132,7 @@ class Window:
             raise self.failure
 
     async def _read(
-        self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, str, bytes]]"
+        self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, Answer]]"
     ) -> None:
         work = self._work
         while work.open_jobs:
@@ -133,17 +142,18 @@ class Window:
                 if job is None:
                     break
                 self._asked.append(job)
-                await client.want(job.file.digest, job.index)
+                await client.want(job.file.digest, job.index, work.bases.get(job.file.digest, ()))
             if self._asked:
                 job = self._asked[0]
-                answer = await client.chunk(job.index, job.chunk.size)
+                bases = work.bases.get(job.file.digest, ())
+                answer = await client.chunk(job.index, job.chunk.size, bases)
                 self._asked.popleft()
                 if answer is None:
                     self._miss(job)
                     continue
                 self.misses = 0
                 self._arrived.append(job)
-                await send.send((job, *answer))
+                await send.send((job, answer))
                 continue
             if not self._arrived and (self.misses >= MISSES_LIMIT or work.stuck()):
                 raise NotFoundError("does not have these files")
@@ -155,12 +165,15 @@ class Window:
         self.misses += 1
         self._work.give_back([job])
 
-    async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, str, bytes]]") -> None:
+    async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer]]") -> None:
         async with receive:
-            async for job, codec, blob in receive:
+            async for job, answer in receive:
                 chunk = job.chunk
-                data = await trio.to_thread.run_sync(decode_chunk, codec, blob, chunk.size, chunk.digest)
-                await self._keep(job, data)
+                base = None if answer.base is None else await self._read_base(answer.base, job.index)
+                data = await trio.to_thread.run_sync(
+                    decode_chunk, answer.codec, answer.blob, chunk.size, chunk.digest, base
+                )
+                await self._keep(job, data, len(answer.blob))
                 self._arrived.remove(job)
                 self._room.set()
                 self._room = trio.Event()

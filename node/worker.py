@@ -31,6 +31,7 @@ from p2pvoice.node import (
     worker_merging,
     worker_references,
     worker_selftest,
+    worker_text,
     worker_training,
 )
 from p2pvoice.node.partial import FULL
@@ -227,7 +228,8 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     options = {**arguments["options"], "also": tuple(arguments["options"].get("also", ()))}
     precision = options.pop("precision", None)
     voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"], precision)
-    wanted = SpeakText(text=text, lang=str(arguments["lang"]), **options)
+    words = str(arguments.get("words", ""))
+    wanted = SpeakText(text=text, lang=str(arguments["lang"]), words=words, **options)
     place = arguments.get("place")
     utterance = Utterance(voice, wanted, Place(**place) if place else None)
     rate, told = int(voice.sample_rate), len(voice.notices)
@@ -269,6 +271,8 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "inspect": inspect,
     "base_add": base_add,
     "speak": speak,
+    "check_words": worker_text.check_words,
+    "read_text": worker_text.read_text,
     "export": worker_export.export,
     "own_clips": worker_references.own_clips,
     "train": worker_training.train,

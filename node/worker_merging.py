@@ -47,7 +47,7 @@ def compare(worker: "Worker", arguments: dict[str, Any]) -> dict[str, Any]:
         changes, key=lambda one: (one.relative is not None, -(one.relative or 0.0), -one.largest, one.name)
     )
     return {
-        "parts": [*comparing.by_part(changes), comparing.references(a, b)],
+        "parts": [*comparing.by_part(changes), comparing.references(a, b), *comparing.words(a, b)],
         "tensors": [one.to_json() for one in order if not one.equal][:TENSORS_LIMIT],
         "count": len(changes),
         "changed": sum(not one.equal for one in changes),

@@ -28,7 +28,7 @@ PARENT_KINDS = ("revision-of", "forked-from", "fine-tuned-from", "merged-from", 
 
 FILE_PATH = re.compile(
     r"(?:gpt|sovits|training|encoder|hubert|bert|speaker|vocoder)\.safetensors"
-    r"|(?:voice|config|tokenizer|vocab)\.json|vocab\.txt|preview\.(?:wav|flac)|card\.md|licence\.txt"
+    r"|(?:voice|config|tokenizer|vocab)\.json|vocab\.txt|preview\.(?:wav|flac)|card\.md|licence\.txt|pronunciation\.txt"
     r"|reference/(?:0|[1-9][0-9]?)\.(?:wav|flac|safetensors)"
 )
 """Every path a file of a release can have. Closed, so that no path of a stranger ever means another place."""

@@ -73,6 +73,7 @@ __all__ = [
     "TIME_LIMIT",
     "VOICE_FAMILY",
     "VOICE_FILES",
+    "VOICE_FORMAT",
     "Engine",
     "FileEntry",
     "Manifest",
@@ -94,10 +95,13 @@ MANIFEST_LIMIT = 256 * 1024
 RELEASE_LIMIT = MANIFEST_LIMIT + ENVELOPE_OVERHEAD
 """Bytes of a signed release, as it is stored and sent."""
 
-FORMAT = 2
-"""The format this version writes, and the newest one it reads."""
+FORMAT = 3
+"""The newest format this version reads."""
 
-FILE_SINCE = {"training.safetensors": 2}
+VOICE_FORMAT = 2
+"""The format in which voices are written, unless one of their files asks for a newer one."""
+
+FILE_SINCE = {"training.safetensors": 2, "pronunciation.txt": 3}
 """Paths that came later than the first format: the oldest format whose readers know them."""
 
 FORMAT_LIMIT = 1000
@@ -171,7 +175,7 @@ class Manifest:
     parents: tuple[Parent, ...] = ()
     training: TrainingRecord | None = None
     measured: tuple[Measured, ...] = ()
-    format: int = FORMAT
+    format: int = VOICE_FORMAT
     min_reader: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNK_LIMIT, CHUNKS_LIMIT, Bitmap
+from p2pvoice.protocol.codec import DELTA
 from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.entries import check_number
 from p2pvoice.protocol.errors import (
@@ -69,8 +70,14 @@ FAIL_MESSAGE_LENGTH = 200
 CODE_LENGTH = 32
 """Characters of an error code."""
 
-CODECS = ("raw", "zstd")
-"""How a chunk may be encoded on the wire."""
+CODECS = ("raw", "zstd", DELTA)
+"""How a chunk may be encoded on the wire; the last only when a base was named."""
+
+PLAIN_CODECS = CODECS[:2]
+"""How a chunk may be encoded without a base."""
+
+BASES_LIMIT = 4
+"""Files a want may name as bases for deltas."""
 
 _SLACK = 512
 """Bytes of keys, numbers and lengths around the payload of a reply."""
@@ -406,12 +413,17 @@ class Have:
 
 @dataclass(frozen=True)
 class Want:
-    """Ask for ``count`` chunks of a file from index ``first`` on, in codecs the asker can decode."""
+    """Ask for ``count`` chunks of a file from index ``first`` on, in codecs the asker can decode.
+
+    ``bases`` are whole files of the asker, cut into chunks of the same sizes: a chunk may come as a delta to
+    the one with its index in any of them.
+    """
 
     file: Digest
     first: int
     count: int = 1
-    codecs: tuple[str, ...] = CODECS
+    codecs: tuple[str, ...] = PLAIN_CODECS
+    bases: tuple[Digest, ...] = ()
     TYPE: ClassVar[str] = "want"
     LIMIT: ClassVar[int] = REQUEST_LIMIT
 
@@ -423,25 +435,35 @@ class Want:
             raise ManifestError(f"a file has at most {CHUNKS_LIMIT} chunks")
         if not 1 <= len(self.codecs) <= 8 or not all(1 <= len(codec) <= 16 for codec in self.codecs):
             raise ManifestError("a want names 1 to 8 codecs")
+        if len(self.bases) > BASES_LIMIT:
+            raise ManifestError(f"a want names at most {BASES_LIMIT} bases")
+        for base in self.bases:
+            _digest(base)
 
     def _body(self) -> dict[str, Any]:
-        return {"file": self.file, "first": self.first, "count": self.count, "codecs": list(self.codecs)}
+        body = {"file": self.file, "first": self.first, "count": self.count, "codecs": list(self.codecs)}
+        return body | ({"bases": list(self.bases)} if self.bases else {})
 
     @classmethod
     def _read(cls, fields: Fields) -> "Want":
         file = fields.blob("file", DIGEST_SIZE)
         first, count = fields.number("first"), fields.number("count", 1)
         # Absent codecs mean the one that everybody decodes.
-        return cls(file, first, count, fields.texts("codecs", 8, ()) or ("raw",))
+        codecs = fields.texts("codecs", 8, ()) or ("raw",)
+        return cls(file, first, count, codecs, fields.blobs("bases", BASES_LIMIT, ()))
 
 
 @dataclass(frozen=True)
 class ChunkFrame:
-    """Announces the chunk with this index of the file; its ``size`` encoded bytes follow, without a frame."""
+    """Announces the chunk with this index of the file; its ``size`` encoded bytes follow, without a frame.
+
+    ``base`` counts into the bases of the want, for a delta.
+    """
 
     index: int
     codec: str
     size: int
+    base: int = 0
     TYPE: ClassVar[str] = "chunk"
     LIMIT: ClassVar[int] = _SLACK
 
@@ -451,13 +473,16 @@ class ChunkFrame:
         check_number(self.size, 1, CHUNK_LIMIT, "the encoded size of a chunk")
         if self.codec not in CODECS:
             raise ManifestError(f"unknown codec {self.codec[:20]!r}")
+        check_number(self.base, 0, BASES_LIMIT - 1, "the base of a delta")
 
     def _body(self) -> dict[str, Any]:
-        return {"index": self.index, "codec": self.codec, "size": self.size}
+        body = {"index": self.index, "codec": self.codec, "size": self.size}
+        return body | ({"base": self.base} if self.base else {})
 
     @classmethod
     def _read(cls, fields: Fields) -> "ChunkFrame":
-        return cls(fields.number("index"), fields.text("codec"), fields.number("size"))
+        index, codec, size = fields.number("index"), fields.text("codec"), fields.number("size")
+        return cls(index, codec, size, fields.number("base", 0))
 
 
 @dataclass(frozen=True)

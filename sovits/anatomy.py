@@ -23,6 +23,8 @@ PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 
 REFERENCES: Final = "references"
 """The part that is no weights: the clips a voice is prompted with."""
+WORDS: Final = "pronunciation"
+"""The dictionary of a voice, no weights either: a diff counts its words, and no mode takes it alone."""
 OTHER: Final = "other"
 """What a newer family may bring."""
 CODES: Final = "codes"

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
+from p2pvoice.protocol.pronunciation import parse
 from p2pvoice.protocol.tensors import TensorInfo
 
-from .anatomy import PARTS, REFERENCES, part_of
+from .anatomy import PARTS, REFERENCES, WORDS, part_of
 from .slices import WeightFile, numbers
-from .voicefile import GPT_NAME, SOVITS_NAME, VoiceFile, read_voice
+from .voicefile import GPT_NAME, SOVITS_NAME, VoiceFile, read_voice, read_words
 
 Check = Callable[[float], None]
 """Told how much is done, 0 to 1; may raise to stop."""
@@ -135,6 +136,14 @@ def references(a: Path, b: Path) -> dict[str, Any]:
     count = max(len(ours), len(theirs))
     same = sum(one == two for one, two in zip(ours, theirs, strict=False))
     return {"part": REFERENCES, "tensors": count, "changed": count - same, "relative": None}
+
+
+def words(a: Path, b: Path) -> list[dict[str, Any]]:
+    """How many words the dictionaries have, and how many of them are not read the same, as a part."""
+    ours, theirs = ({one.key: one.reading for one in parse(read_words(folder))} for folder in (a, b))
+    keys = ours.keys() | theirs.keys()
+    changed = sum(ours.get(key) != theirs.get(key) for key in keys)
+    return [{"part": WORDS, "tensors": len(keys), "changed": changed, "relative": None}] if keys else []
 
 
 def _clips(folder: Path, voice: VoiceFile) -> list[tuple[Any, ...]]:

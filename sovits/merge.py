@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, Literal
 import msgspec
 import torch
 
+from p2pvoice.protocol import pronunciation
 from p2pvoice.protocol.errors import ConflictError, UsageError
 
 from . import voicefile
@@ -177,6 +178,21 @@ def _describe(ours: Path, theirs: Path, out: Path, recipe: Recipe) -> None:
             if (source / name).is_file():
                 shutil.copyfile(source / name, out / name)
     (out / VOICE_NAME).write_bytes(voicefile.encode_voice(voice))
+    if words := _words(ours, theirs):
+        (out / pronunciation.VOICE_NAME).write_text(words, encoding="utf-8")
+
+
+def _words(ours: Path, theirs: Path) -> str:
+    """Our pronunciation dictionary, and of theirs what it lacks, word by word while there is room."""
+    a, b = (pronunciation.parse(voicefile.read_words(folder)) for folder in (ours, theirs))
+    kept = {one.key: one for one in a}
+    size = len(pronunciation.encode(a).encode())
+    for one in sorted(b, key=lambda entry: entry.key):
+        room = pronunciation.VOICE_BYTES - size - len(one.line.encode()) - 1
+        if one.key not in kept and room >= 0 and len(kept) < pronunciation.VOICE_ENTRIES:
+            kept[one.key] = one
+            size += len(one.line.encode()) + 1
+    return pronunciation.encode(kept.values())
 
 
 def _listens(out: Path) -> bool:

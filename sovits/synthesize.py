@@ -28,6 +28,7 @@ from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.packed import PackedGpt
 from p2pvoice.sovits.precision import around_sovits, best_device, decoder, is_fast
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
+from p2pvoice.sovits.text.pronunciations import NONE, of_texts
 from p2pvoice.sovits.utterance import SEED_LIMIT, Utterance
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.voicefile import REFERENCES_LIMIT, VoiceFile
@@ -70,6 +71,10 @@ class SpeakText:
     """Seconds of silence between sentences."""
     stream: bool = False
     """Whether sound is made piece by piece while a sentence is still being drawn (specs/streaming.md)."""
+    upstream_text: bool = False
+    """Whether the text is read as the published front end reads it, where it is wrong, too."""
+    words: str = ""
+    """The user's pronunciation dictionary, as text; it wins over the voice's."""
 
     def __post_init__(self) -> None:
         for name, value, (low, high) in (
@@ -118,6 +123,7 @@ class Voice:
         bert: tuple[Bert, Characters] | None,
         device: torch.device,
         speakers: tuple[Tensor, ...] = (),
+        words: str = "",
         *,
         fast: bool = False,
     ) -> None:
@@ -125,7 +131,8 @@ class Voice:
         self.sovits, self.gpt = sovits.to(device), gpt.to(device)
         self.bert = None if bert is None else (bert[0].to(device), bert[1])
         self.spectrograms, self.speakers = spectrograms, speakers
-        self._prompts: dict[int, Prompt] = {}
+        self.words = words
+        self._prompts: dict[tuple[int, bool], Prompt] = {}
         self._styles: dict[int, Tensor] = {}
         self.notices: list[str] = []
         """What the user should hear about this voice, each thing once."""
@@ -165,7 +172,17 @@ class Voice:
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
             raise VoiceNotLoadableError("this voice was made with another BERT than the installed one")
-        voice = cls(bundle.voice, sovits, gpt, bundle.spectrograms, bert, chosen, bundle.speakers, fast=fast)
+        voice = cls(
+            bundle.voice,
+            sovits,
+            gpt,
+            bundle.spectrograms,
+            bert,
+            chosen,
+            bundle.speakers,
+            bundle.words,
+            fast=fast,
+        )
         voice._notice = notice
         return voice
 
@@ -255,24 +272,27 @@ class Voice:
             raise UsageError(f"this voice has {count} references; there is no number {index}")
 
     @torch.inference_mode()
-    def prompt(self, index: int) -> Prompt:
+    def prompt(self, index: int, upstream: bool = False) -> Prompt:
         """What a reference contributes to every sentence; UsageError when there is none of that number."""
         self._check(index)
-        if index not in self._prompts:
+        key = index, upstream
+        if key not in self._prompts:
             reference = self.voice.references[index]
             transcript = reference.text.strip("\n")
             if transcript[-1] not in SENTENCE_ENDS:
                 transcript += "." if reference.lang == "en" else "。"
-            self._prompts[index] = Prompt(
-                self.read(transcript, reference.lang),
+            self._prompts[key] = Prompt(
+                self.read(transcript, reference.lang, of_texts(self.words, ""), upstream),
                 torch.tensor([reference.codes], device=self.device),
             )
-        return self._prompts[index]
+        return self._prompts[key]
 
     @torch.inference_mode()
-    def read(self, sentence: str, lang: str) -> Spoken:
+    def read(
+        self, sentence: str, lang: str, words: text.Pronunciations = NONE, upstream: bool = False
+    ) -> Spoken:
         """A sentence as the networks want it."""
-        phones = text.phonemize(sentence, lang, self.voice.version)
+        phones = text.phonemize(sentence, lang, self.voice.version, words=words, upstream=upstream)
         ids = torch.tensor([phones.ids], device=self.device)
         mandarin = [part for part in phones.parts if part.language == "zh" and part.word2ph is not None]
         if not mandarin or self.voice.bases.bert is None:

@@ -23,6 +23,7 @@ from p2pvoice.sovits.heeding import heeding
 from p2pvoice.sovits.lite.model import LiteVoice
 from p2pvoice.sovits.lite.windows import LiteWindows
 from p2pvoice.sovits.streaming import Audio, Pieces, frames_in
+from p2pvoice.sovits.text.pronunciations import of_texts
 from p2pvoice.sovits.windows import SoVitsWindows
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class Utterance:
 
     def __init__(self, voice: "Voice", request: "SpeakText", place: Place | None = None) -> None:
         self._voice, self._request = voice, request
-        self._sentences = text.split(request.text, request.split, request.lang)
+        self._words = of_texts(voice.words, request.words)
+        self._sentences = text.split(
+            self._words.hide(request.text), request.split, request.lang, upstream=request.upstream_text
+        )
         if not self._sentences:
             raise UsageError("the text has no words in it")
         self._generator = torch.Generator()
@@ -83,8 +87,10 @@ class Utterance:
         silence = np.zeros(0 if last else int(voice.sample_rate * request.pause), np.float32)
         with heeding(check, voice.sovits, *([] if voice.bert is None else [voice.bert[0]])):
             style = voice.style((request.reference, *request.also))
-            prompt = voice.prompt(request.reference)
-            said = voice.read(self._sentences[self._next], request.lang)
+            prompt = voice.prompt(request.reference, request.upstream_text)
+            said = voice.read(
+                self._sentences[self._next], request.lang, self._words, request.upstream_text
+            )
             draw = partial(self._draw, said, prompt, check)
             if request.stream:
                 self._stream(said, style, draw, take, on_code)

@@ -14,13 +14,15 @@ from pathlib import Path
 import msgspec
 import torch
 
-from p2pvoice.protocol.errors import BadCheckpointError, VoiceNotLoadableError
+from p2pvoice.protocol import pronunciation
+from p2pvoice.protocol.errors import BadCheckpointError, UsageError, VoiceNotLoadableError
 
 from . import architecture, declared
 from .checkpoint import file_header, map_tensors
 from .declared import GptSettings, SovitsSettings
 from .identify import VERSIONS, is_finite
 from .mapped import MappedFile
+from .text.pronunciations import of_texts
 
 #: Bytes of ``voice.json``; with 16 references of 10 s it has about 40 KB.
 VOICE_LIMIT = 256 * 1024
@@ -107,6 +109,7 @@ class Bundle:
     """A loaded voice. The tensors lie in the mapped files.
 
     ``spectrograms`` and, for a Pro voice, ``speakers`` are in the references' order; else these are empty.
+    ``words`` is the voice's pronunciation dictionary as text; empty for a voice without one.
     """
 
     voice: VoiceFile
@@ -114,6 +117,7 @@ class Bundle:
     gpt: dict[str, torch.Tensor]
     spectrograms: tuple[torch.Tensor, ...]
     speakers: tuple[torch.Tensor, ...] = ()
+    words: str = ""
 
 
 def encode_voice(voice: VoiceFile) -> bytes:
@@ -229,7 +233,7 @@ def load_bundle(folder: Path) -> Bundle:
         if not FRAMES_MIN <= frames <= FRAMES_MAX or abs(frames - reference.milliseconds // 20) > 2:
             raise _bad(f"{reference.spec} has {frames} frames, which does not fit its clip")
         spectrograms.append(spectrogram)
-    return Bundle(voice, sovits, gpt, tuple(spectrograms), tuple(speakers))
+    return Bundle(voice, sovits, gpt, tuple(spectrograms), tuple(speakers), read_words(folder))
 
 
 def check_bundle(
@@ -257,6 +261,26 @@ def read_voice(folder: Path) -> VoiceFile:
     """Read ``voice.json`` of a bundle."""
     file = MappedFile(folder / VOICE_NAME)
     return decode_voice(file.bytes(0, min(file.size, VOICE_LIMIT + 1)))
+
+
+def read_words(folder: Path) -> str:
+    """The pronunciation dictionary of a bundle as text, with every reading checked; empty when it has none.
+
+    Raises BadCheckpointError for one that is too long or that no voice can speak.
+    """
+    path = folder / pronunciation.VOICE_NAME
+    if not path.exists():
+        return ""
+    file = MappedFile(path)
+    try:
+        text = pronunciation.text_of(
+            file.bytes(0, min(file.size, pronunciation.VOICE_BYTES + 1)), size=pronunciation.VOICE_BYTES
+        )
+        pronunciation.parse(text, entries=pronunciation.VOICE_ENTRIES)
+        of_texts(text, "")
+    except UsageError as error:
+        raise _bad(f"its {path.name}: {error.message}") from error
+    return text
 
 
 def check_pair(sovits: dict[str, torch.Tensor], gpt: dict[str, torch.Tensor], version: str) -> int:

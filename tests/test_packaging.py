@@ -86,12 +86,13 @@ def declared(*extras: str) -> set[str]:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_used() -> None:
     shipped = [path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py")]
-    # What measuring needs stands in an extra of its own; so do what makes the starter again, Parquet, and the
-    # dictionaries of two languages.
+    # What measuring needs stands in an extra of its own; so do making the starter again, Parquet, mDNS, and
+    # the dictionaries of two languages.
     measuring = [path for path in shipped if "measure" in path.parts]
     tables = [CHECKOUT / "cli" / "table.py"]
+    telling = [CHECKOUT / "node" / "wyoming" / "advertise.py"]
     japanese, korean = ([CHECKOUT / "sovits" / "text" / f"{name}.py"] for name in ("japanese", "korean"))
-    apart = {*tables, *japanese, *korean}
+    apart = {*tables, *telling, *japanese, *korean}
     common = [path for path in shipped if not {"starter", "measure"} & set(path.parts) and path not in apart]
     providers = importlib.metadata.packages_distributions()
 
@@ -105,6 +106,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_used() -> None:
     assert providers_of(common) - declared() == set()
     assert providers_of(measuring) - declared("measure") == set()
     assert providers_of(tables) - declared("tables") == set()
+    assert providers_of(telling) - declared("wyoming") == set()
     assert providers_of(japanese) - declared("ja") == set()
     assert providers_of(korean) - declared("ko") == set()
     assert declared() - providers_of(shipped) == set()

@@ -9,7 +9,7 @@ import click
 
 from p2pvoice.cli import daemon as process
 from p2pvoice.cli import service
-from p2pvoice.cli.commands.network import status
+from p2pvoice.cli.commands.network import status, wyoming_line
 from p2pvoice.cli.output import Output, json_option
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError
@@ -21,7 +21,20 @@ def daemon() -> None:
 
 
 def addresses(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where a daemon listens and whom it meets first."""
+    """The options that say where a daemon listens, whom it meets first, and which doors it opens."""
+    function = click.option(
+        "--wyoming-network",
+        multiple=True,
+        metavar="CIDR",
+        help="Who may connect to --wyoming; needed when it is not on loopback; repeatable.",
+    )(function)
+    function = click.option(
+        "--wyoming",
+        is_flag=False,
+        flag_value="",
+        metavar="[HOST:PORT]",
+        help="Speak for Home Assistant; 127.0.0.1:10200 when no address is given.",
+    )(function)
     function = click.option(
         "--bootstrap",
         multiple=True,
@@ -38,9 +51,9 @@ def addresses(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @daemon.command("run")
 @addresses
-def run(listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+def run(listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> None:
     """Run the daemon in the foreground until Ctrl-C; its log goes to stderr."""
-    line = [*process.command(listen, bootstrap), "--foreground"]
+    line = [*process.command(listen, bootstrap, process.doors(**doors)), "--foreground"]
     sys.stdout.flush()
     # The daemon takes this process's place: its signals, its exit code and its log are the terminal's own.
     os.execv(line[0], line)
@@ -50,7 +63,7 @@ def run(listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
 @addresses
 @json_option
 @click.pass_obj
-def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -> None:
+def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> None:
     """Start the daemon in the background and wait until it answers."""
     client = Client()
     try:
@@ -59,7 +72,7 @@ def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -
         pass
     else:
         raise ConflictError(f"a daemon already runs on {client.home.root}", hint="p2pvoice daemon status")
-    child = process.spawn(client, listen, bootstrap)
+    child = process.spawn(client, listen, bootstrap, doors=process.doors(**doors))
     try:
         state = process.wait_ready(client, child)
     except BaseException:
@@ -68,12 +81,17 @@ def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...]) -
     state.setdefault("pid", child.pid)
     if output.as_json:
         output.document(
-            {key: state.get(key) for key in ("pid", "peer_id", "author", "addresses", "version")}
+            {key: state.get(key) for key in ("pid", "peer_id", "author", "addresses", "version", "wyoming")}
             | {"home": str(client.home.root), "log": str(client.home.log)}
         )
         return
     output.pairs(
-        [("process", state["pid"]), ("peer id", state.get("peer_id")), ("addresses", state.get("addresses"))]
+        [
+            ("process", state["pid"]),
+            ("peer id", state.get("peer_id")),
+            ("addresses", state.get("addresses")),
+            ("wyoming", wyoming_line(state.get("wyoming"))),
+        ]
     )
     output.note(f"log: {client.home.log}")
     output.hint("p2pvoice find --tag cantonese")
@@ -96,10 +114,12 @@ def stop(output: Output) -> None:
 @click.option("--print", "only_print", is_flag=True, help="Print the unit and write nothing.")
 @json_option
 @click.pass_obj
-def install(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], only_print: bool) -> None:
+def install(
+    output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], only_print: bool, **doors: Any
+) -> None:
     """Write a systemd user unit that runs this node's daemon, and say how to turn it on."""
     home = Client().home.root
-    text = service.unit(home, listen, bootstrap)
+    text = service.unit(home, listen, bootstrap, process.doors(**doors))
     if only_print:
         if output.as_json:
             output.document({"unit": text})

@@ -34,6 +34,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("peer id", state.get("peer_id")),
             ("author", state.get("author")),
             ("addresses", state.get("addresses")),
+            ("wyoming", wyoming_line(state.get("wyoming"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
             ("key", key_line(state.get("key") or {})),
@@ -52,6 +53,16 @@ def _held(worker: dict[str, Any]) -> str:
     """What holds a worker process, by its own word at its start."""
     said = worker.get("sandbox")
     return str(said["sandbox"]) if said else "not started"
+
+
+def wyoming_line(door: dict[str, Any] | None) -> str | None:
+    """Where Home Assistant may ask, and who may; None while nobody may."""
+    if not door:
+        return None
+    line = f"{door['listen']} for {', '.join(door['networks'])}"
+    if door.get("advertised"):
+        line += ", advertised"
+    return f"{line}; {door['notice']}" if door.get("notice") else line
 
 
 def moved_line(moved: int) -> str | None:

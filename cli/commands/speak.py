@@ -48,6 +48,7 @@ TEXT_LIMIT = 64 * 1024
     multiple=True,
     help="Which of the voice's references to speak like; repeat to average their timbre, the first leads.",
 )
+@click.option("--upstream-text", is_flag=True, help="Read as GPT-SoVITS does where it is wrong, too: 1,234 …")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "exact", "fast"]),
@@ -72,6 +73,7 @@ def speak(
     speed: float,
     references: tuple[int, ...],
     precision: str | None,
+    upstream_text: bool,
     audio_format: str | None,
     play: bool,
 ) -> None:
@@ -108,6 +110,7 @@ def speak(
         references=references,
         precision=precision,
         audio_format=chosen,
+        upstream_text=upstream_text,
     )
     if play or piped:
         with Client().speak_stream(asked) as sound:
@@ -172,6 +175,7 @@ def request(
     references: tuple[int, ...] = (),
     precision: str | None = None,
     audio_format: str = "wav",
+    upstream_text: bool = False,
 ) -> dict[str, object]:
     """The RPC's request to speak; without a seed the daemon draws one."""
     body: dict[str, object] = {
@@ -185,4 +189,6 @@ def request(
         body |= {"reference": references[0], "also_references": list(references[1:])}
     if precision is not None:
         body["precision"] = precision
+    if upstream_text:
+        body["upstream_text"] = True
     return body if seed is None else {**body, "seed": seed}

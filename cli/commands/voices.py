@@ -29,6 +29,9 @@ from p2pvoice.node.rpc.client import Client, Event
 
 Summary = dict[str, Any]
 
+WORTH_TELLING = 0.03
+"""Share of the bytes that compression or deltas must have saved to be told of."""
+
 RATE_FROM = 1_000_000
 """Bytes below which a transfer's rate says more about the start than about the line."""
 
@@ -294,7 +297,11 @@ def describe_transfer(result: Summary) -> str:
     fetched, reused = result.get("bytes_fetched", 0), result.get("bytes_reused", 0)
     count = len(result.get("peers") or ())
     moving, whole = float(result.get("transfer_seconds", 0)), float(result.get("seconds", 0))
-    text = f"fetched {size(fetched)} in {seconds(moving)}"
+    sent = result.get("bytes_sent") or fetched
+    text = f"fetched {size(fetched)}"
+    if sent < fetched * (1 - WORTH_TELLING):
+        text += f", sent as {size(sent)},"
+    text += f" in {seconds(moving)}"
     if fetched > RATE_FROM and moving > 0:
         text += f" ({size(fetched / moving)}/s)"
     if count:

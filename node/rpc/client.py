@@ -220,6 +220,29 @@ class Client(Transport):
         """Speak a text and hear it while it is made; ``format`` is ``wav`` or ``pcm``."""
         return self.audio_stream("POST", "/v1/speak", {**body, "stream": True})
 
+    def words(self, *, voice: str = "") -> dict[str, Any]:
+        """The user's pronunciation dictionary, or that of a voice or a draft."""
+        return dict(self.json("GET", "/v1/pronunciations?" + urlencode({"voice": voice})))
+
+    def add_words(
+        self, entries: Sequence[Mapping[str, str]] = (), *, file: str = "", voice: str = ""
+    ) -> dict[str, Any]:
+        """Add ``{lang, word, reading}`` entries, or a file's text, to the user's dictionary or a draft's."""
+        what: dict[str, object] = {"file": file} if file else {"entries": [dict(one) for one in entries]}
+        return dict(self.json("POST", "/v1/pronunciations", {**what, "voice": voice}))
+
+    def remove_word(self, lang: str, word: str, *, voice: str = "") -> dict[str, Any]:
+        """Remove a word from a dictionary."""
+        query = urlencode({"lang": lang, "word": word, "voice": voice}, errors="surrogateescape")
+        return dict(self.json("DELETE", "/v1/pronunciations?" + query))
+
+    def read_text(
+        self, text: str, lang: str = "auto", *, voice: str = "", upstream: bool = False, plain: bool = False
+    ) -> dict[str, Any]:
+        """How a text is read, word by word; ``plain`` leaves dictionaries out."""
+        body = {"text": text, "lang": lang, "voice": voice, "upstream_text": upstream, "plain": plain}
+        return dict(self.json("POST", "/v1/pronunciations/test", body))
+
     def diff(self, a: str, b: str, **body: object) -> Iterator[Event]:
         """What differs between two voices or drafts; ``samples``, ``text``, ``lang``, ``tensors``."""
         return self.stream("POST", "/v1/diff", {"a": a, "b": b, **body})

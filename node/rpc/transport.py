@@ -2,8 +2,9 @@
 
 It speaks HTTP/1.1 with the standard library alone. Errors arrive as the classes of
 ``p2pvoice.protocol.errors``; when nothing answers on the socket, DaemonUnavailableError says so. Every call
-opens its own connection, so an iterator that is dropped half-way cancels the daemon's work. Not for which
-endpoints there are: see client.py. Follows specs/rpc.md.
+opens its own connection, so an iterator that is dropped half-way cancels the daemon's work, and ``close``
+ends, from any thread, whatever is under way. Not for which endpoints there are: see client.py. Follows
+specs/rpc.md.
 """
 
 import contextlib
@@ -43,15 +44,27 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
+        # Kept here as well: the library forgets its own once an answer has begun that ends the connection.
+        self._link: socket.socket | None = None
+        self._aborted = False
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         try:
             self.sock.connect(str(self._path))
+            if self._aborted:
+                raise ConnectionAbortedError("the call was given up")
         except OSError:
             self.sock.close()
             raise
+
+    def abort(self) -> None:
+        """End it, and wake up a thread that waits for it. May be called from any thread."""
+        self._aborted = True
+        if self._link is not None:
+            with contextlib.suppress(OSError):
+                self._link.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,8 @@ class Transport:
     def __init__(self, home: Path | str | None = None, *, timeout: float = ANSWER_TIMEOUT) -> None:
         self._home = Home.at(home)
         self._timeout = timeout
+        self._calls: set[_UnixConnection] = set()
+        self._closed = False
 
     @classmethod
     def of(cls, home: Home) -> Self:
@@ -87,6 +102,18 @@ class Transport:
     @property
     def home(self) -> Home:
         return self._home
+
+    def close(self) -> None:
+        """End whatever is under way; the daemon cancels it. Afterwards nothing more can be asked."""
+        self._closed = True
+        for call in list(self._calls):
+            call.abort()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def json(
         self, method: str, path: str, body: object = None, *, query: Mapping[str, object] | None = None
@@ -129,7 +156,7 @@ class Transport:
     def pieces(self, method: str, path: str, body: object = None) -> Iterator[bytes]:
         """One request whose answer is bytes, piece by piece as they come."""
         with self._answer(method, path, _encode(body), None, STREAM_TIMEOUT) as response:
-            while piece := _guard(lambda: response.read(UPLOAD_PIECE)):
+            while piece := _guard(lambda: response.read1(UPLOAD_PIECE)):
                 yield piece
 
     def upload(self, path: Path, *, progress: Callable[[int], None] | None = None) -> str:
@@ -168,31 +195,40 @@ class Transport:
         if query:
             path += "?" + urlencode({name: value for name, value in query.items() if value is not None})
         connection = _UnixConnection(self._home.find_socket(), timeout)
+        self._calls.add(connection)
+        if self._closed:
+            self._calls.discard(connection)
+            raise UsageError("the client is closed")
         sent = dict(headers or {})
         if isinstance(body, bytes):
             sent["Content-Type"] = "application/json"
         try:
             response = _guard(lambda: _exchange(connection, method, path, body, sent))
+            if response.status >= 400:
+                raise _error_of(response)
         except BaseException:
+            self._calls.discard(connection)
             connection.close()
             raise
-        if response.status >= 400:
-            try:
-                raise _error_of(response)
-            finally:
-                connection.close()
-        return _Answer(connection, response)
+        return _Answer(connection, response, self._calls)
 
 
 class _Answer:
-    def __init__(self, connection: _UnixConnection, response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self,
+        connection: _UnixConnection,
+        response: http.client.HTTPResponse,
+        calls: set[_UnixConnection],
+    ) -> None:
         self._connection = connection
         self._response = response
+        self._calls = calls
 
     def __enter__(self) -> http.client.HTTPResponse:
         return self._response
 
     def __exit__(self, *_: object) -> None:
+        self._calls.discard(self._connection)
         self._connection.close()
 
 

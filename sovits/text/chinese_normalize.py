@@ -2,7 +2,8 @@
 
 Used for Mandarin and for Cantonese alike, both written in simplified characters afterwards. The rules and
 their order are those of the published front end, because every published voice was trained on its
-output; where a rule reads oddly ("六三零零公里") that is kept. Follows specs/text.md.
+output. With ``upstream`` its slips are kept, too: "1,234" is two numbers, the scale of a temperature is lost,
+"6300公里" is read digit by digit. Follows specs/text.md.
 """
 
 # ruff: noqa: SIM905 (word lists are easier to read and check as text)
@@ -54,6 +55,17 @@ _COUNTERS: Final = "|".join(
     ).split()
 )
 
+# What counts things as well, and the published list lacks.
+_MORE_COUNTERS: Final = "|".join(
+    (
+        "平方公里 平方千米 平方英里 立方米 公里 公尺 公斤 公升 公顷 海里 英里 英尺 英寸 英亩 毫升 升 克 磅 "
+        "千瓦时 千瓦 兆瓦 瓦 伏 毫安 赫兹 分贝 欧元 英镑 日元 港元 港币 澳元 加元 韩元 卢布 美金 人民币 "
+        "倍 次 步 票"
+    ).split()
+)
+_MEASURED_NEXT = re.compile(r"%|°|℃|℉|度|摄氏度|华氏度|[-~/+×÷=⁰¹²³⁴⁵⁶⁷⁸⁹]")
+_GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9]|,[0-9])")
+
 _TIME = r"([0-1]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?"
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _SUPER = r"[⁰¹²³⁴⁵⁶⁷⁸⁹ˣʸⁿ]*"
@@ -90,14 +102,32 @@ def _time(match: re.Match[str]) -> str:
 
 
 def _time_range(match: re.Match[str]) -> str:
-    # Whether the end reads 半 hangs on the minutes of the start: a slip of the published rules, kept.
+    start = _clock(*match.group(1, 2, 3), half=match[2] == "30")
+    return f"{start}至{_clock(*match.group(4, 5, 6), half=match[5] == '30')}"
+
+
+def _published_time_range(match: re.Match[str]) -> str:
+    # Whether the end reads 半 hangs on the minutes of the start.
     half = match[2] == "30"
-    return f"{_clock(match[1], match[2], match[3], half)}至{_clock(match[4], match[5], match[6], half)}"
+    return f"{_clock(*match.group(1, 2, 3), half)}至{_clock(*match.group(4, 5, 6), half)}"
 
 
 def _temperature(match: re.Match[str]) -> str:
-    # The scale is left unsaid, as the published rules do for every way to write it.
+    scale = {"度": "度", "°F": "华氏度", "℉": "华氏度", "华氏度": "华氏度"}.get(match[3], "摄氏度")
+    return f"{_sign(match[1], '零下')}{number(match[2])}{scale}"
+
+
+def _published_temperature(match: re.Match[str]) -> str:
+    # The scale is left unsaid, whatever way it is written.
     return f"{_sign(match[1], '零下')}{number(match[2])}度"
+
+
+def _grouped(match: re.Match[str]) -> str:
+    # A rule further on says how a number before a sign is read; alone, a grouped number is a quantity.
+    digits = match[0].replace(",", "")
+    before = match.string[match.start() - 1 : match.start()]
+    plain = before in ("-", "+", "±") or _MEASURED_NEXT.match(match.string, match.end())
+    return digits if plain else number(digits)
 
 
 def _telephone(match: re.Match[str]) -> str:
@@ -116,6 +146,14 @@ def _range(match: re.Match[str]) -> str:
 def _counted(match: re.Match[str]) -> str:
     words = number(match[1])
     more = "多" if match[2] == "+" else match[2] or ""
+    # The second of something, and a day or month of the calendar, are 二.
+    ordinal = match.string[match.start() - 1 : match.start()] == "第" or match[3] in ("月", "日", "号")
+    return f"{'两' if words == '二' and not ordinal else words}{more}{match[3]}"
+
+
+def _published_counted(match: re.Match[str]) -> str:
+    words = number(match[1])
+    more = "多" if match[2] == "+" else match[2] or ""
     return f"{'两' if words == '二' else words}{more}{match[3]}"
 
 
@@ -132,10 +170,10 @@ _BEFORE_UNITS: Final[tuple[Rule, ...]] = (
         re.compile(r"([0-9]{4})([- /.])(0[1-9]|1[012])\2(0[1-9]|[12][0-9]|3[01])"),
         lambda m: f"{digit_by_digit(m[1])}年{quantity(m[3])}月{quantity(m[4])}日",
     ),
-    (re.compile(f"{_TIME}[~-]{_TIME}"), _time_range),
+    (re.compile(f"{_TIME}[~-]{_TIME}"), _published_time_range),
     (re.compile(_TIME), _time),
     (re.compile(f"(?:-?{_MEASURED})~-?{_MEASURED}"), lambda m: m[0].replace("~", "至")),
-    (re.compile(rf"(-?)({_NUMBER})(?:°C|℃|度|摄氏度)"), _temperature),
+    (re.compile(rf"(-?)({_NUMBER})(?:°C|℃|度|摄氏度)"), _published_temperature),
 )
 _AFTER_UNITS: Final[tuple[Rule, ...]] = (
     (re.compile(rf"({_TERM})([+\-×÷=])(?={_TERM})"), lambda m: m[1] + _OPERATORS[m[2]]),
@@ -152,10 +190,28 @@ _AFTER_UNITS: Final[tuple[Rule, ...]] = (
     (re.compile("(-)([0-9]+)"), _signed),
     (re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)+"), _version),
     (re.compile(r"(-?)([0-9]+\.[0-9]+|\.[0-9]+)"), _signed),
-    (re.compile(rf"([0-9]+)([多余几+])?({_COUNTERS})"), _counted),
+    (re.compile(rf"([0-9]+)([多余几+])?({_COUNTERS})"), _published_counted),
     (re.compile("[0-9]{3,}"), lambda m: digit_by_digit(m[0], telephone=True)),
     (re.compile(rf"(-?)({_NUMBER}|\.[0-9]+)"), _signed),
 )
+# The rules that are read right, by those of the published front end in whose place they stand.
+_RIGHT: Final[dict[Callable[[re.Match[str]], str], Rule]] = {
+    _published_time_range: (re.compile(f"{_TIME}[~-]{_TIME}"), _time_range),
+    _published_temperature: (
+        re.compile(rf"(-?)({_NUMBER})(°C|℃|°F|℉|摄氏度|华氏度|度)"),
+        _temperature,
+    ),
+    _published_counted: (re.compile(rf"([0-9]+)([多余几+])?({_MORE_COUNTERS}|{_COUNTERS})"), _counted),
+}
+
+
+def _rules(published: tuple[Rule, ...], upstream: bool) -> tuple[Rule, ...]:
+    return published if upstream else tuple(_RIGHT.get(rule[1], rule) for rule in published)
+
+
+_STEPS: Final = {
+    upstream: (_rules(_BEFORE_UNITS, upstream), _rules(_AFTER_UNITS, upstream)) for upstream in (True, False)
+}
 
 
 @cache
@@ -170,20 +226,23 @@ def to_simplified(text: str) -> str:
     return text.translate(_simplified())
 
 
-def _normalize_sentence(sentence: str) -> str:
+def _normalize_sentence(sentence: str, upstream: bool) -> str:
+    before, after = _STEPS[upstream]
     sentence = to_simplified(sentence).translate(_HALF_WIDTH)
-    for pattern, spoken in _BEFORE_UNITS:
+    for pattern, spoken in before:
         sentence = pattern.sub(spoken, sentence)
     for unit, words in _UNITS.items():
         sentence = sentence.replace(unit, words)
-    for pattern, spoken in _AFTER_UNITS:
+    for pattern, spoken in after:
         sentence = pattern.sub(spoken, sentence)
     return _DROPPED.sub("", sentence.translate(_LAST_WORDS))
 
 
-def normalize(text: str) -> str:
+def normalize(text: str, *, upstream: bool = False) -> str:
     """Chinese words and marks; what remains of other scripts is dropped by the caller."""
     text = _DROPPED.sub("", text.replace(" ", "")).strip()
+    if not upstream:
+        text = _GROUPED.sub(_grouped, text)
     return "".join(
-        _normalize_sentence(sentence.strip()) for sentence in _SENTENCE_END.split(text) if sentence
+        _normalize_sentence(sentence.strip(), upstream) for sentence in _SENTENCE_END.split(text) if sentence
     )

@@ -8,12 +8,15 @@ are dropped. Follows specs/text.md.
 import lzma
 import re
 from functools import cache
+from itertools import groupby
 from typing import Final, Protocol
 
 from .english_normalize import normalize
 from .english_tokens import Tagger, tag_by_cue, tokenize
 from .letter_to_sound import predict
+from .pronunciations import NONE, Pronunciations
 from .spans import Reading
+from .stand_ins import is_stand_in
 from .tables import load_json, open_data
 
 FEWEST_PHONEMES: Final = 4
@@ -80,6 +83,12 @@ def _letters(word: str) -> list[str]:
     return phones
 
 
+def _possessive(phones: list[str]) -> list[str]:
+    """How 's sounds after a word."""
+    last = phones[-1] if phones else ""
+    return ["S"] if last in _VOICELESS else ["AH0", "Z"] if last in _SIBILANT else ["Z"]
+
+
 def _look_up(word: str, depth: int = 0) -> list[str]:
     """Phonemes of one lower-case word."""
     known = _dictionary().get(word)
@@ -89,8 +98,7 @@ def _look_up(word: str, depth: int = 0) -> list[str]:
         return _letters(word)
     if _POSSESSIVE.fullmatch(word):
         phones = _look_up(word[:-2], depth)
-        last = phones[-1] if phones else ""
-        return phones + (["S"] if last in _VOICELESS else ["AH0", "Z"] if last in _SIBILANT else ["Z"])
+        return phones + _possessive(phones)
     if len(word) <= LONGEST_COMPOUND and depth < _DEEPEST_LOOKUP:
         parts = _segmenter().segment(word)
         if len(parts) > 1:
@@ -105,27 +113,48 @@ def _homograph(word: str, tag: str) -> list[str]:
     return (first if is_first else other).split()
 
 
-def to_phones(text: str, tagger: Tagger = tag_by_cue) -> list[str]:
-    """Phonemes of a normalised English text; words are not separated."""
+def spoken_words(
+    text: str, tagger: Tagger = tag_by_cue, words: Pronunciations = NONE
+) -> list[tuple[str, list[str]]]:
+    """Words and marks of a normalised text in order, each with its phonemes; a mark that is none has none."""
     tokens = tokenize(text)
-    phones: list[str] = []
+    spoken = []
     for token, tag in zip(tokens, tagger(tokens), strict=True):
-        word = token.lower()
-        if not any("a" <= letter <= "z" for letter in word):
-            phones.append(word)
-        elif len(word) == 1:
-            phones += ["EY1"] if token == "A" else _dictionary()[word].split()
-        elif word in _homographs():
-            phones += _homograph(word, tag)
-        else:
-            phones += _look_up(word)
-    spoken = ["-" if phone == "'" else phone for phone in phones]
-    # A run of dots that spaces kept apart is no symbol; it falls away like every other unknown mark.
-    spoken = [phone for phone in spoken if phone[0].isalpha() or phone in "!?,.-"]
+        phones = ["-" if phone == "'" else phone for phone in _token(token, tag, words)]
+        # A run of dots that spaces kept apart is no symbol; it falls away like every other unknown mark.
+        spoken.append((token, [phone for phone in phones if phone[0].isalpha() or phone in "!?,.-"]))
+    return spoken
+
+
+def _token(token: str, tag: str, words: Pronunciations) -> list[str]:
+    word = token.lower()
+    if is_stand_in(token[0]):
+        return _said(token, words)
+    if not any("a" <= letter <= "z" for letter in word):
+        return [word]
+    if len(word) == 1:
+        return ["EY1"] if token == "A" else _dictionary()[word].split()
+    return _homograph(word, tag) if word in _homographs() else _look_up(word)
+
+
+def _said(token: str, words: Pronunciations) -> list[str]:
+    """Phonemes of a word of the dictionary, of several that touch, or of its possessive."""
+    phones: list[str] = []
+    for character, _ in groupby(token.removesuffix("'s").removesuffix("'S")):
+        said = words.behind(character)
+        phones += said.phones[0] if said is not None else ()
+    return phones + (_possessive(phones) if "'" in token else [])
+
+
+def to_phones(text: str, tagger: Tagger = tag_by_cue, words: Pronunciations = NONE) -> list[str]:
+    """Phonemes of a normalised English text; words are not separated."""
+    spoken = [phone for _, phones in spoken_words(text, tagger, words) for phone in phones]
     return spoken if len(spoken) >= FEWEST_PHONEMES else [",", *spoken]
 
 
-def read(text: str, tagger: Tagger = tag_by_cue) -> Reading:
-    """Normalised text and phonemes of any English text."""
-    norm_text = normalize(text)
-    return Reading(norm_text, to_phones(norm_text, tagger), None)
+def read(
+    text: str, tagger: Tagger = tag_by_cue, *, words: Pronunciations = NONE, upstream: bool = False
+) -> Reading:
+    """Normalised text and phonemes of any English text, in which words of the dictionary are hidden."""
+    norm_text = normalize(text, upstream=upstream)
+    return Reading(norm_text, to_phones(norm_text, tagger, words), None)

@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from .stand_ins import RANGE
+
 _TOKEN = re.compile(
-    r"""
-    [A-Za-z]+(?:[.\-][A-Za-z]+)*\.[A-Za-z]{2,13}\b  # like a host name: one token, its dot is no pause
+    rf"""
+    [{RANGE}]+(?:'[sS](?![A-Za-z]))?                   # a word of the dictionary, and its possessive
+    | [A-Za-z]+(?:[.\-][A-Za-z]+)*\.[A-Za-z]{{2,13}}\b  # like a host name: one token, its dot is no pause
     | [A-Za-z][A-Za-z'\-]+[A-Za-z]                     # inner apostrophes and hyphens belong to the word
     | [A-Za-z]+
     | \.(?:\s*\.)+

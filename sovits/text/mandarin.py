@@ -13,6 +13,7 @@ from typing import Any, Final
 from . import sandhi
 from .chinese_normalize import normalize
 from .pinyin import opening_and_rhyme, spelling
+from .pronunciations import NONE, Pronunciations
 from .punctuation import MARKS, keep_mandarin
 from .sandhi import Rhymes, Word
 from .segment import cut_fine, tagged_words
@@ -92,10 +93,29 @@ def _phones_of(consonant: str, rhyme: str) -> list[str]:
     return [pair[0], pair[1] + rhyme[-1]] if pair and rhyme[-1:] in tuple("12345") else []
 
 
-def _clause(text: str, readings: Readings | None, with_erhua: bool) -> list[list[str]]:
-    """Phonemes of each character of a clause."""
-    words = sandhi.join_words(tagged_words(text), _read_rhymes)
+def _clause(text: str, readings: Readings | None, with_erhua: bool, known: Pronunciations) -> list[list[str]]:
+    """Phonemes of each character of a clause; a word of the dictionary is a border to what is around it."""
     given = readings(text) if readings else None
+    pieces = known.cut("zh", text)
+    spoken: list[list[str]] = []
+    for number, (piece, said) in enumerate(pieces):
+        if said is not None:
+            spoken += [list(pair) for pair in said.phones]
+            continue
+        follows = pieces[number + 1][1] if number + 1 < len(pieces) else None
+        at = len(spoken)
+        spoken += _between(
+            piece,
+            given[at : at + len(piece)] if given else None,
+            with_erhua,
+            follows.phones[0][-1][-1] if follows is not None else "",
+        )
+    return spoken
+
+
+def _between(text: str, given: Sequence[str] | None, with_erhua: bool, tone_after: str) -> list[list[str]]:
+    """Phonemes of each character of what no dictionary knows; ``tone_after`` is that of the word behind."""
+    words = sandhi.join_words(tagged_words(text), _read_rhymes)
     spoken: list[list[str]] = []
     start = 0
     for word in words:
@@ -106,6 +126,8 @@ def _clause(text: str, readings: Readings | None, with_erhua: bool) -> list[list
             # pypinyin reads characters without a reading in one piece; each of them stays silent.
             consonants, rhymes = _one_by_one(word.text)
         rhymes = sandhi.change_tones(word, rhymes, cut_fine)
+        if tone_after and start == len(text):
+            rhymes = sandhi.change_before(text, rhymes, tone_after)
         if with_erhua:
             rhymes = _merge_er(word, rhymes)
         spoken += [_phones_of(*pair) for pair in zip(consonants, rhymes, strict=True)]
@@ -122,21 +144,32 @@ def _one_by_one(text: str) -> tuple[list[str], Rhymes]:
 
 
 def to_phones(
-    text: str, readings: Readings | None = None, *, with_erhua: bool = True
+    text: str,
+    readings: Readings | None = None,
+    *,
+    with_erhua: bool = True,
+    words: Pronunciations = NONE,
 ) -> tuple[list[str], list[int]]:
     """Phonemes of normalised text, and how many of them each character has (2 a Hanzi, 1 a mark)."""
     phones: list[str] = []
     counts: list[int] = []
     for clause in _CLAUSE_END.split(text):
-        for character in _clause(clause, readings, with_erhua) if clause else ():
+        for character in _clause(clause, readings, with_erhua, words) if clause else ():
             phones += character
             counts.append(len(character))
     return phones, counts
 
 
-def read(text: str, version: str = "v2", readings: Readings | None = None) -> Reading:
+def read(
+    text: str,
+    version: str = "v2",
+    readings: Readings | None = None,
+    *,
+    words: Pronunciations = NONE,
+    upstream: bool = False,
+) -> Reading:
     """Normalised text and phonemes of any Mandarin text for a voice of ``version``."""
     sign, pause = next(((sign, name) for sign, name in _PAUSE_SIGNS if sign in text), ("", ","))
-    norm_text = keep_mandarin(normalize(text.replace(sign, ",") if sign else text))
-    phones, counts = to_phones(norm_text, readings, with_erhua=version != "v1")
+    norm_text = keep_mandarin(normalize(text.replace(sign, ",") if sign else text, upstream=upstream))
+    phones, counts = to_phones(norm_text, readings, with_erhua=version != "v1", words=words)
     return Reading(norm_text, [pause if phone == "," else phone for phone in phones], counts)

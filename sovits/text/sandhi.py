@@ -164,6 +164,17 @@ def _yi(text: str, rhymes: Rhymes) -> None:
                 rhymes[index] = _tone(rhymes[index], "4")
 
 
+def change_before(text: str, rhymes: Rhymes, tone: str) -> Rhymes:
+    """The rhymes of a text's last word where a word that is not touched itself follows with this tone."""
+    last = text[-1]
+    counts = last == "一" and (len(text) == 1 or not (text[-2] == "第" or text[-2].isnumeric()))
+    if last == "不" and tone == "4":
+        return [*rhymes[:-1], _tone(rhymes[-1], "2")]
+    if counts and tone in tuple("1234"):
+        return [*rhymes[:-1], _tone(rhymes[-1], "2" if tone == "4" else "4")]
+    return rhymes
+
+
 def _is_neutral(text: str) -> bool:
     return text in _words("neutral") or text[-2:] in _words("neutral")
 

@@ -9,6 +9,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from .stand_ins import is_stand_in
+
 CANTONESE_ONLY: Final = frozenset("嘅咗喺冇佢哋唔啲嚟嘢嗰噉嚿瞓")
 """Characters that only Cantonese is written with; one is enough."""
 
@@ -25,7 +27,9 @@ HAN_RUN: Final = re.compile(f"[{_HAN_CLASS}々0-9０-９]+")
 
 
 def is_latin(character: str) -> bool:
-    """Whether it is a letter of the Latin script, in any width."""
+    """Whether it is a letter of the Latin script, in any width, or stands for an English word."""
+    if is_stand_in(character):
+        return True
     return character.isalpha() and "LATIN" in unicodedata.name(character, "")
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from p2pvoice.protocol import pronunciation
 from p2pvoice.protocol.errors import ConflictError, NotFoundError, TrainingStoppedError, UsageError
 from p2pvoice.sovits import voicefile
 from p2pvoice.sovits.bases import Bases
@@ -152,12 +153,14 @@ def train(request: TrainRequest, work: Path, bases: Bases, tell: Tell, stop: Sto
     else:
         # Codes come from tensors that are never trained, so the base hears them as the new voice does.
         references = bundle.encode(bundle.choose(work, prepared.pieces), extractor.listener())
-    _write(work / BUNDLE_NAME, base, weights, references)
+    # A tuned voice is the same voice: what it was told of words stays with it.
+    words = base.words if request.kind == "tune" else ""
+    _write(work / BUNDLE_NAME, base, weights, references, words)
     run.stage("judge")
     told = tune.judge(run, base, weights, examples, extractor) if request.kind == "tune" else {}
     if told and not told["gained"]:
         weights["gpt"] = base.gpt
-        _write(work / BUNDLE_NAME, base, weights, references)
+        _write(work / BUNDLE_NAME, base, weights, references, words)
     report = _report(run, base, weights, prepared, examples, fits, part is not None)
     if request.kind == "tune":
         report["tune"] = told
@@ -246,11 +249,17 @@ def _stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(
-    out: Path, base: voicefile.Bundle, weights: Mapping[str, Mapping[str, Tensor]], references: Any
+    out: Path,
+    base: voicefile.Bundle,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    references: Any,
+    words: str,
 ) -> None:
     # One that a session left that was killed before its report is written again, from the same weights.
     shutil.rmtree(out, ignore_errors=True)
     bundle.write(out, base, weights["sovits"], weights["gpt"], references)
+    if words:
+        (out / pronunciation.VOICE_NAME).write_text(words, encoding="utf-8")
 
 
 def _report(  # type: ignore[no-untyped-def]

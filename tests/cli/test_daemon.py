@@ -165,3 +165,15 @@ def test_peers_tell_why_somebody_was_dropped(p2pvoice: Command, home: Path) -> N
     assert told.code == 0
     assert "served wrong bytes: chunk 3 of gpt.safetensors" in told.out
     assert "stopped answering: no answer in 15 s" in told.out
+
+
+def test_the_door_for_home_assistant_is_opened_when_asked_for(p2pvoice: Command) -> None:
+    open_to_all = p2pvoice("daemon", "start", *LOOPBACK, "--wyoming", "0.0.0.0:0")
+    assert open_to_all.code == 2
+    assert "it needs the networks that may connect" in open_to_all.err
+    assert "hint: --wyoming-network CIDR" in open_to_all.err
+    assert p2pvoice("daemon", "start", "--wyoming", "127.0.0.1:0", *LOOPBACK).code == 0
+    status = p2pvoice("status")
+    (line,) = [line for line in status.out.splitlines() if line.startswith("wyoming")]
+    assert "127.0.0.1:" in line
+    assert line.endswith("for 127.0.0.0/8, ::1/128")

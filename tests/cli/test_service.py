@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pvoice.cli import service
+from p2pvoice.cli import daemon, service
 from p2pvoice.protocol.errors import UsageError
 
 from .conftest import Command
@@ -34,6 +34,9 @@ def test_unit(home: Path) -> None:
         *("--listen", "/ip4/0.0.0.0/tcp/4001", "--bootstrap", "/ip4/192.0.2.1/tcp/1/p2p/x"),
     ]
     assert made["Install"]["WantedBy"] == "default.target"
+    doors = daemon.doors(wyoming="", wyoming_network=["10.0.0.0/8"])
+    line = parsed(service.unit(home, doors=doors))["Service"]["ExecStart"]
+    assert shlex.split(line)[-3:] == ["--wyoming-network", "10.0.0.0/8", "--wyoming"]
 
 
 def test_words_are_quoted() -> None:

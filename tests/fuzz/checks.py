@@ -27,6 +27,7 @@ from p2pvoice.protocol import (
     label,
     messages,
     operations,
+    pronunciation,
     reconcile,
     replay,
     successor,
@@ -191,6 +192,26 @@ def check_keyfile(data: bytes) -> None:
     assert 1 <= read.parallel <= keyfile.PARALLEL_LIMIT
     header = (read.cost, read.block, read.parallel, *read.salt, *read.nonce, *read.public)
     assert keyfile.MAGIC + bytes((keyfile.VERSION, *header)) == data[: 12 + 16 + 12 + 32]
+
+
+def check_pronunciation(data: bytes) -> None:
+    """A voice's dictionary: what is accepted is within bounds and reads back the same, spoken or not."""
+    from p2pvoice.sovits.text.pronunciations import Pronunciations
+
+    try:
+        found = pronunciation.decode(data, size=LIMIT, entries=pronunciation.VOICE_ENTRIES)
+    except UsageError:
+        return
+    assert len({one.key for one in found}) == len(found) <= pronunciation.VOICE_ENTRIES
+    text = pronunciation.encode(found)
+    assert sorted(pronunciation.parse(text), key=repr) == sorted(found, key=repr)
+    assert pronunciation.encode(pronunciation.parse(text)) == text
+    with contextlib.suppress(UsageError):
+        words = Pronunciations(found)
+        for one in found:
+            hidden = words.hide(one.word)
+            assert len(hidden) == len(one.word)
+            assert words.hide(hidden) == hidden
 
 
 def check_confusable(data: bytes) -> None:

@@ -171,6 +171,14 @@ TARGETS: dict[str, Target] = {
     "measured": Target(mapped(read_measured, _written), part("measured"), mutate.edit_map),
     "messages": Target(checks.check_messages, vectors("messages"), mutate.edit_map),
     "operation": Target(checks.check_operation, named("signed", "operation"), mutate.edit_signed),
+    "pronunciation": Target(
+        checks.check_pronunciation,
+        words(
+            "zh\t重慶\tchóng qìng\n# note\r\n\nyue 重慶 cung4 hing3\n",
+            "en\tNode.js\tN OW1 D\nja\t東京\tとうきょう\n",
+        ),
+        quick=500,
+    ),
     "reconcile": Target(
         checks.check_reconcile, named("question answer", "reconcile"), mutate.edit_ranges, quick=500
     ),

@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.library import Page
+from p2pvoice.protocol import delta
 from p2pvoice.protocol.chunks import Chunk, plan_chunks
 from p2pvoice.protocol.consent import ConsentDeclaration
+from p2pvoice.protocol.delta_planes import F16
 from p2pvoice.protocol.head import Head, sign_head
 from p2pvoice.protocol.ids import author_id, digest_of
 from p2pvoice.protocol.manifest import Engine, FileEntry, Manifest, Release, sign_manifest
@@ -78,17 +80,19 @@ def make_publication(
     slug: str = "storyteller",
     tags: Sequence[str] = ("language/yue",),
     sizes: dict[str, int] | None = None,
+    contents: dict[str, bytes] | None = None,
     sequence: int = 1,
     key: Ed25519PrivateKey | None = None,
     seed: int = 0,
     consent: ConsentDeclaration | None = None,
 ) -> Publication:
-    """A release whose files are seeded random bytes of the given sizes."""
+    """A release whose files are seeded random bytes of the given sizes, or ``contents``."""
     key = key or Ed25519PrivateKey.generate()
     chance = random.Random(seed)
     blobs, files = {}, []
-    for path, size in (sizes or {"gpt.safetensors": 300_000, "voice.json": 500}).items():
-        data = chance.randbytes(size)
+    sizes = sizes or {"gpt.safetensors": 300_000, "voice.json": 500}
+    for path, data in (contents or {path: chance.randbytes(size) for path, size in sizes.items()}).items():
+        size = len(data)
         chunks, start = [], 0
         for length in plan_chunks(size):
             chunks.append(Chunk(length, digest_of(data[start : start + length])))
@@ -135,6 +139,9 @@ class Shelf:
         self.revoked: list[bytes] = []
         self.served = 0
         self.asked = 0
+        #: Files that a fetch into this one may name as bases, and deltas that were made for others.
+        self.kin: list[bytes] = []
+        self.deltas = 0
         self.hung = trio.Event()
         self.spoil = spoil
         self.hang = hang
@@ -194,6 +201,25 @@ class Shelf:
             if self.spoil:
                 return bytes([data[0] ^ 1]) + data[1:]
         return data
+
+    async def read_delta(self, file: bytes, index: int, bases: Sequence[bytes]) -> tuple[int, bytes] | None:
+        """A delta to the first base that is here, of 16-bit numbers."""
+        new = self.chunks.get((file, index))
+        for number, base in enumerate(bases):
+            old = self.chunks.get((base, index))
+            if new is None or old is None or len(new) != len(old):
+                continue
+            blob = delta.encode(new, old, F16)
+            if blob is not None:
+                self.deltas += 1
+                return number, bytes([*blob[:-1], blob[-1] ^ 1]) if self.spoil else blob
+        return None
+
+    async def delta_bases(self, file: FileEntry) -> list[bytes]:
+        return self.kin
+
+    async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
+        return self.chunks.get((base, index))
 
     async def missing(self, file: FileEntry) -> list[int]:
         return [i for i in range(len(file.chunks)) if (file.digest, i) not in self.chunks]

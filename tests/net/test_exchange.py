@@ -231,7 +231,7 @@ async def test_client_that_does_not_read_is_cut_off_and_holds_little(
                 await client.want(voice.files[0].digest, 0)
                 answer = await client.chunk(0, MIB)
                 assert answer is not None
-                assert len(answer[1]) == MIB
+                assert len(answer.blob) == MIB
             await channel.close(reset=True)
 
 

@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pvoice.protocol import codec
+from p2pvoice.protocol import codec, frames
 from p2pvoice.protocol.chunks import CHUNK_LIMIT
 from p2pvoice.protocol.errors import ChunkMismatchError, ManifestError
 
@@ -93,7 +93,7 @@ def test_a_wide_window_is_refused() -> None:
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=3 << 20)
     data = compressor.compress(bytes(3 << 20)) + compressor.flush()
-    assert zstandard.get_frame_parameters(data).window_size > codec.WINDOW_LIMIT
+    assert zstandard.get_frame_parameters(data).window_size > frames.WINDOW_LIMIT
     with pytest.raises(ChunkMismatchError):
         codec.decode_chunk("zstd", data, CHUNK_LIMIT, bytes(32))
 

@@ -348,6 +348,17 @@ def test_a_training_part_needs_a_reader_who_knows_it(make_manifest, make_file, k
     assert m.verify_release(release.envelope.to_bytes()) == release
 
 
+def test_a_dictionary_needs_a_reader_who_knows_it(make_manifest, make_file, key) -> None:
+    files = (make_file("pronunciation.txt"), *make_manifest().files)
+    assert m.reader_needed(file.path for file in files) == 3
+    with pytest.raises(ManifestError, match="format 3"):
+        m.sign_manifest(make_manifest(files=files, min_reader=2), key)
+    release = m.sign_manifest(make_manifest(files=files, min_reader=3), key)
+    assert m.verify_release(release.envelope.to_bytes()) == release
+    # A release without one asks for nothing new.
+    assert m.sign_manifest(make_manifest(), key).manifest.min_reader == 1
+
+
 def test_the_size_and_lookup_of_files(make_manifest) -> None:
     manifest = make_manifest()
     assert manifest.size == sum(len(path) for path in m.VOICE_FILES)

@@ -51,8 +51,8 @@ LARGEST = [
     CollectionReply(b"c" * COLLECTION_LIMIT),
     m.GetHave(FILE),
     m.Have(CHUNKS_LIMIT, b"\xff" * (CHUNKS_LIMIT // 8)),
-    m.Want(FILE, CHUNKS_LIMIT - m.WINDOW_LIMIT, m.WINDOW_LIMIT, ("c" * 16,) * 8),
-    m.ChunkFrame(CHUNKS_LIMIT - 1, "zstd", CHUNK_LIMIT),
+    m.Want(FILE, CHUNKS_LIMIT - m.WINDOW_LIMIT, m.WINDOW_LIMIT, ("c" * 16,) * 8, (FILE,) * m.BASES_LIMIT),
+    m.ChunkFrame(CHUNKS_LIMIT - 1, "delta1", CHUNK_LIMIT, m.BASES_LIMIT - 1),
     m.Fail("x" * m.CODE_LENGTH, "错" * m.FAIL_MESSAGE_LENGTH),
 ]
 SMALLEST = [
@@ -184,6 +184,10 @@ BEYOND = [
     lambda: m.Want(FILE, 0, 1, ()),
     lambda: m.Want(FILE, 0, 1, ("x",) * 9),
     lambda: m.Want(FILE, 0, 1, ("x" * 17,)),
+    lambda: m.Want(FILE, 0, 1, ("raw",), (FILE,) * (m.BASES_LIMIT + 1)),
+    lambda: m.Want(FILE, 0, 1, ("raw",), (FILE[:-1],)),
+    lambda: m.ChunkFrame(0, "raw", 1, m.BASES_LIMIT),
+    lambda: m.ChunkFrame(0, "raw", 1, -1),
     lambda: m.ChunkFrame(CHUNKS_LIMIT, "raw", 1),
     lambda: m.ChunkFrame(0, "gz9", 1),
     lambda: m.ChunkFrame(0, "raw", 0),
