@@ -9,6 +9,7 @@ time is killed. Not for how a process is started and spoken to (process.py), nor
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from p2pvoice.node import jobs, written
 from p2pvoice.node.config import WorkerConfig
 from p2pvoice.node.process import Launch, WorkerGone, WorkerProcess, resident_bytes
 from p2pvoice.node.sandbox.room import Room
-from p2pvoice.protocol.errors import BugError, DiskFullError, SynthesisError, WorkerDiedError, from_dict
+from p2pvoice.protocol.errors import (
+    BugError,
+    DiskFullError,
+    P2PVoiceError,
+    SynthesisError,
+    WorkerDiedError,
+    from_dict,
+)
 
 log = logging.getLogger("p2pvoice.engine")
 
@@ -72,6 +80,8 @@ class Engine:
         self._next_id = 1
         self._last_used = trio.current_time()
         self._used = trio.Event()
+        self._unneeded: set[str] = set()
+        self._removed = trio.Event()
         self.starts = 0
 
     @property
@@ -105,15 +115,18 @@ class Engine:
         on_progress: OnProgress | None = None,
         on_piece: OnPiece | None = None,
         writes: Sequence[Path] = (),
+        again: bool = False,
     ) -> dict[str, Any]:
         """Have the worker do something and return its result.
 
+        Requests are served in the order in which they come. ``again`` says that this is a further turn of one
+        that was let in before, which is not turned away, however many wait.
         ``writes`` are folders that this request may write, beside the scratch folder. A sandbox is never
         widened, so a worker that was started for other folders leaves first. Raises what the worker raised,
         PolicyError when it may not run without a sandbox that cannot be had, or WorkerDiedError when it died
         over this request. Cancelling the call cancels the work.
         """
-        if self._waiting >= WAITING_LIMIT:
+        if self._waiting >= WAITING_LIMIT and not again:
             raise SynthesisError("too many requests are waiting for the worker", hint="try again later")
         self._waiting += 1
         try:
@@ -126,6 +139,11 @@ class Engine:
                     self._used.set()
         finally:
             self._waiting -= 1
+
+    def forget(self, key: str) -> None:
+        """Have the worker drop a voice that is not there any more, as soon as it has time for that."""
+        self._unneeded.add(key)
+        self._removed.set()
 
     async def _work(
         self,
@@ -237,6 +255,7 @@ class Engine:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_writing)
+            nursery.start_soon(self._watch_removing)
             await self._watch_idling()
 
     async def _watch_writing(self) -> None:
@@ -250,6 +269,17 @@ class Engine:
             if self._excess:
                 log.error("the worker wrote too much", extra={"pid": process.pid, "reason": self._excess})
                 process.kill()
+
+    async def _watch_removing(self) -> None:
+        while True:
+            await self._removed.wait()
+            self._removed = trio.Event()
+            keys, self._unneeded = self._unneeded, set()
+            for key in keys:
+                # One that does not run holds nothing, and one that dies lets go of everything.
+                if self.pid is not None:
+                    with suppress(P2PVoiceError):
+                        await self.call("forget", {"key": key}, again=True)
 
     async def _watch_idling(self) -> None:
         try:

@@ -105,4 +105,5 @@ async def _collect(parts: Parts, identifier: str) -> int:
         return garbage.remove(parts.store, [digest for digest in files if digest not in wanted])
 
     freed: int = await disk(parts, work)
+    parts.engine.forget(identifier)
     return freed

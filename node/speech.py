@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import trio
 
 from p2pvoice.node import base_needs
+from p2pvoice.node.backlog import Backlog
 from p2pvoice.node.engine import OnProgress
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import VERSION, Parts
@@ -27,7 +28,16 @@ from p2pvoice.protocol.manifest import Release
 #: Bytes of PCM one request may produce: an hour and a half at 48 kHz.
 PCM_LIMIT = 512 << 20
 
+#: Bytes of PCM that may wait for a slow listener when the next turn begins: ten seconds at 32 kHz.
+LEAD_BYTES = 640_000
+
+#: Bytes of PCM that may wait at all. A minute at 96 kHz is 11.5 MB, and no sentence is longer.
+BACKLOG_LIMIT = 16 << 20
+
 FORMATS = {"wav": "audio/wav", "flac": "audio/flac"}
+
+#: How exactly a request may ask to be computed (specs/speed.md).
+PRECISIONS = ("auto", "exact", "fast")
 
 #: Settings of one request that reach the synthesiser, with the range each may have.
 OPTIONS: Mapping[str, tuple[type, float, float]] = {
@@ -40,9 +50,6 @@ OPTIONS: Mapping[str, tuple[type, float, float]] = {
     "noise_scale": (float, 0.0, 2.0),
     "reference": (int, 0, 63),
 }
-
-#: How exactly a request may ask to be computed (specs/speed.md).
-PRECISIONS = ("auto", "exact", "fast")
 
 #: References whose styles one request may average with that of its own.
 ALSO_LIMIT = 16
@@ -73,11 +80,6 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
         if not low <= value <= high:
             raise UsageError(f"{name} must lie between {low:g} and {high:g}")
         options[name] = kind(value)
-    precision = body.get("precision")
-    if precision is not None:
-        if precision not in PRECISIONS:
-            raise UsageError("precision must be one of " + ", ".join(PRECISIONS))
-        options["precision"] = precision
     also = body.get("also_references")
     if also is not None:
         _, low, high = OPTIONS["reference"]
@@ -91,6 +93,11 @@ def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(upstream, bool):
             raise UsageError("upstream_text must be true or false")
         options["upstream_text"] = upstream
+    precision = body.get("precision")
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise UsageError("precision must be one of " + ", ".join(PRECISIONS))
+        options["precision"] = precision
     return options
 
 
@@ -125,42 +132,105 @@ async def stream(
 ) -> Heard:
     """Speak a text to a listener, piece by piece as it is made. Cancelling it cancels the synthesis.
 
-    The user's pronunciation dictionary counts, unless ``own_words`` is false: then it sounds as for others.
-    The listener's pace is the worker's: while ``take`` waits, at most a few pieces are made ahead. Raises
-    UsageError for a text that becomes longer than PCM_LIMIT, and whatever the synthesis raises; either may
-    happen after the first pieces.
+    Sound comes before a sentence is whole unless the options say ``stream: False``. The user's pronunciation
+    dictionary counts, unless ``own_words`` is false: then it sounds as for others. A text is spoken in turns
+    of a sentence or so, between which the worker serves others; at most a turn and LEAD_BYTES are made ahead
+    of a slow listener. Raises UsageError for a text that becomes longer than PCM_LIMIT, and whatever the
+    synthesis or the listener raises; the former may happen after the first pieces, once they are heard.
     """
-    label, begun, spoken = new_label(voice.release), False, 0
-
-    async def hear(facts: Mapping[str, Any]) -> None:
-        nonlocal begun
-        if "sample_rate" in facts:
-            begun = True
-            await listener.begin(int(facts["sample_rate"]), label)
-        elif on_progress is not None:
-            await on_progress(facts)
-
-    async def take(pcm: bytes) -> None:
-        nonlocal spoken
-        if not begun:
-            raise BugError("the worker sent sound before it said what kind")
-        spoken += len(pcm)
-        if spoken > PCM_LIMIT:
-            raise UsageError("the text is too long for one file")
-        await listener.take(pcm)
-
+    words = await trio.to_thread.run_sync(parts.words.text, limiter=parts.disk) if own_words else ""
     bases = await trio.to_thread.run_sync(base_needs.folders, parts, voice.release, limiter=parts.disk)
-    arguments = {
-        "key": voice.key,
-        "folder": str(voice.folder),
-        "bases": bases,
-        "text": text,
-        "lang": lang,
-        "options": dict(options or {}),
-        "words": await trio.to_thread.run_sync(parts.words.text, limiter=parts.disk) if own_words else "",
-    }
-    made = await parts.engine.call("speak", arguments, on_progress=hear, on_piece=take)
-    return Heard(int(made["samples"]) / int(made["sample_rate"]), tuple(made["notices"]))
+    turns = _Turns(parts, voice, text, lang, {"stream": True, **(options or {})}, words, bases)
+    backlog = Backlog()
+    failure: Exception | None = None
+    label, begun = new_label(voice.release), False
+
+    async def make() -> None:
+        nonlocal failure
+        try:
+            await turns.run(backlog, on_progress)
+        except Exception as error:
+            failure = error
+        finally:
+            backlog.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make)
+        try:
+            while (pcm := await backlog.take()) is not None:
+                if not begun:
+                    begun = True
+                    await listener.begin(turns.rate, label)
+                await listener.take(pcm)
+        except Exception as error:
+            failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return Heard(turns.samples / turns.rate, tuple(dict.fromkeys(turns.notices)))
+
+
+class _Turns:
+    """A text on its way through the worker, a turn at a time."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        voice: LoadableVoice,
+        text: str,
+        lang: str,
+        options: Mapping[str, Any],
+        words: str,
+        bases: list[str],
+    ) -> None:
+        self._engine = parts.engine
+        self._arguments = {
+            "key": voice.key,
+            "folder": str(voice.folder),
+            "bases": bases,
+            "text": text,
+            "lang": lang,
+            "options": dict(options),
+            "words": words,
+        }
+        self.rate, self.samples = 0, 0
+        self.notices: list[str] = []
+
+    async def run(self, backlog: Backlog, on_progress: OnProgress | None) -> None:
+        """Take turns until all is said."""
+        spoken = 0
+
+        async def hear(facts: Mapping[str, Any]) -> None:
+            if "sample_rate" in facts:
+                self.rate = int(facts["sample_rate"])
+            elif on_progress is not None:
+                await on_progress(facts)
+
+        async def take(pcm: bytes) -> None:
+            nonlocal spoken
+            if not self.rate:
+                raise BugError("the worker sent sound before it said what kind")
+            spoken += len(pcm)
+            if spoken > PCM_LIMIT:
+                raise UsageError("the text is too long for one file")
+            backlog.put(pcm)
+            await backlog.shrink(BACKLOG_LIMIT)
+
+        place: Mapping[str, Any] | None = None
+        while True:
+            made = await self._engine.call(
+                "speak",
+                {**self._arguments, "place": place},
+                on_progress=hear,
+                on_piece=take,
+                again=place is not None,
+            )
+            self.samples += int(made["samples"])
+            self.notices += made["notices"]
+            place = made["place"]
+            if place is None:
+                return
+            await backlog.shrink(LEAD_BYTES)
 
 
 class _Recording:
@@ -194,8 +264,9 @@ async def speak(
     if format not in FORMATS:
         raise UsageError(f"unknown audio format {format!r}", hint="formats: " + " ".join(FORMATS))
     heard = _Recording()
+    whole = {"stream": False, **(options or {})}
     said = await stream(
-        parts, voice, text, lang, heard, options=options, on_progress=on_progress, own_words=own_words
+        parts, voice, text, lang, heard, options=whole, on_progress=on_progress, own_words=own_words
     )
 
     def write() -> bytes:

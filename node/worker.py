@@ -8,15 +8,18 @@ used one leaves first. Follows specs/worker.md.
 """
 
 import argparse
+import ctypes
 import io
 import json
 import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -124,15 +127,25 @@ class Worker:
             return self._voices[kept]
         while len(self._voices) >= self._limit:
             self._voices.popitem(last=False)
+            give_back()
         self.progress("load")
-        voice = Voice.load(folder, bases_in(bases), precision=chosen)
+        voice = Voice.load(folder, bases_in(bases), precision=chosen, check=self.check)
         self._voices[kept] = voice
         return voice
 
     def forget(self, key: str) -> None:
         """Drop a loaded voice, in every precision."""
-        for kept in [kept for kept in self._voices if kept[0] == key]:
+        loaded = [kept for kept in self._voices if kept[0] == key]
+        for kept in loaded:
             del self._voices[kept]
+        if loaded:
+            give_back()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library would keep it for later."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bases_in(folders: list[str]) -> Any:
@@ -204,12 +217,17 @@ def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Speak a text; the sample rate goes out first, then the audio as pieces while it is made."""
+    """Speak a turn of a text; the sample rate goes out first, then the audio as pieces while it is made.
+
+    A turn is a sentence, or as many as it takes to speak for as long as loading the voice took. ``place``
+    says where the turn before left off, and the result's where this one did: None when all is said.
+    """
     import numpy
 
     from p2pvoice.sovits.synthesize import SpeakText
+    from p2pvoice.sovits.utterance import Place, Utterance
 
-    text = str(arguments["text"])
+    text, began = str(arguments["text"]), time.monotonic()
     if not text.strip():
         raise UsageError("there is nothing to speak")
     if len(text) > TEXT_LIMIT:
@@ -219,15 +237,31 @@ def speak(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     voice = worker.voice(str(arguments["key"]), Path(arguments["folder"]), arguments["bases"], precision)
     words = str(arguments.get("words", ""))
     wanted = SpeakText(text=text, lang=str(arguments["lang"]), words=words, **options)
+    place = arguments.get("place")
+    utterance = Utterance(voice, wanted, Place(**place) if place else None)
     rate, told = int(voice.sample_rate), len(voice.notices)
     worker.tell({"stage": "speak", "sample_rate": rate})
     samples = 0
-    for part in voice.speak(wanted, on_code=lambda _: worker.check()):
-        worker.check()
+
+    def take(part: Any) -> None:
+        nonlocal samples
         pcm = (numpy.clip(part, -1.0, 1.0) * 32767.0).astype("<i2")
         samples += len(pcm)
         worker.piece(pcm.tobytes())
-    return {"sample_rate": rate, "samples": samples, "notices": voice.notices[told:]}
+
+    begun = time.monotonic()
+    loading = begun - began
+    while True:
+        utterance.say(take, on_code=lambda _: worker.check(), check=worker.check)
+        left = utterance.place
+        if left is None or time.monotonic() - begun >= loading:
+            break
+    return {
+        "sample_rate": rate,
+        "samples": samples,
+        "notices": voice.notices[told:],
+        "place": vars(left) if left is not None else None,
+    }
 
 
 def forget(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,11 @@ def label_wav(data: bytes, label: Label) -> bytes:
     return _checked(wav.rewrite(data, _aigc_text(label), _own_text(label)), label)
 
 
+def wav_stream_beginning(rate: int, label: Label) -> bytes:
+    """The beginning of a WAV stream of 16-bit mono samples that carries this label; the samples follow it."""
+    return _checked(wav.stream_beginning(rate, _aigc_text(label), _own_text(label)), label)
+
+
 def label_flac(data: bytes, label: Label) -> bytes:
     """The FLAC file with this label and no other. UsageError when it is no FLAC file."""
     return _checked(flac.rewrite(data, _aigc_text(label), _own_text(label)), label)

@@ -46,6 +46,16 @@ def texts(data: bytes) -> tuple[list[bytes], list[bytes]]:
     return labels, own
 
 
+def stream_beginning(rate: int, label: bytes, own: bytes) -> bytes:
+    """What stands before the samples of a stream, 16 bit and mono, whose length nobody knows yet.
+
+    The lengths are the largest there are: players then read until the stream ends.
+    """
+    form = struct.pack("<HHIIHH", 1, 1, rate, rate * 2, 2, 16)
+    chunks = _chunk(b"fmt ", form) + _chunk(LABEL_CHUNK, label) + (_chunk(OWN_CHUNK, own) if own else b"")
+    return _HEAD.pack(b"RIFF", SIZE_LIMIT) + b"WAVE" + chunks + _HEAD.pack(b"data", SIZE_LIMIT)
+
+
 def rewrite(data: bytes, label: bytes, own: bytes) -> bytes:
     """The same file with these two texts directly before the samples, and without any earlier ones."""
     if not is_wav(data):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from p2pvoice.sovits.fast_conv import PIECE, FastConv, FastUpsample, Workspace
+from p2pvoice.sovits.heeding import heed
 
 if TYPE_CHECKING:
     from p2pvoice.sovits.vits import Generator, ResBlock
@@ -120,6 +121,7 @@ class FastGenerator:
             torch.add(current[rows], change[rows], out=out)
 
     def _pair(self, x: Tensor, dilated: FastConv, plain: FastConv, space: Workspace) -> Tensor:
+        heed()
         spread, tight = dilated.layout(len(x)), plain.layout(len(x))
         buffer = dilated.buffer(spread, space)
         spread.write(x, buffer, self.leak)

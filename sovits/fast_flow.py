@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from p2pvoice.sovits.fast_conv import FastConv, Workspace
+from p2pvoice.sovits.heeding import heed
 
 if TYPE_CHECKING:
     from p2pvoice.sovits.vits import Coupling, Flow
@@ -29,6 +30,7 @@ class _FastCoupling:
         skipped = torch.zeros_like(x)
         layout = self.gates[0].layout(len(x))
         for gate, (mix, bias), condition in zip(self.gates, self.mixes, conditions, strict=True):
+            heed()
             buffer = gate.buffer(layout, space)
             layout.write(x, buffer, 1.0)
             a, b = gate.run(layout, buffer, space, gate.bias + condition)[: len(x)].chunk(2, dim=1)

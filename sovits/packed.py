@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2pvoice.sovits.gpt import Cache, Text2Semantic, places, without_prefix
+from p2pvoice.sovits.heeding import heed
 from p2pvoice.sovits.layers import check_exactly, load_exactly
 from p2pvoice.sovits.sizes import Config, GptSettings, Tensors
 from p2pvoice.sovits.weightless import weightless
@@ -132,6 +133,7 @@ class PackedGpt:
         s, x = self.settings, x[0]  # [T, W]
         wide = torch.empty(0 if self.whole_numbers else self._largest)
         for i in range(s.layers):
+            heed()
             last = i == s.layers - 1
             fused = self._linear(i, "self_attn.in_proj", x, wide)
             q, k, v = fused.unflatten(-1, (3, s.heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)

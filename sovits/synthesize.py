@@ -7,7 +7,6 @@ samples to do with as it likes. Follows specs/sampling.md.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from p2pvoice.sovits.packed import PackedGpt
 from p2pvoice.sovits.precision import best_device, decoder, is_fast
 from p2pvoice.sovits.sampling import MAX_CODES, Sampling, exponential_noise, generate
 from p2pvoice.sovits.text.pronunciations import NONE, of_texts
+from p2pvoice.sovits.utterance import SEED_LIMIT, Utterance
 from p2pvoice.sovits.vits import SoVits
 from p2pvoice.sovits.voicefile import REFERENCES_LIMIT, VoiceFile
 
@@ -36,8 +36,6 @@ SPEED_RANGE = (0.25, 4.0)
 """How much slower or faster than its reference a voice may speak."""
 NOISE_RANGE = (0.0, 2.0)
 """Scale of the decoder's noise."""
-SEED_LIMIT = 1 << 63
-"""Seeds are whole numbers below this."""
 PAUSE_LIMIT = 10.0
 """Longest silence between two sentences, in seconds."""
 SENTENCE_ENDS = frozenset("，。？！,.?!~:：—…")
@@ -71,6 +69,8 @@ class SpeakText:
     split: str = "cut1"
     pause: float = 0.3
     """Seconds of silence between sentences."""
+    stream: bool = False
+    """Whether sound is made piece by piece while a sentence is still being drawn (specs/streaming.md)."""
     upstream_text: bool = False
     """Whether the text is read as the published front end reads it, where it is wrong, too."""
     words: str = ""
@@ -138,23 +138,35 @@ class Voice:
         """One that is to be given with the first speech."""
 
     @classmethod
-    def load(cls, folder: Path, bases: Bases, device: str | None = None, precision: str = "auto") -> Self:
+    def load(
+        cls,
+        folder: Path,
+        bases: Bases,
+        device: str | None = None,
+        precision: str = "auto",
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Load the voice in a bundle folder, on the GPU where there is one.
 
-        ``precision`` is a word of precision.PRECISIONS. Raises BadCheckpointError, NotFoundError,
-        VoiceNotLoadableError or UsageError. The BERT is looked for only if the voice was made with one.
+        ``precision`` is a word of precision.PRECISIONS; ``check`` is called between the parts and may raise
+        to stop. Raises BadCheckpointError, NotFoundError, VoiceNotLoadableError or UsageError. The BERT is
+        looked for only if the voice was made with one.
         """
         chosen = best_device() if device is None else torch.device(device)
         fast = is_fast(precision, chosen)
         bundle = voicefile.load_bundle(folder)
+        check()
         network = LiteVoice if bundle.voice.version == LITE else SoVits
         sovits = network.from_tensors(bundle.sovits, bundle.voice.sovits_config())
         sovits = sovits.fold("fast" if fast else "exact")
+        check()
         gpt, notice = decoder(bundle.gpt, bundle.voice.gpt_config(), chosen, fast=fast)
         if gpt.settings.vocab != sovits.settings.codes + 1:
             raise VoiceNotLoadableError(
                 f"the GPT knows {gpt.settings.vocab - 1} codes and the decoder {sovits.settings.codes}"
             )
+        check()
         wanted = bundle.voice.bases.bert
         bert = None if wanted is None else bases.bert(wanted)
         if bert is not None and bert[0].settings.width != gpt.settings.bert_dim:
@@ -176,35 +188,29 @@ class Voice:
         ``on_code`` hears of every 40 ms and may raise to stop within a sentence. Raises UsageError,
         UnsupportedLanguageError or SynthesisError.
         """
+        utterance = Utterance(self, request)
+        while utterance.place is not None:
+            said: list[Audio] = []
+            utterance.say(said.append, on_code=on_code)
+            yield from said
+
+    def give_notice(self) -> None:
+        """Tell what is to be told with the first speech."""
         if self._notice is not None:
             self.notices.append(self._notice)
             self._notice = None
-        prompt = self._prompt(request.reference, request.upstream_text)
-        style = self.style((request.reference, *request.also))
-        words, upstream = of_texts(self.words, request.words), request.upstream_text
-        sentences = text.split(words.hide(request.text), request.split, request.lang, upstream=upstream)
-        if not sentences:
-            raise UsageError("the text has no words in it")
-        generator = torch.Generator()
-        generator.manual_seed(secrets.randbelow(SEED_LIMIT) if request.seed is None else request.seed)
-        silence = np.zeros(int(self.sample_rate * request.pause), np.float32)
-        for i, sentence in enumerate(sentences):
-            audio = self._say(sentence, request, prompt, style, generator, on_code)
-            yield audio if i == len(sentences) - 1 else np.concatenate([audio, silence])
 
     @torch.inference_mode()
-    def _say(
+    def draw(
         self,
-        sentence: str,
-        request: SpeakText,
+        said: Spoken,
         prompt: Prompt,
-        style: Tensor,
+        request: SpeakText,
         generator: torch.Generator,
         on_code: Callable[[int], None] | None,
-    ) -> Audio:
-        words = of_texts(self.words, request.words)
-        said = self._read(sentence, request.lang, words, request.upstream_text)
-        codes = generate(
+    ) -> list[int]:
+        """The codes of a sentence."""
+        return generate(
             self.gpt,
             torch.cat([prompt.spoken.phones, said.phones], dim=1),
             self._join(prompt.spoken, said),
@@ -214,6 +220,12 @@ class Voice:
             early_stop=MAX_CODES,
             on_code=on_code,
         )
+
+    @torch.inference_mode()
+    def decode(
+        self, codes: list[int], said: Spoken, style: Tensor, request: SpeakText, generator: torch.Generator
+    ) -> Audio:
+        """The sound of a sentence's codes as a whole."""
         samples = self.sovits.decode(
             torch.tensor([codes], device=self.device),
             said.phones,
@@ -246,7 +258,8 @@ class Voice:
             raise UsageError(f"this voice has {count} references; there is no number {index}")
 
     @torch.inference_mode()
-    def _prompt(self, index: int, upstream: bool = False) -> Prompt:
+    def prompt(self, index: int, upstream: bool = False) -> Prompt:
+        """What a reference contributes to every sentence; UsageError when there is none of that number."""
         self._check(index)
         key = index, upstream
         if key not in self._prompts:
@@ -255,14 +268,16 @@ class Voice:
             if transcript[-1] not in SENTENCE_ENDS:
                 transcript += "." if reference.lang == "en" else "。"
             self._prompts[key] = Prompt(
-                self._read(transcript, reference.lang, of_texts(self.words, ""), upstream),
+                self.read(transcript, reference.lang, of_texts(self.words, ""), upstream),
                 torch.tensor([reference.codes], device=self.device),
             )
         return self._prompts[key]
 
-    def _read(
+    @torch.inference_mode()
+    def read(
         self, sentence: str, lang: str, words: text.Pronunciations = NONE, upstream: bool = False
     ) -> Spoken:
+        """A sentence as the networks want it."""
         phones = text.phonemize(sentence, lang, self.voice.version, words=words, upstream=upstream)
         ids = torch.tensor([phones.ids], device=self.device)
         mandarin = [part for part in phones.parts if part.language == "zh" and part.word2ph is not None]

@@ -1,14 +1,20 @@
-"""`speak`: a text in, a labelled audio file out. Follows specs/cli.md and specs/label.md."""
+"""`speak`: a text in, a labelled audio file out, or sound as it is made.
+
+Follows specs/cli.md, specs/label.md and specs/streaming.md.
+"""
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from p2pvoice.cli import playing
 from p2pvoice.cli.files import check_output, write_output
 from p2pvoice.cli.output import Output, json_option, seconds, size
-from p2pvoice.node.rpc.client import Client
+from p2pvoice.node.rpc.client import AudioStream, Client
 from p2pvoice.protocol.errors import UsageError
 
 TEXT_LIMIT = 64 * 1024
@@ -54,10 +60,11 @@ TEXT_LIMIT = 64 * 1024
     type=click.Choice(["wav", "flac"]),
     help="Default: what the output's name ends with, else wav.",
 )
+@click.option("--play", is_flag=True, help="Play it while it is made, instead of writing a file.")
 @json_option
-@click.pass_obj
+@click.pass_context
 def speak(
-    output: Output,
+    ctx: click.Context,
     voice: str,
     text: str,
     lang: str,
@@ -68,11 +75,17 @@ def speak(
     precision: str | None,
     upstream_text: bool,
     audio_format: str | None,
+    play: bool,
 ) -> None:
     """Speak TEXT with an installed voice (- reads the text from stdin).
 
-    The audio file says in its own metadata that it is synthetic, and with which release it was made.
+    The audio file says in its own metadata that it is synthetic, and with which release it was made. With
+    --play, and with -o - into a pipe, sound comes while the text is still being spoken.
     """
+    output: Output = ctx.obj
+    if play and ctx.get_parameter_source("target") is not ParameterSource.DEFAULT:
+        raise UsageError("--play writes no file", hint="leave out --play or -o")
+    program = playing.player() if play else ""
     if text == "-":
         raw = sys.stdin.buffer.read(TEXT_LIMIT + 1)
         if len(raw) > TEXT_LIMIT:
@@ -80,24 +93,34 @@ def speak(
                 f"the text on stdin is longer than {TEXT_LIMIT} bytes", hint="speak it chapter by chapter"
             )
         text = raw.decode("utf-8", "replace").strip()
-    if str(target) == "-" and sys.stdout.isatty():
+    if str(target) == "-" and sys.stdout.isatty() and not play:
         raise UsageError("audio would go to the terminal", hint="p2pvoice speak … -o out.wav")
     check_output(target)
     chosen = audio_format or ("flac" if target.suffix.lower() == ".flac" else "wav")
+    piped = str(target) == "-" and chosen == "wav" and playing.is_stream(sys.stdout.fileno())
+    if play or piped:
+        chosen = "pcm" if play else "wav"
     started = time.monotonic()
-    spoken = Client().speak(
-        request(
-            voice,
-            text,
-            lang,
-            seed=seed,
-            speed=speed,
-            references=references,
-            precision=precision,
-            audio_format=chosen,
-            upstream_text=upstream_text,
-        )
+    asked = request(
+        voice,
+        text,
+        lang,
+        seed=seed,
+        speed=speed,
+        references=references,
+        precision=precision,
+        audio_format=chosen,
+        upstream_text=upstream_text,
     )
+    if play or piped:
+        with Client().speak_stream(asked) as sound:
+            pieces = heard(output, sound, started, playing_it=play)
+            if play:
+                playing.play(program, sound.rate, pieces)
+            else:
+                playing.pour(pieces)
+        return
+    spoken = Client().speak(asked)
     took = time.monotonic() - started
     write_output(target, spoken.data)
     if str(target) == "-":
@@ -120,6 +143,30 @@ def speak(
         output.hint(f"p2pvoice base fetch {spoken.missing_base}")
     output.note(f"{seconds(spoken.seconds)} of speech ({size(len(spoken.data))}) in {seconds(took)}")
     output.hint(f"p2pvoice inspect {target}")
+
+
+def heard(output: Output, sound: AudioStream, started: float, *, playing_it: bool) -> Iterator[bytes]:
+    """The pieces of a stream, telling when the first one came and, at the end, of all of them."""
+    first, size = 0.0, 0
+    for piece in sound:
+        if not size:
+            first = time.monotonic() - started
+            if not output.as_json:
+                output.note(f"first audio after {first * 1000:.0f} ms")
+        size += len(piece)
+        yield piece
+    took, length = time.monotonic() - started, size / 2 / sound.rate
+    if output.as_json and playing_it:
+        output.document(
+            {
+                "release": sound.headers.get("x-release-id", ""),
+                "audio_seconds": round(length, 3),
+                "first_audio_seconds": round(first, 3),
+                "seconds": round(took, 3),
+            }
+        )
+    elif not output.as_json:
+        output.note(f"{seconds(length)} of speech in {seconds(took)}")
 
 
 def request(

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from p2pvoice.node.rpc.transport import Audio, Event, Transport
+from p2pvoice.node.rpc.transport import Audio, AudioStream, Event, Transport
 
-__all__ = ["Audio", "Client", "Event"]
+__all__ = ["Audio", "AudioStream", "Client", "Event"]
 
 
 class Client(Transport):
@@ -234,6 +234,10 @@ class Client(Transport):
     def speak(self, body: Mapping[str, object]) -> Audio:
         """Speak a text; the body is that of specs/rpc.md."""
         return self.audio("POST", "/v1/speak", dict(body))
+
+    def speak_stream(self, body: Mapping[str, object]) -> AudioStream:
+        """Speak a text and hear it while it is made; ``format`` is ``wav`` or ``pcm``."""
+        return self.audio_stream("POST", "/v1/speak", {**body, "stream": True})
 
     def words(self, *, voice: str = "") -> dict[str, Any]:
         """The user's pronunciation dictionary, or that of a voice or a draft."""

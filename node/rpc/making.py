@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from p2pvoice.node import importing, publish
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.references import draft_key
 from p2pvoice.node.rpc.events import EventStream, Report
 from p2pvoice.node.rpc.requests import flag, json_body, text, texts
 from p2pvoice.protocol.errors import UsageError
@@ -84,10 +85,14 @@ async def remove_draft(parts: Parts, request: Request) -> Response:
 
     def work() -> dict[str, Any]:
         draft = parts.drafts.get(name)
+        keys.append(draft_key(draft))
         return {"draft": draft.slug, "name": draft.name, "bytes": parts.drafts.remove(draft)}
 
+    keys: list[str] = []
     async with parts.drafting:
-        return JSONResponse(await trio.to_thread.run_sync(work, limiter=parts.disk))
+        removed = await trio.to_thread.run_sync(work, limiter=parts.disk)
+    parts.engine.forget(keys[0])
+    return JSONResponse(removed)
 
 
 async def import_bundled(parts: Parts, request: Request) -> EventStream:

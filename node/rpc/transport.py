@@ -29,6 +29,9 @@ STREAM_TIMEOUT = 3_600.0
 #: Bytes read from an upload's file at a time.
 UPLOAD_PIECE = 1 << 20
 
+#: Bytes taken at a time of sound that is being made: whatever is there is handed on at once.
+AUDIO_PIECE = 64 * 1024
+
 #: Longest line of a stream, in bytes.
 LINE_LIMIT = 4 << 20
 
@@ -151,6 +154,10 @@ class Transport:
             data = _guard(response.read)
             return Audio(data, {name.lower(): value for name, value in response.getheaders()})
 
+    def audio_stream(self, method: str, path: str, body: object = None) -> "AudioStream":
+        """One request whose answer is sound that is still being made. Close it, or use it in a with block."""
+        return AudioStream(self._answer(method, path, _encode(body), None, STREAM_TIMEOUT))
+
     def pieces(self, method: str, path: str, body: object = None) -> Iterator[bytes]:
         """One request whose answer is bytes, piece by piece as they come."""
         with self._answer(method, path, _encode(body), None, STREAM_TIMEOUT) as response:
@@ -228,6 +235,35 @@ class _Answer:
     def __exit__(self, *_: object) -> None:
         self._calls.discard(self._connection)
         self._connection.close()
+
+
+class AudioStream:
+    """Sound as it comes; dropping it half-way cancels the daemon's work."""
+
+    def __init__(self, answer: "_Answer") -> None:
+        self._answer = answer
+        self._response = answer.__enter__()
+        self.headers = {name.lower(): value for name, value in self._response.getheaders()}
+
+    @property
+    def rate(self) -> int:
+        """Samples a second, 16 bit little-endian, mono."""
+        return int(self.headers["x-sample-rate"])
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes; DaemonUnavailableError when they break off before the end."""
+        while piece := _guard(lambda: self._response.read1(AUDIO_PIECE)):
+            yield piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._answer.__exit__()
 
 
 def _exchange(

@@ -30,6 +30,7 @@ from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
 from p2pvoice.node.rpc.keys import passphrase
 from p2pvoice.node.rpc.requests import flag, json_body, number, text, voice_path
+from p2pvoice.node.rpc.speaking import StreamedResponse
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import read_label
@@ -167,8 +168,8 @@ async def remove_voice(parts: Parts, request: Request) -> Response:
     return JSONResponse(await removing.remove(parts, ref))
 
 
-async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
-    """Speak a text with an installed voice, or with a draft of the user's own."""
+async def speak_text(parts: Parts, request: Request) -> "SpokenResponse | StreamedResponse":
+    """Speak a text with an installed voice, or with a draft of the user's own: as a file, or as a stream."""
     body = await json_body(request)
     draft = text(body, "draft", default="", limit=200)
     if draft and body.get("voice") is not None:
@@ -185,6 +186,8 @@ async def speak_text(parts: Parts, request: Request) -> "SpokenResponse":
         "format": text(body, "format", default="wav", limit=8),
         "options": speech.check_options(body),
     }
+    if flag(body, "stream", default=False):
+        return StreamedResponse(parts, arguments)
     return SpokenResponse(parts, arguments)
 
 

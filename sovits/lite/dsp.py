@@ -99,6 +99,17 @@ def to_samples(curve: Tensor) -> Tensor:
     return F.interpolate(curve[:, None], scale_factor=STEP, mode="linear", align_corners=False)[:, 0]
 
 
+def to_hertz(log_f0: Tensor) -> Tensor:
+    """Log pitch in hertz [B, K] -> the pitch of every sample, [B, K * STEP]."""
+    low, high = (math.log(hertz) for hertz in PITCH_RANGE)
+    return to_samples(log_f0.clamp(low, high)).exp()
+
+
+def turns_of(hertz: Tensor) -> Tensor:
+    """The pitch of every sample [B, S] -> turns since the beginning, after each sample; in float64."""
+    return torch.cumsum(hertz.double() / SAMPLE_RATE, 1)
+
+
 def pulse_train(log_f0: Tensor, voicing: Tensor, phase: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Log pitch in hertz and voicing (0 to 1), both [B, K] -> pulses [B, K * STEP], and the phase after.
 
@@ -106,9 +117,12 @@ def pulse_train(log_f0: Tensor, voicing: Tensor, phase: Tensor | None = None) ->
     turns, is where the train begins; handing back the second result continues it without a seam, if the
     curves do.
     """
-    low, high = (math.log(hertz) for hertz in PITCH_RANGE)
-    hertz = to_samples(log_f0.clamp(low, high)).exp()
-    turns = torch.cumsum(hertz.double() / SAMPLE_RATE, 1)
+    return pulses(to_hertz(log_f0), to_samples(voicing), phase)
+
+
+def pulses(hertz: Tensor, gate: Tensor, phase: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The same from the pitch and the voicing of every sample, both [B, S]."""
+    turns = turns_of(hertz)
     if phase is not None:
         turns = turns + phase.to(turns)[:, None]
     angle = (turns.frac() * (2 * math.pi)).float()
@@ -117,7 +131,7 @@ def pulse_train(log_f0: Tensor, voicing: Tensor, phase: Tensor | None = None) ->
     near = below.abs() < NEAR
     ratio = 2 * torch.sin((count + 0.5) * angle) / torch.where(near, torch.ones_like(below), below)
     train = (torch.where(near, 2 * count + 1, ratio) - 1) / 2
-    return train * torch.rsqrt(count / 2) * to_samples(voicing), turns[:, -1].frac()
+    return train * torch.rsqrt(count / 2) * gate, turns[:, -1].frac()
 
 
 def minimum_phase(log_magnitude: Tensor) -> Tensor:

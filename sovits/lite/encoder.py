@@ -43,6 +43,16 @@ class TextEncoder(nn.Module):
         """Codebook rows [B, ssl_dim, N] and phones [B, S] with their masks [B, 1, N] and [B, 1, S], style
         [B, gin, 1] -> mean [B, inter, T] and its mask [B, 1, T]; ``speed`` divides T."""
         flat = style[..., 0]
+        x = self.rows(quantized, mask, text, text_mask, flat)
+        mask = mask.repeat_interleave(FRAMES_PER_CODE, dim=-1)
+        if speed != 1.0:
+            size = int(x.shape[-1] / speed) + 1
+            x = F.interpolate(x, size=size, mode="linear")
+            mask = F.interpolate(mask, size=size, mode="nearest")
+        return self.mean(x, mask, flat), mask
+
+    def rows(self, quantized: Tensor, mask: Tensor, text: Tensor, text_mask: Tensor, flat: Tensor) -> Tensor:
+        """What works at 25 Hz, up to the layer that makes two frames of a code: [B, C, T] for T = 2 N."""
         x = self.pre(quantized * mask) * mask
         asked = len(self.code_blocks) // 2
         for i, block in enumerate(self.code_blocks):
@@ -50,13 +60,11 @@ class TextEncoder(nn.Module):
                 words = self.text_block(self.text_embedding(text).mT * text_mask, flat) * text_mask
                 x = x + self.attention(x, words, mask[..., None] * text_mask[:, :, None]) * mask
             x = block(x, flat) * mask
-        x = self.upsample(x.mT).unflatten(-1, (FRAMES_PER_CODE, -1)).flatten(1, 2).mT  # [B, C, T]
-        mask = mask.repeat_interleave(FRAMES_PER_CODE, dim=-1)
-        if speed != 1.0:
-            size = int(x.shape[-1] / speed) + 1
-            x = F.interpolate(x, size=size, mode="linear")
-            mask = F.interpolate(mask, size=size, mode="nearest")
+        return self.upsample(x.mT).unflatten(-1, (FRAMES_PER_CODE, -1)).flatten(1, 2).mT
+
+    def mean(self, x: Tensor, mask: Tensor, flat: Tensor) -> Tensor:
+        """What works at 50 Hz, whatever the speed: rows [B, C, T] -> mean of the latent [B, inter, T]."""
         x = x * mask
         for block in self.frame_blocks:
             x = block(x, flat) * mask
-        return self.proj(self.norm(x.mT)).mT * mask, mask
+        return self.proj(self.norm(x.mT)).mT * mask

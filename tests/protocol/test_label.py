@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import struct
+import wave
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from p2pvoice.protocol import flac, label, wav
 from p2pvoice.protocol.comments import COMMENTS_LIMIT
 from p2pvoice.protocol.errors import ManifestError, UsageError
 from p2pvoice.protocol.ids import release_id
-from p2pvoice.protocol.label import Label, label_flac, label_wav, read_label
+from p2pvoice.protocol.label import Label, label_flac, label_wav, read_label, wav_stream_beginning
 
 LABEL = Label(
     produce_id="019ab000-0000-7000-8000-000000000000",
@@ -332,3 +333,25 @@ def test_random_files_raise_only_our_errors(magic: bytes, tail: bytes) -> None:
         assert read_label(magic + tail) is None
     except ManifestError:
         return
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_stream_begins_with_its_label(own: bool) -> None:
+    """Before the first sample, so that whoever hears the beginning knows; players read until it ends."""
+    written = LABEL if own else Label(LABEL.produce_id, LABEL.producer)
+    beginning = wav_stream_beginning(16_000, written)
+    assert read_label(beginning) == written
+    assert beginning[:12] == b"RIFF\xff\xff\xff\xffWAVE"
+    assert beginning.endswith(b"data\xff\xff\xff\xff")
+    for count in (0, 1, len(SAMPLES)):
+        stream = beginning + SAMPLES[:count].tobytes()
+        assert read_label(stream) == written
+        read, rate = soundfile.read(io.BytesIO(stream), dtype="int16")
+        assert rate == 16_000
+        np.testing.assert_array_equal(read, SAMPLES[:count])
+        with wave.open(io.BytesIO(stream)) as file:
+            assert file.readframes(file.getnframes()) == SAMPLES[:count].tobytes()
+    # It becomes an ordinary file with ordinary lengths, as soon as its end is known.
+    whole = label_wav(beginning + SAMPLES.tobytes(), written)
+    assert struct.unpack_from("<I", whole, 4)[0] == len(whole) - 8
+    assert read_label(whole) == written

@@ -68,10 +68,10 @@ def test_a_word_is_spoken_as_its_entry_says(made: Path, bundle: Path) -> None:
 def test_a_transcript_is_read_by_the_voices_dictionary_alone(made: Path, bundle: Path) -> None:
     """The clip's transcript is 今日天氣好好: only the author's word changes what it prompts with."""
     plain = load(made)
-    before = plain._prompt(0).spoken.phones.tolist()
+    before = plain.prompt(0).spoken.phones.tolist()
     heard(plain, replace(HOT, words="yue\t天氣\ttin1 hei1\n"))
-    assert plain._prompt(0).spoken.phones.tolist() == before
-    own = load(put(bundle, "yue\t天氣\ttin1 hei1\n"))._prompt(0).spoken.phones.tolist()
+    assert plain.prompt(0).spoken.phones.tolist() == before
+    own = load(put(bundle, "yue\t天氣\ttin1 hei1\n")).prompt(0).spoken.phones.tolist()
     assert len(own[0]) == len(before[0])
     assert sum(a != b for a, b in zip(own[0], before[0], strict=True)) == 1
 

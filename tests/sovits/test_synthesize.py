@@ -129,8 +129,8 @@ def test_bert_reaches_the_mandarin_parts_only(made: tuple[Path, Path], voice: Vo
     bundle, _ = made
     install("bert", bench.published_bert(tmp_path / "published"), tmp_path / "bases" / "bert")
     listening = Voice.load(bundle, Bases([tmp_path / "bases"]), device="cpu")
-    assert listening._read("Hello.", "en").bert is None
-    mixed = listening._read("你好 hello 世界。", "zh")
+    assert listening.read("Hello.", "en").bert is None
+    mixed = listening.read("你好 hello 世界。", "zh")
     assert mixed.bert is not None
     heard = mixed.bert[0].abs().sum(0) > 0
     assert heard.any()
