@@ -37,11 +37,18 @@ LOG_TAIL = 4096
 """Bytes of its last words that are searched for the reason of a failed start."""
 
 
-def doors(*, wyoming: str | None = None, wyoming_network: Sequence[str] = ()) -> list[str]:
-    """The daemon's options for the ports that are closed until somebody asks for them."""
+def doors(
+    *, wyoming: str | None = None, wyoming_network: Sequence[str] = (), api: int | None = None
+) -> list[str]:
+    """The daemon's options for the ports that are closed until somebody asks for them.
+
+    ``api`` opens the compatible APIs at that port, -1 at the usual one.
+    """
     line = [word for network in wyoming_network for word in ("--wyoming-network", network)]
     if wyoming is not None:
         line += ["--wyoming", *([wyoming] if wyoming else [])]
+    if api is not None:
+        line += ["--api"] if api < 0 else ["--api", str(api)]
     return line
 
 

@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "doctor",
         "Check this node and this machine, and say what to do about each finding.",
     ),
+    "api": (
+        "p2pvoice.cli.commands.api",
+        "api",
+        "Let programs made for OpenAI's or GPT-SoVITS's API speak.",
+    ),
     "import": (
         "p2pvoice.cli.commands.publish",
         "import_voice",
@@ -149,7 +154,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "base": (
         "p2pvoice.cli.commands.bases",
         "base",
-        "Add or list base models (HuBERT, the speaker network, BERT, a recogniser).",
+        "Add, share and fetch base models (HuBERT, speaker network, BERT, recogniser).",
     ),
     "inspect": (
         "p2pvoice.cli.commands.inspect",

@@ -1,4 +1,4 @@
-"""Admission: the checks between "all bytes are here" and "this voice may be used".
+"""Admission: the checks between "all bytes are here" and "this voice, or this base, may be used".
 
 Hashes say that the bytes are the author's; they do not say that the author means well. So: the file set is
 complete, each safetensors header passes the strict reader and is cut into chunks as the rules cut it, and
@@ -30,12 +30,19 @@ def voice_folder(parts: Parts, identifier: str) -> Path:
 
 
 async def admit(parts: Parts, release: Release) -> None:
-    """Check a release whose files are all in the store, and give it a folder for the worker.
+    """Check a release whose files are all in the store, and give a voice its folder for the worker.
 
-    Raises ManifestError, BadCheckpointError or VoiceNotLoadableError; then nothing was made usable.
+    A base gets its own when it is installed (base_places.py). Raises ManifestError, BadCheckpointError or
+    VoiceNotLoadableError; then nothing was made usable.
     """
-    growing = await trio.to_thread.run_sync(_lay_out, parts, release, limiter=parts.disk)
+    growing, manifest = parts.home.voices / f".{release.id}", release.manifest
     try:
+        await trio.to_thread.run_sync(_lay_out, parts, release, growing, limiter=parts.disk)
+        if manifest.is_base:
+            arguments = {"folder": str(growing), "kind": manifest.engine.version}
+            await parts.engine.call("inspect_base", arguments)
+            await trio.to_thread.run_sync(shutil.rmtree, growing, limiter=parts.disk)
+            return
         facts = await parts.engine.call("inspect", {"folder": str(growing), "bases": parts.bases()})
         compare(release, facts)
     except BaseException:
@@ -62,9 +69,8 @@ def compare(release: Release, facts: dict[str, Any]) -> None:
         raise ManifestError("the manifest describes another voice than the one in its files")
 
 
-def _lay_out(parts: Parts, release: Release) -> Path:
+def _lay_out(parts: Parts, release: Release, growing: Path) -> None:
     release.manifest.require_complete()
-    growing = parts.home.voices / f".{release.id}"
     shutil.rmtree(growing, ignore_errors=True)
     growing.mkdir(mode=0o700)
     for file in release.manifest.files:
@@ -77,7 +83,6 @@ def _lay_out(parts: Parts, release: Release) -> Path:
         link = growing / file.path
         link.parent.mkdir(mode=0o700, exist_ok=True)
         link.symlink_to(stored)
-    return growing
 
 
 def _settle(growing: Path, place: Path) -> None:

@@ -115,7 +115,7 @@ async def query(
                         await hear(record)
                 for data in page.releases:
                     release = verify_release(data)
-                    if not set(tags) <= set(release.manifest.tags):
+                    if not set(tags) <= set(release.manifest.finding_tags):
                         continue
                     manifest = release.manifest
                     await deliver(release, by_voice.get((manifest.author, manifest.slug)))

@@ -11,24 +11,24 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from p2pvoice.node.base_licences import LICENCE_FILE, LICENCE_TEXT_LIMIT, checked, shown
-from p2pvoice.node.importing import Step
+from p2pvoice.node.base_places import bundle_of, records
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.written import take
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import raw_cid, slugify
 
+if TYPE_CHECKING:
+    from p2pvoice.node.importing import Step
+
 #: Files one helper network may consist of.
 FILES_LIMIT = 32
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-#: Largest record beside an installed base, in bytes.
-RECORD_LIMIT = 64 * 1024
 
 #: The kind of a speech recogniser, as faster-whisper reads it.
 ASR = "asr"
@@ -50,16 +50,30 @@ ASR_NEEDED = ("config.json", "model.bin", "tokenizer.json")
 def installed_bases(folder: Path) -> list[dict[str, Any]]:
     """The installed helper networks, as the RPC shows them."""
     found = []
-    for place in sorted(folder.iterdir()):
-        if not place.is_dir() or place.name.startswith("."):
-            continue
-        record = place / "base.json"
-        facts: dict[str, Any] = {}
-        if record.is_file() and record.stat().st_size <= RECORD_LIMIT:
-            facts = json.loads(record.read_text())
+    for place, facts in records(folder).items():
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-        found.append(shown({"name": place.name, "kind": place.name, "size": size, **facts}))
+        ids = {"bundle": bundle_of(place, facts), "release": facts.get("release")}
+        found.append(shown({"kind": place.name, "size": size, **facts, **ids, "name": place.name}))
     return found
+
+
+def installed_base(folder: Path, ref: str) -> dict[str, Any]:
+    """One installed helper network by name, content id, bundle id or release id, or by kind when one has it.
+
+    Raises NotFoundError, or UsageError when several are of that kind.
+    """
+    rows = installed_bases(folder)
+    for key in ("name", "id", "bundle", "release"):
+        for row in rows:
+            if ref and row.get(key) == ref:
+                return row
+    found = [row for row in rows if row["kind"] == ref]
+    if len(found) > 1:
+        names = " or ".join(str(row["name"]) for row in found)
+        raise UsageError(f"there are several bases of the kind {ref}", hint=f"name one: {names}")
+    if not found:
+        raise NotFoundError(f"no base {ref[:80]!r} is installed here", hint="p2pvoice base list")
+    return found[0]
 
 
 def recogniser(folder: Path, name: str = "") -> Path | None:
@@ -83,7 +97,7 @@ async def add(
     parts: Parts,
     name: str,
     files: Mapping[str, str],
-    step: Step,
+    step: "Step",
     *,
     kind: str = "",
     license: str = "",
@@ -130,7 +144,7 @@ def _license(place: Path, made: Mapping[str, Any], spdx: str, text: str | None) 
 
 
 async def _install(
-    parts: Parts, name: str, files: Mapping[str, str], step: Step, kind: str
+    parts: Parts, name: str, files: Mapping[str, str], step: "Step", kind: str
 ) -> dict[str, Any]:
     if kind == ASR:
         return await _add_recogniser(parts, name, files, step)
@@ -165,7 +179,7 @@ async def _install(
         parts.uploads.discard(*files.values())
 
 
-async def _add_recogniser(parts: Parts, name: str, files: Mapping[str, str], step: Step) -> dict[str, Any]:
+async def _add_recogniser(parts: Parts, name: str, files: Mapping[str, str], step: "Step") -> dict[str, Any]:
     try:
         async with parts.drafting:
             await step({"stage": "check", "done": 0.0})

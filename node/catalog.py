@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from p2pvoice.node import lineage_tables
+from p2pvoice.node import base_tables, lineage_tables
 from p2pvoice.node.collection_tables import Collections
 from p2pvoice.node.database import Database
 from p2pvoice.node.evaluations import Evaluations
@@ -22,7 +22,7 @@ from p2pvoice.node.eviction import Room
 from p2pvoice.node.recall import Tombstones
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.ancestry import OWN_STEP
-from p2pvoice.protocol.errors import NotFoundError, UsageError
+from p2pvoice.protocol.errors import ConflictError, NotFoundError, UsageError
 from p2pvoice.protocol.head import Head, advance, verify_head
 from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
@@ -84,7 +84,7 @@ class Catalog:
             if known is None:
                 connection.executemany(
                     "INSERT OR IGNORE INTO tags(tag, release) VALUES (?,?)",
-                    [(tag, release.id) for tag in manifest.tags],
+                    [(tag, release.id) for tag in manifest.finding_tags],
                 )
                 connection.executemany(
                     "INSERT OR IGNORE INTO files(digest, release) VALUES (?,?)",
@@ -94,6 +94,7 @@ class Catalog:
                     "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
                 )
                 lineage_tables.note(connection, release)
+                base_tables.note(connection, release)
                 author = author_id(manifest.author)
                 _delete(connection, self._room.added_release(connection, author, len(data), now))
         return release
@@ -140,6 +141,11 @@ class Catalog:
     def children(self, identifier: str, limit: int) -> list[str]:
         """Ids of remembered releases that say they were made from this one, installed ones first."""
         return lineage_tables.children_of(self._database, identifier, limit)
+
+    def bases(self, *, kind: str = "", content: str = "", bundle: str = "", limit: int) -> list[Release]:
+        """Remembered bases of a kind, with these weights or of these files, installed ones first."""
+        found = base_tables.known(self._database, kind=kind, content=content, bundle=bundle, limit=limit)
+        return [release for release in map(self.release, found) if release is not None]
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other threads out of the database for several calls."""
@@ -192,11 +198,17 @@ class Catalog:
         """Mark a release usable, after admission; an older release of the same voice stops being so.
 
         A publication gives the new ``head``, too: both are there afterwards, or neither. Raises RevokedError
-        for a release that was revoked meanwhile.
+        for a release that was revoked meanwhile, ConflictError when a base would take a voice's place or the
+        other way round.
         """
         author = author_id(release.manifest.author)
         with self._database.write() as connection:
             self.tombstones.check(release, installed=self.is_installed(release.id))
+            row = connection.execute(
+                "SELECT release FROM installed WHERE author=? AND slug=?", (author, release.manifest.slug)
+            ).fetchone()
+            if row is not None and base_tables.is_base(connection, row[0]) != release.manifest.is_base:
+                raise ConflictError(f"{release.manifest.slug} is installed, and is something else")
             if head is not None:
                 self._advance(connection, head)
             connection.execute(
@@ -213,8 +225,15 @@ class Catalog:
             return connection.execute("DELETE FROM installed WHERE release=?", (identifier,)).rowcount > 0
 
     def installed(self) -> list[Installed]:
-        """Every installed voice, oldest first."""
+        """Every installed voice and base, oldest first."""
         rows = self._database.rows("SELECT * FROM installed ORDER BY at, release")
+        return [_installed(row) for row in rows]
+
+    def installed_voices(self) -> list[Installed]:
+        """The same without bases."""
+        rows = self._database.rows(
+            "SELECT * FROM installed WHERE release NOT IN (SELECT release FROM bases) ORDER BY at, release"
+        )
         return [_installed(row) for row in rows]
 
     def installed_release(self, author: str, slug: str) -> Installed | None:
@@ -277,7 +296,10 @@ class Catalog:
     # -- searching -----------------------------------------------------------------------------------------
 
     def search(self, tags: Sequence[str], text: str, limit: int) -> list[Release]:
-        """Remembered releases that carry all tags and all words; of each voice the newest, newest first."""
+        """Remembered voices that carry all tags and all words; of each the newest release, newest first.
+
+        With a tag of bases, those instead.
+        """
         query, values = _filter(tags, text)
         rows = self._database.rows(
             f"SELECT r.data, r.author, r.slug, r.id FROM releases r WHERE {query}"
@@ -347,8 +369,9 @@ class Catalog:
         marks = ",".join("?" * len(authors))
         rows = self._database.rows(
             # SQLite takes the id from the row that has the greatest time of creation.
-            "SELECT author, slug, id, MAX(created) AS newest FROM releases"
-            f" WHERE author IN ({marks}) GROUP BY author, slug ORDER BY newest DESC, author, slug LIMIT ?",
+            "SELECT r.author, r.slug, r.id, MAX(r.created) AS newest FROM releases r"
+            f" WHERE r.author IN ({marks}) AND {base_tables.VOICES_ONLY}"
+            " GROUP BY r.author, r.slug ORDER BY newest DESC, r.author, r.slug LIMIT ?",
             [*authors, limit],
         )
         return [(str(row["author"]), str(row["slug"]), str(row["id"])) for row in rows]
@@ -428,10 +451,10 @@ class Catalog:
         return release
 
     def counts(self) -> tuple[int, int]:
-        """Number of remembered releases, and of installed ones."""
+        """Number of remembered releases, and of installed voices."""
         row = self._database.row(
             "SELECT (SELECT count(*) FROM releases) AS releases,"
-            " (SELECT count(*) FROM installed) AS installed"
+            " (SELECT count(*) FROM installed WHERE release NOT IN (SELECT release FROM bases)) AS installed"
         )
         assert row is not None
         return int(row["releases"]), int(row["installed"])
@@ -466,14 +489,14 @@ def _delete(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
         given = (json.dumps(list(identifiers)),)
         connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
         connection.execute("DELETE FROM parents WHERE child IN (SELECT value FROM json_each(?))", given)
-        for table in ("tags", "files", "words"):
+        for table in ("tags", "files", "words", "bases"):
             connection.execute(
                 f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given
             )
 
 
 def _filter(tags: Sequence[str], text: str) -> tuple[str, list[object]]:
-    parts, values = ["1"], list[object]()
+    parts, values = [base_tables.searched(tags)], list[object]()
     for tag in tags:
         parts.append("EXISTS (SELECT 1 FROM tags t WHERE t.tag=? AND t.release=r.id)")
         values.append(tag)

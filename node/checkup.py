@@ -48,6 +48,7 @@ async def checkup(parts: Parts) -> AsyncIterator[Finding]:
         ("reachable", reachable),
         ("peers", peers),
         ("releases", releases),
+        ("api", api),
         ("quota", quota),
         ("store", store),
         ("kernel", kernel),
@@ -110,6 +111,17 @@ async def peers(parts: Parts) -> Finding:
     if parts.config.bootstrap:
         return Finding("peers", "warn", "none of the bootstrap peers is connected", "p2pvoice peers")
     return Finding("peers", "warn", "no peer is connected", "p2pvoice connect MULTIADDR, or set bootstrap")
+
+
+async def api(parts: Parts) -> Finding:
+    """Whether the compatible APIs are open, as the settings or the user wanted."""
+    if parts.api.problem:
+        return Finding("api", "fail", parts.api.problem, "p2pvoice api on --port 0, or set port under [api]")
+    found = parts.api.facts()
+    if not found["on"]:
+        return Finding("api", "ok", "closed: no other program speaks through this node")
+    pages = f", also for {', '.join(found['origins'])}" if found["origins"] else ""
+    return Finding("api", "ok", f"open at {found['url']} for whoever has the token{pages}")
 
 
 async def releases(parts: Parts) -> Finding:

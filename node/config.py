@@ -63,6 +63,19 @@ class WyomingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     advertise: bool = True
 
 
+class ApiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The compatible APIs (specs/api.md)."""
+
+    #: Whether their port opens with the daemon.
+    enabled: bool = False
+    #: The port on 127.0.0.1, that of GPT-SoVITS's own server; 0 picks a free one.
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9880
+    #: Web pages that may use it, each ``scheme://host[:port]``.
+    origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
+    #: The voice that speaks when a request names none that is here; empty: the only one installed.
+    voice: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's settings."""
 
@@ -79,6 +92,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
     wyoming: WyomingConfig = WyomingConfig()
+    api: ApiConfig = ApiConfig()
 
 
 def load_config(
@@ -88,10 +102,12 @@ def load_config(
     bootstrap: Sequence[str] = (),
     wyoming: str | None = None,
     wyoming_networks: Sequence[str] = (),
+    api: int | None = None,
 ) -> Config:
     """Read the home's config.toml, if there is one, and lay the given overrides over it.
 
-    ``wyoming`` is HOST:PORT, or empty for the file's, or else the default.
+    ``wyoming`` is HOST:PORT, or empty for the file's, or else the default. ``api`` opens the compatible APIs:
+    at that port, or with -1 at the one that the file says.
 
     Raises UsageError naming the file and the field when the file makes no sense.
     """
@@ -108,6 +124,10 @@ def load_config(
             networks=tuple(wyoming_networks) or face.networks,
         )
         config = msgspec.structs.replace(config, wyoming=face)
+    if api is not None:
+        port = config.api.port if api < 0 else api
+        opened = msgspec.structs.replace(config.api, enabled=True, port=port)
+        config = msgspec.structs.replace(config, api=opened)
     return config
 
 

@@ -9,7 +9,8 @@ shutdown set one event; then the RPC ends its requests, a training writes its ch
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
-what lists of voices are, to collecting.py. Follows specs/daemon.md.
+what lists of voices are, to collecting.py; what programs made for other servers may ask, to
+api/. Follows specs/daemon.md.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from typing import Any
 import trio
 
 from p2pvoice.node import collecting, expiry, keys
+from p2pvoice.node.api.door import ApiDoor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
@@ -96,6 +98,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         # The RPC has a nursery of its own, so that its last requests are answered before the rest stops.
         async with trio.open_nursery() as answering:
             await answering.start(parts.page.run, parts)
+            await answering.start(parts.api.run, parts)
             await answering.start(serve_rpc, build_app(parts), socket_path, parts.stop)
             if wyoming is not None:
                 parts.wyoming = WyomingDoor(wyoming)
@@ -144,7 +147,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
             offer = Offer(store, catalog, successors, disk, deltas)
             server = ExchangeServer(host, offer)
-            network = Network(host, announcer, server, catalog, identity, disk, home.voices)
+            network = Network(host, announcer, server, catalog, identity, disk, home.voices, home.bases)
             offer.hearer = network.hearsay.hear
             server.attach()
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
@@ -185,6 +188,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 community=community,
                 words=UserWords(home.words),
                 page=PageDoor(),
+                api=ApiDoor(),
                 disk=disk,
                 drafting=drafting,
             )
@@ -216,6 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bootstrap", action="append", default=[], metavar="MULTIADDR")
     parser.add_argument("--wyoming", nargs="?", const="", metavar="HOST:PORT")
     parser.add_argument("--wyoming-network", action="append", default=[], metavar="CIDR")
+    parser.add_argument(
+        "--api", nargs="?", const=-1, type=int, metavar="PORT", help="open the compatible APIs (specs/api.md)"
+    )
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     home = Home.at(options.home)
@@ -242,6 +249,7 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         bootstrap=options.bootstrap,
         wyoming=options.wyoming,
         wyoming_networks=options.wyoming_network,
+        api=options.api,
     )
     with HomeLock(home):
         start_log(home.log, foreground=options.foreground, level=config.log_level)

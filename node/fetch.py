@@ -104,6 +104,8 @@ class _Fetch:
         self.dropped: dict[str, str] = {}
         self.active: set[str] = set()
         self.busy: dict[str, PeerInfo] = {}
+        #: Peers that never said that they have the release: what they send may be right and not fit.
+        self.unasked: set[str] = set()
         self.started = trio.current_time()
         self._progress = progress
         self.work = Work(deque(), {}, 0)
@@ -156,6 +158,9 @@ class _Fetch:
             self.active.discard(name)
             self.work.give_back(window.outstanding())
             self.work.wake()
+        if fault is Fault.WRONG_BYTES and name in self.unasked:
+            # Of a manifest that lies about a file's chunks an honest peer knows nothing.
+            fault = None
         if detail:
             self.dropped[name] = f"{fault.value}: {detail}" if fault is not None else detail
             log.info("peer %s left the fetch: %s", name, self.dropped[name])
@@ -248,6 +253,7 @@ async def fetch_files(
             else:
                 # Whoever we are connected to may hold it without having announced it yet.
                 waiting = [PeerInfo(ID.from_string(name), []) for name in host.connected()]
+                fetch.unasked = {str(i.peer_id) for i in waiting} - tried
             rounds += 1
             continue
         tried.update(fresh)

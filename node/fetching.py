@@ -12,14 +12,14 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import inheriting
+from p2pvoice.node import base_places, inheriting
 from p2pvoice.node.admit import admit
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.kin import kin_of
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.removing import withdraw
-from p2pvoice.node.voices import Tell, disk, resolve
+from p2pvoice.node.voices import Tell, disk, require_voice, resolve
 from p2pvoice.protocol.consent_state import require_current
 from p2pvoice.protocol.errors import NoPeersError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.ids import author_id
@@ -62,8 +62,14 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
     """As :func:`fetch`, of a release that is known.
 
-    RevokedError when it was revoked, or is meanwhile; ConsentError when its consent has expired.
+    UsageError for a base; RevokedError when it was revoked, or is meanwhile; ConsentError when its consent
+    has expired.
     """
+    return await bring(parts, require_voice(release), seed=seed, tell=tell)
+
+
+async def bring(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
+    """As :func:`fetch_release`, of a voice or a base; the caller knows which it wants."""
     require_current(release.manifest, time.time())
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
@@ -88,6 +94,8 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         )
         await admit(parts, release)
         await disk(parts, lambda: parts.catalog.install(release, seed=seed))
+        if release.manifest.is_base:
+            await disk(parts, lambda: base_places.settle(parts.home.bases, parts.store, release))
         await disk(parts, lambda: parts.store.index.end_fetch(release.id))
     if previous is not None and previous.release != release.id:
         await withdraw(parts, previous.release)
@@ -98,7 +106,8 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
     author, slug = author_id(release.manifest.author), release.manifest.slug
     if report is not None:
         await disk(parts, lambda: parts.community.credits.served(author, report.peers))
-    parts.community.telling.ask_later(await disk(parts, lambda: parts.community.lines.of(author, slug)))
+    if not release.manifest.is_base:
+        parts.community.telling.ask_later(await disk(parts, lambda: parts.community.lines.of(author, slug)))
     total = sum(file.size for file in files)
     return {
         "release": release.id,

@@ -234,7 +234,7 @@ async def republish(parts: Parts, tell: Tell) -> list[dict[str, Any]]:
 
     former: set[str] = await _disk(parts, led_here)
     done = []
-    for held in await _disk(parts, parts.catalog.installed):
+    for held in await _disk(parts, parts.catalog.installed_voices):
         old = await _disk(parts, partial(parts.catalog.release, held.release))
         if held.author not in former or old is None:
             continue
@@ -301,13 +301,13 @@ def _reseal(identity: Identity, data: bytes) -> None:
 
 def _published(parts: Parts) -> bool:
     return bool(parts.catalog.names_of([parts.author], 1)) or any(
-        held.author == parts.author for held in parts.catalog.installed()
+        held.author == parts.author for held in parts.catalog.installed_voices()
     )
 
 
 async def _own(parts: Parts) -> list[Release]:
     def read() -> list[Release]:
-        held = [one for one in parts.catalog.installed() if one.author == parts.author and one.seed]
+        held = [one for one in parts.catalog.installed_voices() if one.author == parts.author and one.seed]
         releases = [parts.catalog.release(one.release) for one in held]
         return [release for release in releases if release is not None]
 

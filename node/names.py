@@ -105,7 +105,7 @@ class Names:
         if changes == self._changes:
             return self._index
         follows = self._following.all()
-        installed = self._catalog.installed()
+        installed = self._catalog.installed_voices()
         own = self._own()
         authors = {own, *(one.author for one in follows), *(held.author for held in installed)}
         voices = self._catalog.names_of(authors, VOICES_LIMIT)

@@ -67,6 +67,7 @@ class Network:
         identity: Identity,
         disk: trio.CapacityLimiter,
         voices: Path,
+        bases: Path,
     ) -> None:
         self._host = host
         self._announcer = announcer
@@ -85,6 +86,7 @@ class Network:
             voices,
             disk,
             lambda release, with_head: self.withdraw(release, with_head=with_head),
+            bases,
         )
         #: Revocations: learning of them.
         self.hearsay = Hearsay(host, catalog, self.recall, disk)
@@ -142,9 +144,10 @@ class Network:
         """
         manifest = release.manifest
         if release.id not in self._announced:
-            self._announced[release.id] = self._announcer.release(release.id, manifest.tags)
+            self._announced[release.id] = self._announcer.release(release.id, manifest.finding_tags)
         keys = list(self._announced[release.id])
-        if manifest.author == self._identity.author_public:
+        # Bases have no head: whoever needs one names it.
+        if manifest.author == self._identity.author_public and not manifest.is_base:
             author = author_id(manifest.author)
             make = partial(self.sign_again, author, manifest.slug)
             keys.append(self._announcer.head(author, manifest.slug, make))
@@ -175,7 +178,7 @@ class Network:
     def withdraw(self, release: Release, *, with_head: bool = False) -> None:
         """Stop announcing a release, if it was announced."""
         if self._announced.pop(release.id, None) is not None:
-            self._announcer.withdraw(release.id, release.manifest.tags)
+            self._announcer.withdraw(release.id, release.manifest.finding_tags)
         if with_head:
             self.withdraw_head(release)
 

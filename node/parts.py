@@ -32,6 +32,7 @@ from p2pvoice.node.user_words import UserWords
 from p2pvoice.protocol.ids import author_id
 
 if TYPE_CHECKING:
+    from p2pvoice.node.api.door import ApiDoor
     from p2pvoice.node.hearsay import Hearsay
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
@@ -66,6 +67,7 @@ class Parts:
     following: Following
     names: Names
     page: "PageDoor"
+    api: "ApiDoor"
     community: Community
     #: The user's pronunciation dictionary.
     words: UserWords

@@ -57,6 +57,11 @@ class Home:
         return self.root / "node.lock"
 
     @property
+    def api_token(self) -> Path:
+        """What programs show to the compatible APIs; not there until those were opened once."""
+        return self.root / "api.token"
+
+    @property
     def catalog(self) -> Path:
         return self.root / "catalog.sqlite"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import consents, forking, inheriting, proposing, references, speech
+from p2pvoice.node import base_needs, consents, forking, inheriting, proposing, references, speech
 from p2pvoice.node.admit import admit, chunk_sizes
 from p2pvoice.node.blocks import hash_file, plan_file
 from p2pvoice.node.drafts import PUBLISHING, Draft
@@ -283,6 +283,7 @@ def _store_release(
             parts.store.add_file(path, chunks)
     head = parts.catalog.head(parts.author, draft.voice)
     facts, notes = outgoing.facts, draft.notes
+    parent = parts.catalog.release(forking.parent_of(draft))
     manifest = Manifest(
         author=parts.identity.author_public,
         slug=draft.voice,
@@ -299,6 +300,7 @@ def _store_release(
             version=facts["version"],
             sample_rate=facts["sample_rate"],
             bases=facts["bases"],
+            pins=base_needs.pins_for(parts, facts["bases"], parent),
         ),
         references=tuple(
             ReferenceInfo(lang=one["lang"], milliseconds=one["milliseconds"]) for one in facts["references"]

@@ -20,6 +20,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node import base_places
 from p2pvoice.node.ask import tell_revocation
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.discovery import Announcer
@@ -76,13 +77,14 @@ class Recall:
         voices: Path,
         disk: trio.CapacityLimiter,
         withdraw: Callable[[Release, bool], None],
+        bases: Path,
     ) -> None:
         self._host = host
         self._announcer = announcer
         self._catalog = catalog
         self._stones = catalog.tombstones
         self._identity = identity
-        self._voices = voices
+        self._voices, self._bases = voices, bases
         self._disk = disk
         self._withdraw = withdraw
         self._fetching: dict[str, list[trio.CancelScope]] = {}
@@ -113,6 +115,9 @@ class Recall:
                 stone, new = self._stones.add(data, kind, hits, proof, within=drop)
             for hit in hits if stone is not None else ():
                 shutil.rmtree(self._voices / hit.release.id, ignore_errors=True)
+                if hit.release.manifest.is_base:
+                    own = hit.release.manifest.author == self._identity.author_public
+                    base_places.part(self._bases, hit.release.id, keep=own)
             head = None
             if stone is not None:
                 voice = stone.revocation

@@ -14,7 +14,7 @@ from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.former import former_key
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.tidy import needed_files
-from p2pvoice.node.voices import Tell, disk, resolve
+from p2pvoice.node.voices import Tell, disk, resolve, resolve_any
 from p2pvoice.protocol.errors import NotFoundError, RevokedError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
@@ -46,7 +46,7 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
 async def revoke(
     parts: Parts, ref: str, *, whole: bool, reason: str, passphrase: str, tell: Tell
 ) -> dict[str, Any]:
-    """Call a release back, or its whole voice, as its author or as the person whose voice it is.
+    """Call a release back, of a base too, or a whole voice, as its author or the person whose voice it is.
 
     ``passphrase`` opens the former key that signs when the release is of one and it lies sealed.
     """
@@ -55,7 +55,7 @@ async def revoke(
         await tell({"event": "progress", **facts})
 
     try:
-        release = await resolve(parts, ref, prefer_installed=True)
+        release = await resolve_any(parts, ref, prefer_installed=True)
     except RevokedError:
         # One release was revoked before, and now the whole voice is.
         found = await disk(parts, lambda: parts.catalog.tombstones.named(ref))

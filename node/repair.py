@@ -15,7 +15,7 @@ import trio
 
 from p2pvoice.node.fetching import fetch_missing
 from p2pvoice.node.parts import Parts
-from p2pvoice.node.voices import Tell, resolve
+from p2pvoice.node.voices import Tell, resolve_any
 from p2pvoice.protocol.errors import DiskFullError, IntegrityError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.manifest import FileEntry, Release
 
@@ -92,7 +92,7 @@ async def verify(parts: Parts, ref: str, tell: Tell, *, repair: bool = True) -> 
 
 async def _chosen(parts: Parts, ref: str) -> list[Release]:
     if ref:
-        release = await resolve(parts, ref, prefer_installed=True)
+        release = await resolve_any(parts, ref, prefer_installed=True)
         if not await trio.to_thread.run_sync(parts.catalog.is_installed, release.id, limiter=parts.disk):
             raise NotFoundError(
                 f"{release.manifest.name} is not installed here", hint=f"p2pvoice fetch {ref}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from p2pvoice.node import (
+    base_tables,
     catalog,
     collection_tables,
     evaluations,
@@ -30,6 +31,7 @@ STEPS: Final[Sequence[Step]] = (
     lineage_tables.first_schema,
     collection_tables.first_schema,
     evaluations.first_schema,
+    base_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

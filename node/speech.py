@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import trio
 
+from p2pvoice.node import base_needs
 from p2pvoice.node.backlog import Backlog
 from p2pvoice.node.engine import OnProgress
 from p2pvoice.node.loadable import LoadableVoice
@@ -59,6 +60,8 @@ class Speech:
     format: str
     seconds: float
     label: Label
+    #: What the user should know of it.
+    notices: tuple[str, ...] = ()
 
 
 def check_options(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +131,8 @@ async def stream(
     synthesis or the listener raises; the former may happen after the first pieces, once they are heard.
     """
     words = await trio.to_thread.run_sync(parts.words.text, limiter=parts.disk) if own_words else ""
-    turns = _Turns(parts, voice, text, lang, {"stream": True, **(options or {})}, words)
+    bases = await trio.to_thread.run_sync(base_needs.folders, parts, voice.release, limiter=parts.disk)
+    turns = _Turns(parts, voice, text, lang, {"stream": True, **(options or {})}, words, bases)
     backlog = Backlog()
     failure: Exception | None = None
     label, begun = new_label(voice.release), False
@@ -169,12 +173,13 @@ class _Turns:
         lang: str,
         options: Mapping[str, Any],
         words: str,
+        bases: list[str],
     ) -> None:
         self._engine = parts.engine
         self._arguments = {
             "key": voice.key,
             "folder": str(voice.folder),
-            "bases": parts.bases(),
+            "bases": bases,
             "text": text,
             "lang": lang,
             "options": dict(options),
@@ -265,7 +270,7 @@ async def speak(
     found = read_label(data)
     if found is None or found.produce_id != heard.label.produce_id:
         raise BugError("the audio could not be labelled")
-    return Speech(data, format, said.seconds, heard.label)
+    return Speech(data, format, said.seconds, heard.label, said.notices)
 
 
 def new_label(release: Release | None) -> Label:

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import garbage
+from p2pvoice.node import base_places, garbage
 from p2pvoice.node.admit import restore_folders
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.parts import Parts
@@ -66,12 +66,14 @@ def at_start(
     store.inspection.forget_missing()
     for digest in store.inspection.unindexed():
         _index(store, digest, [*releases, *catalog.releases_with(digest)])
-    restore_folders(home.voices, store, releases)
+    restore_folders(home.voices, store, [one for one in releases if not one.manifest.is_base])
+    bases = [release for release in releases if release.manifest.is_base]
+    base_places.restore(home.bases, store, bases, keep_unknown=new_catalog)
     for release in releases:
         lacking = [file.path for file in release.manifest.files if not store.has(file.digest)]
         if lacking:
             extra = {"release": release.id, "files": lacking, "next": "p2pvoice verify"}
-            log.error("an installed voice lacks files", extra=extra)
+            log.error("an installed release lacks files", extra=extra)
 
 
 def _index(store: Store, digest: bytes, releases: Iterable[Release]) -> None:

@@ -56,7 +56,7 @@ async def update_all(parts: Parts, tell: Tell) -> dict[str, Any]:
     """Bring every installed voice to its newest release; one that fails does not stop the others."""
     updated, failed = [], []
     await look_up_followed(parts, tell, always=True)
-    for held in await disk(parts, parts.catalog.installed):
+    for held in await disk(parts, parts.catalog.installed_voices):
         if held.author == parts.author:
             continue
         try:

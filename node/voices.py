@@ -13,13 +13,20 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import inheriting
+from p2pvoice.node import base_needs, inheriting
 from p2pvoice.node.moves import look_up_followed
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.consent_state import consent_facts, require_current
 from p2pvoice.protocol.consent_statement import verify_statement
-from p2pvoice.protocol.errors import IntegrityError, NetworkError, NotFoundError, P2PVoiceError, RevokedError
+from p2pvoice.protocol.errors import (
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    P2PVoiceError,
+    RevokedError,
+    UsageError,
+)
 from p2pvoice.protocol.ids import author_id, check_slug, parse_author_id, parse_release_id
 from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.tags import canonical_tag
@@ -111,10 +118,25 @@ async def _look_up_within(parts: Parts, seconds: float, tell: Tell) -> None:
 
 
 async def resolve(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
-    """The release a reference names, asking the network when it is a whole name that is not known here.
+    """The voice's release a reference names, asking the network when it is a whole name not known here.
 
-    Raises NotFoundError, RevokedError, or UsageError when the reference is ambiguous.
+    Raises NotFoundError, RevokedError, or UsageError when the reference is ambiguous or names a base.
     """
+    return require_voice(await resolve_any(parts, ref, prefer_installed=prefer_installed))
+
+
+def require_voice(release: Release) -> Release:
+    """The release itself; UsageError for a base, which neither speaks nor is listened to."""
+    if release.manifest.is_base:
+        raise UsageError(
+            f"{release.manifest.name} is a base and no voice",
+            hint=f"p2pvoice base --help, such as p2pvoice base fetch {release.manifest.bundle_id}",
+        )
+    return release
+
+
+async def resolve_any(parts: Parts, ref: str, *, prefer_installed: bool = False) -> Release:
+    """As :func:`resolve`, of a voice or a base."""
     try:
         return await _known(parts, ref, prefer_installed=prefer_installed)
     except NotFoundError:
@@ -173,7 +195,7 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
     when its consent has expired, IntegrityError when one of its files was damaged and set aside.
     """
     try:
-        release = await _known(parts, ref, prefer_installed=True)
+        release = require_voice(await _known(parts, ref, prefer_installed=True))
     except NotFoundError:
         revoked = await disk(parts, lambda: parts.catalog.tombstones.named(ref))
         if revoked is not None:
@@ -202,6 +224,7 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
     manifest = release.manifest
     found: dict[str, Any] = await disk(parts, lambda: summary(parts, release))
     loosened = await disk(parts, lambda: inheriting.warnings(parts, release))
+    needed = await disk(parts, lambda: base_needs.needs(parts, manifest))
     return found | {
         "warnings": [*loosened, *found["warnings"]],
         "revoked": None,
@@ -211,7 +234,12 @@ async def show(parts: Parts, ref: str) -> dict[str, Any]:
             "version": manifest.engine.version,
             "sample_rate": manifest.engine.sample_rate,
             "bases": dict(manifest.engine.bases),
+            "pins": {
+                role: {"bundle": pin.bundle, "content": pin.content}
+                for role, pin in manifest.engine.pins.items()
+            },
         },
+        "needs": needed,
         "consent": found["consent"] | _consent_words(manifest.consent),
         "parents": [{"release": parent.release, "kind": parent.kind} for parent in manifest.parents],
         "training": manifest.training.facts() if manifest.training is not None else None,

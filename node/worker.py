@@ -191,6 +191,13 @@ def inspect(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     return dict(check_bundle(Path(arguments["folder"]), worker.progress))
 
 
+def inspect_base(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Check the files of a shared base the way admission needs it. Raises what the checks raise."""
+    from p2pvoice.sovits.base_file import check_base
+
+    return dict(check_base(Path(arguments["folder"]), str(arguments["kind"]), worker.progress))
+
+
 def base_add(worker: Worker, arguments: dict[str, Any]) -> dict[str, Any]:
     """Install a helper network (HuBERT, BERT, the speaker network) from a folder of its published files."""
     from p2pvoice.sovits import bases
@@ -261,6 +268,7 @@ OPERATIONS: dict[str, Callable[[Worker, dict[str, Any]], dict[str, Any]]] = {
     "import": import_voice,
     "import_bundled": import_bundled,
     "inspect": inspect,
+    "inspect_base": inspect_base,
     "base_add": base_add,
     "speak": speak,
     "check_words": worker_text.check_words,

@@ -40,6 +40,9 @@ SUBJECTS: Mapping[str, str] = {
 }
 """Whose voice it can be, with what each word says."""
 
+NO_VOICE = "no-voice"
+"""The subject of a base, which is nobody's voice: no permission is in it, so no voice can be published so."""
+
 SCOPES = ("commercial", "adult", "political", "singing")
 """Uses that a consent may allow beyond the ordinary; what is not listed is not allowed."""
 
@@ -128,7 +131,9 @@ class ConsentDeclaration:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.subject not in SUBJECTS:
+        if self.subject == NO_VOICE:
+            self._check_nobody()
+        elif self.subject not in SUBJECTS:
             raise ConsentError(
                 f"{str(self.subject)[:40]!r} does not say whose voice it is",
                 hint="--consent takes one of: " + ", ".join(SUBJECTS),
@@ -147,6 +152,11 @@ class ConsentDeclaration:
             raise ManifestError(f"a signed consent has 1 to {SIGNED_LIMIT} bytes")
         if self.expires is not None and (type(self.expires) is not int or not 0 < self.expires < 2**40):
             raise ManifestError("the expiry of a consent is a time in seconds")
+
+    def _check_nobody(self) -> None:
+        said = (self.subject_name, self.scope, self.statement, self.data_sources, self.expires, self.signed)
+        if self.ai_voice_permission or self.references_may_travel or any(said):
+            raise ConsentError("what is nobody's voice has nobody who could permit anything")
 
     def require_permission(self) -> None:
         """ConsentError unless the declaration permits an AI voice at all."""

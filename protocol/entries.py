@@ -12,7 +12,7 @@ from typing import Any
 from p2pvoice.protocol.chunks import CHUNKS_LIMIT, Chunk
 from p2pvoice.protocol.errors import ManifestError, UsageError
 from p2pvoice.protocol.fields import Fields
-from p2pvoice.protocol.ids import DIGEST_SIZE, Digest, parse_release_id
+from p2pvoice.protocol.ids import DIGEST_SIZE, Digest, parse_raw_cid, parse_release_id
 
 BASES_LIMIT = 8
 """Bases of one voice."""
@@ -90,11 +90,37 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """The very base that a voice needs in some role: the id of its bundle, and that of its weights alone."""
+
+    bundle: str
+    content: str
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parse_release_id(self.bundle)
+            parse_raw_cid(self.content)
+        except UsageError as error:
+            raise ManifestError("a base is pinned by its bundle id and its content id") from error
+
+    def to_map(self) -> dict[str, Any]:
+        """The pin as it stands in a manifest."""
+        return dict(self.extra) | {"bundle": self.bundle, "content": self.content}
+
+    @classmethod
+    def from_map(cls, value: object) -> "Pin":
+        """Read a pin out of a decoded manifest."""
+        fields = Fields(value, "the pin of a base")
+        return cls(fields.text("bundle"), fields.text("content"), fields.rest())
+
+
+@dataclass(frozen=True)
 class Engine:
     """What speaks the voice: model family and version, sample rate in Hz, and the bases it needs.
 
     ``bases`` maps a role (content, bert, speaker) to a release or bundle id, or to the plain name of a
-    well-known base.
+    well-known base; ``pins`` says of some of these roles which base exactly it was.
     """
 
     family: str
@@ -102,6 +128,7 @@ class Engine:
     sample_rate: int
     bases: Mapping[str, str] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    pins: Mapping[str, Pin] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_pattern(self.family, _FAMILY, "the family of an engine")
@@ -112,12 +139,18 @@ class Engine:
         for role, base in self.bases.items():
             check_pattern(role, _NAMED_BASE, "the role of a base")
             check_pattern(base, _NAMED_BASE, "a base")
+        for role in self.pins:
+            if role not in self.bases:
+                raise ManifestError(f"{str(role)[:40]!r} is pinned, and not among the bases")
 
     def to_map(self) -> dict[str, Any]:
         """The engine as it stands in a manifest."""
         body = dict(self.extra)
         body.update(family=self.family, version=self.version, sample_rate=self.sample_rate)
         body["bases"] = dict(self.bases)
+        # Absent when nothing is pinned, as in all releases before there were pins.
+        if self.pins:
+            body["pins"] = {role: pin.to_map() for role, pin in self.pins.items()}
         return body
 
     @classmethod
@@ -127,12 +160,16 @@ class Engine:
         bases = fields.any("bases")
         if not isinstance(bases, dict):
             raise ManifestError("the bases of an engine are not a map")
+        pins = fields.any("pins", None)
+        if pins is not None and (not isinstance(pins, dict) or not pins):
+            raise ManifestError("the pins of an engine are a map, and absent when there are none")
         return cls(
             fields.text("family"),
             fields.text("version"),
             fields.number("sample_rate"),
             bases,
             fields.rest(),
+            {role: Pin.from_map(pin) for role, pin in (pins or {}).items()},
         )
 
 

@@ -5,47 +5,26 @@ of earlier ones; every other block and comment stays as it was. It understands n
 specs/label.md.
 """
 
-import struct
 from dataclasses import dataclass
 
+from p2pvoice.protocol import comments
 from p2pvoice.protocol.errors import ManifestError, UsageError
-
-LABEL_COMMENT = b"AIGC"
-"""The Vorbis comment of the label, as the guide TC260-PG-202510A names it."""
-
-OWN_COMMENT = b"P2PVOICE"
-"""The Vorbis comment of our own text."""
 
 BLOCKS_LIMIT = 128
 """Metadata blocks of one file."""
-
-COMMENTS_LIMIT = 1024
-"""Comments of one file."""
 
 BLOCK_SIZE_LIMIT = (1 << 24) - 1
 """Bytes of one metadata block: the length has 24 bits."""
 
 _MAGIC = b"fLaC"
 _STREAMINFO, _VORBIS_COMMENT, _INVALID = 0, 4, 127
-_VENDOR = b"p2pvoice"
-_LENGTH = struct.Struct("<I")
+_WHERE = "FLAC file"
 
 
 @dataclass(frozen=True)
 class _Block:
     kind: int
     body: bytes
-
-
-@dataclass(frozen=True)
-class _Comments:
-    vendor: bytes
-    entries: tuple[bytes, ...]
-
-    def values(self, name: bytes) -> list[bytes]:
-        """The values of all comments of a name; names do not distinguish case."""
-        pairs = (entry.partition(b"=") for entry in self.entries)
-        return [value for key, _, value in pairs if key.upper() == name]
 
 
 def is_flac(data: bytes) -> bool:
@@ -56,10 +35,8 @@ def is_flac(data: bytes) -> bool:
 def texts(data: bytes) -> tuple[list[bytes], list[bytes]]:
     """All labels and all texts of our own in a file."""
     blocks, _ = _blocks(data)
-    comments = [_parse(block.body) for block in blocks if block.kind == _VORBIS_COMMENT]
-    labels = [value for one in comments for value in one.values(LABEL_COMMENT)]
-    own = [value for one in comments for value in one.values(OWN_COMMENT)]
-    return labels, own
+    found = [comments.parse(block.body, _WHERE) for block in blocks if block.kind == _VORBIS_COMMENT]
+    return comments.texts(found)
 
 
 def rewrite(data: bytes, label: bytes, own: bytes) -> bytes:
@@ -69,19 +46,10 @@ def rewrite(data: bytes, label: bytes, own: bytes) -> bytes:
     blocks, audio = _blocks(data)
     if not blocks or blocks[0].kind != _STREAMINFO:
         raise UsageError("the FLAC file does not begin with its stream information")
-    old = [_parse(block.body) for block in blocks if block.kind == _VORBIS_COMMENT]
-    kept = [
-        entry
-        for one in old
-        for entry in one.entries
-        if entry.partition(b"=")[0].upper() not in (LABEL_COMMENT, OWN_COMMENT)
-    ]
-    added = [LABEL_COMMENT + b"=" + label]
-    if own:
-        added.append(OWN_COMMENT + b"=" + own)
-    comments = _Comments(old[0].vendor if old else _VENDOR, tuple(kept + added))
+    old = [comments.parse(block.body, _WHERE) for block in blocks if block.kind == _VORBIS_COMMENT]
+    body = comments.encode(comments.labelled(old, label, own))
     others = [block for block in blocks[1:] if block.kind != _VORBIS_COMMENT]
-    new = [blocks[0], _Block(_VORBIS_COMMENT, _encode(comments)), *others]
+    new = [blocks[0], _Block(_VORBIS_COMMENT, body), *others]
     heads = [_block_bytes(block, last=index == len(new) - 1) for index, block in enumerate(new)]
     return _MAGIC + b"".join(heads) + data[audio:]
 
@@ -111,37 +79,3 @@ def _block_bytes(block: _Block, *, last: bool) -> bytes:
     if len(block.body) > BLOCK_SIZE_LIMIT:
         raise UsageError("the comments of the FLAC file are too long for its format")
     return bytes((block.kind | (0x80 if last else 0),)) + len(block.body).to_bytes(3) + block.body
-
-
-def _parse(body: bytes) -> _Comments:
-    """A block of Vorbis comments: little-endian lengths, vendor first."""
-    position = 0
-
-    def number() -> int:
-        nonlocal position
-        if position + _LENGTH.size > len(body):
-            raise ManifestError("the comments of the FLAC file are cut off")
-        value: int = _LENGTH.unpack_from(body, position)[0]
-        position += _LENGTH.size
-        return value
-
-    def text() -> bytes:
-        nonlocal position
-        size = number()
-        if position + size > len(body):
-            raise ManifestError("the comments of the FLAC file are cut off")
-        position += size
-        return body[position - size : position]
-
-    vendor = text()
-    count = number()
-    if count > COMMENTS_LIMIT:
-        raise ManifestError(f"the FLAC file has more than {COMMENTS_LIMIT} comments")
-    return _Comments(vendor, tuple(text() for _ in range(count)))
-
-
-def _encode(comments: _Comments) -> bytes:
-    parts = [_LENGTH.pack(len(comments.vendor)), comments.vendor, _LENGTH.pack(len(comments.entries))]
-    for entry in comments.entries:
-        parts += [_LENGTH.pack(len(entry)), entry]
-    return b"".join(parts)

@@ -30,12 +30,15 @@ RELEASE_ID_LENGTH = 61
 AUTHOR_ID_LENGTH = 56
 """Characters of an author id: ``did:key:z`` and 34 bytes in base58."""
 
+RELEASE_ID_PREFIX = "bagaqiera"
+"""What every release id and bundle id begins with; the 52 characters after it are the digest."""
+
 Digest: TypeAlias = bytes
 """A SHA-256 digest, 32 bytes."""
 
 # CIDv1 (0x01), multicodec messagepack (0x0201 as a varint), multihash sha2-256 (0x12) of 32 bytes (0x20).
 _CID_PREFIX = bytes((0x01, 0x81, 0x04, 0x12, 0x20))
-# The same of plain bytes, multicodec raw (0x55): the ids of bases.
+# The same of plain bytes, multicodec raw (0x55): the content ids of bases.
 _RAW_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
 # Multicodec ed25519-pub (0xed as a varint), as did:key asks for.
 _ED25519_PREFIX = bytes((0xED, 0x01))
@@ -44,6 +47,7 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_VALUE = {letter: value for value, letter in enumerate(_BASE58)}
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CID_TEXT = re.compile(r"b[a-z2-7]{60}")
+_RAW_TEXT = re.compile(r"b[a-z2-7]{58}")
 
 
 def digest_of(data: bytes) -> Digest:
@@ -66,6 +70,17 @@ def raw_cid(digest: Digest) -> str:
     """The CID text of plain bytes with this SHA-256 digest, by which bases are named (``bafkrei…``)."""
     check_digest(digest)
     return "b" + base64.b32encode(_RAW_PREFIX + digest).decode("ascii").lower().rstrip("=")
+
+
+def parse_raw_cid(text: str) -> Digest:
+    """The digest inside the CID text of plain bytes. UsageError unless it is the one canonical spelling."""
+    if _RAW_TEXT.fullmatch(text):
+        raw = base64.b32decode(text[1:].upper() + "=" * (-(len(text) - 1) % 8))
+        if raw.startswith(_RAW_PREFIX) and raw_cid(raw[len(_RAW_PREFIX) :]) == text:
+            return raw[len(_RAW_PREFIX) :]
+    raise UsageError(
+        f"{text[:80]!r} is not a content id", hint="a content id looks like bafkrei…, 59 characters long"
+    )
 
 
 def parse_release_id(text: str) -> Digest:

@@ -1,9 +1,10 @@
-"""The label that says a sound is synthetic, in the file's own metadata, for WAV and FLAC.
+"""The label that says a sound is synthetic, in the file's own metadata: WAV, FLAC, MP3, Ogg Opus and Vorbis.
 
 For writing and reading exactly one AIGC label per file (seven keys, GB 45438-2025 annex E), with our own text
 beside it: release, voice, licence and time. It works on the bytes of whole files and is read back after every
-writing, because writers fail silently. Not a watermark: whoever wants to can remove it, so its absence proves
-nothing. Containers are in wav.py and flac.py. Follows specs/label.md.
+writing, because writers fail silently. It stands before the sound, so the beginning of a file is enough, to
+label a stream and to read it. Not a watermark: whoever wants to can remove it, so its absence proves nothing.
+Containers are in wav.py, flac.py, mp3.py and ogg.py. Follows specs/label.md.
 """
 
 import calendar
@@ -13,7 +14,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from p2pvoice.protocol import flac, wav
+from p2pvoice.protocol import flac, mp3, ogg, wav
 from p2pvoice.protocol.consent import LICENSE_LENGTH
 from p2pvoice.protocol.errors import BugError, ManifestError, UsageError
 from p2pvoice.protocol.fields import check_text
@@ -102,8 +103,24 @@ def label_flac(data: bytes, label: Label) -> bytes:
     return _checked(flac.rewrite(data, _aigc_text(label), _own_text(label)), label)
 
 
+def label_mp3(data: bytes, label: Label) -> bytes:
+    """The MP3 file with this label and no other; of no bytes, the tag that sound can be sent behind.
+
+    UsageError when it is no MP3 file, or has a tag older than ID3v2.3.
+    """
+    return _checked(mp3.rewrite(data, _aigc_text(label), _own_text(label)), label)
+
+
+def label_ogg(data: bytes, label: Label) -> bytes:
+    """The Ogg file, or its beginning up to the sound, with this label and no other.
+
+    UsageError when it holds neither Opus nor Vorbis as its one stream.
+    """
+    return _checked(ogg.rewrite(data, _aigc_text(label), _own_text(label)), label)
+
+
 def read_label(data: bytes) -> Label | None:
-    """The label of a WAV or FLAC file, or None when it has none; the samples may be cut off.
+    """The label of a WAV, FLAC, MP3 or Ogg file, or None when it has none; the samples may be cut off.
 
     Raises ManifestError for a malformed label, a malformed container, and more than one label.
     """
@@ -111,6 +128,10 @@ def read_label(data: bytes) -> Label | None:
         labels, own = wav.texts(data)
     elif flac.is_flac(data):
         labels, own = flac.texts(data)
+    elif mp3.is_mp3(data):
+        labels, own = mp3.texts(data)
+    elif ogg.is_ogg(data):
+        labels, own = ogg.texts(data)
     else:
         return None
     if not labels:

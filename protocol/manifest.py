@@ -12,9 +12,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from p2pvoice.protocol.base import BASE_FAMILY, asks_for_bases, base_ids, check_base, finding_tags
 from p2pvoice.protocol.canonical import decode, encode
 from p2pvoice.protocol.chunks import CHUNKS_LIMIT
-from p2pvoice.protocol.consent import ConsentDeclaration, Licence, check_license_shape
+from p2pvoice.protocol.consent import NO_VOICE, ConsentDeclaration, Licence, check_license_shape
 from p2pvoice.protocol.consent_statement import check_commercial, check_signed
 from p2pvoice.protocol.entries import (
     BASES_LIMIT,
@@ -26,6 +27,7 @@ from p2pvoice.protocol.entries import (
     Engine,
     FileEntry,
     Parent,
+    Pin,
     ReferenceInfo,
     check_number,
     check_path,
@@ -79,6 +81,7 @@ __all__ = [
     "Manifest",
     "Measured",
     "Parent",
+    "Pin",
     "ReferenceInfo",
     "Release",
     "TrainingRecord",
@@ -96,7 +99,7 @@ RELEASE_LIMIT = MANIFEST_LIMIT + ENVELOPE_OVERHEAD
 """Bytes of a signed release, as it is stored and sent."""
 
 FORMAT = 3
-"""The newest format this version reads."""
+"""The newest format this version reads, and the one in which it writes bases."""
 
 VOICE_FORMAT = 2
 """The format in which voices are written, unless one of their files asks for a newer one."""
@@ -135,7 +138,7 @@ KIND = "manifest"
 """The kind of a release's envelope."""
 
 VOICE_FAMILY = "gpt-sovits"
-"""The family whose releases are voices; other families are bases."""
+"""The family whose releases are voices."""
 
 VOICE_FILES = (
     "gpt.safetensors",
@@ -157,7 +160,8 @@ class Manifest:
     """Everything an author says of one release.
 
     ``created`` is in seconds since 1970. ``format`` is what the writer writes, ``min_reader`` the oldest
-    format a reader must know to read it rightly: :func:`reader_needed` says which.
+    format a reader must know to read it rightly: :func:`reader_needed` says which. ``license_text`` is of
+    bases alone.
     """
 
     author: bytes
@@ -175,6 +179,7 @@ class Manifest:
     parents: tuple[Parent, ...] = ()
     training: TrainingRecord | None = None
     measured: tuple[Measured, ...] = ()
+    license_text: bytes | None = None
     format: int = VOICE_FORMAT
     min_reader: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -183,7 +188,8 @@ class Manifest:
         check_license_shape(self.license)
         if not isinstance(self.consent, ConsentDeclaration):
             raise ConsentError("a voice is published only with a declaration of consent")
-        self.consent.require_permission()
+        if not self.is_base:
+            self.consent.require_permission()
         if not isinstance(self.author, bytes) or len(self.author) != PUBLIC_KEY_SIZE:
             raise ManifestError("the author of a release is a 32-byte public key")
         try:
@@ -211,6 +217,10 @@ class Manifest:
         for key in self.extra:
             if key in _KNOWN or not 1 <= len(key) <= KEY_LENGTH:
                 raise ManifestError(f"{key[:KEY_LENGTH]!r} cannot be an additional key of a manifest")
+        if self.is_base:
+            check_base(self)
+        elif self.license_text is not None or self.consent.subject == NO_VOICE:
+            raise ManifestError("the manifest of a voice says something of a base")
         if len(self.payload()) > MANIFEST_LIMIT:
             raise ManifestError(f"a manifest has at most {MANIFEST_LIMIT} bytes")
 
@@ -243,7 +253,23 @@ class Manifest:
             body["training"] = self.training.to_map()
         if self.measured:
             body["measured"] = [one.to_map() for one in self.measured]
+        if self.license_text is not None:
+            body["license_text"] = self.license_text
         return encode(body)
+
+    @property
+    def is_base(self) -> bool:
+        """Whether this is a network that voices lean on, and no voice."""
+        return self.engine.family == BASE_FAMILY
+
+    @property
+    def finding_tags(self) -> tuple[str, ...]:
+        """The tags under which the release is announced and found: its own, and of a base those of its files.
+
+        A tag of the latter kind that an author merely wrote counts for nothing.
+        """
+        own = tuple(tag for tag in self.tags if not asks_for_bases((tag,)))
+        return (*own, *finding_tags(base_ids(self), self.engine.version)) if self.is_base else own
 
     @property
     def bundle_id(self) -> str:
@@ -277,7 +303,8 @@ def decode_manifest(payload: bytes) -> Manifest:
 
     Raises ManifestError for anything out of form or bounds and ConsentError when the licence or the consent
     declaration is missing. Every field of format 1 must be there, so encoding the result again gives the same
-    bytes; the id of a release is nevertheless always taken from the bytes received.
+    bytes; the id of a release is nevertheless always taken from the bytes received. What format 3 adds is
+    read in bases only, and an unknown key elsewhere.
     """
     fields = Fields(
         decode(payload, limit=MANIFEST_LIMIT, max_items=MANIFEST_ITEMS),
@@ -290,6 +317,7 @@ def decode_manifest(payload: bytes) -> Manifest:
             f"the release needs a reader of format {min_reader}, this is format {FORMAT}",
             hint="a newer version of p2pvoice can read it",
         )
+    engine = Engine.from_map(fields.any("engine"))
     return Manifest(
         author=fields.blob("author", PUBLIC_KEY_SIZE),
         slug=fields.text("slug"),
@@ -301,11 +329,12 @@ def decode_manifest(payload: bytes) -> Manifest:
         languages=fields.texts("languages", LANGUAGES_LIMIT),
         tags=fields.texts("tags", TAGS_LIMIT),
         files=tuple(FileEntry.from_map(row) for row in fields.items("files", FILES_LIMIT)),
-        engine=Engine.from_map(fields.any("engine")),
+        engine=engine,
         references=tuple(ReferenceInfo.from_map(row) for row in fields.items("references", REFERENCES_LIMIT)),
         parents=tuple(Parent.from_map(row) for row in fields.items("parents", PARENTS_LIMIT)),
         training=read_training(fields.any("training", ABSENT)),
         measured=read_measured(fields.any("measured", ABSENT)),
+        license_text=fields.optional_blob("license_text") if engine.family == BASE_FAMILY else None,
         format=written_by,
         min_reader=min_reader,
         extra=fields.rest(),

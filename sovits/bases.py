@@ -3,7 +3,8 @@
 An installed base is a folder with one ``model.safetensors``, whose metadata says its kind and the few numbers
 that tensors do not tell, and for a BERT a ``vocab.txt``. It is known by its kind (one of KINDS) or by the
 content id of its safetensors file, which pins every number in it. The encoder of the voice that comes with
-the program is always there. Not for fetching bases: the user brings a local folder. Follows specs/bases.md.
+the program is always there. Not for a base that came from a peer: base_file.py checks that. Follows
+specs/bases.md.
 """
 
 import base64
@@ -92,7 +93,7 @@ class Bases:
         except NotFoundError:
             return None
         tensors, config = _load(folder)
-        vocabulary = _read_bounded(folder / VOCABULARY_NAME, VOCABULARY_BYTES_LIMIT)
+        vocabulary = read_bounded(folder / VOCABULARY_NAME, VOCABULARY_BYTES_LIMIT)
         return Bert.from_tensors(tensors, config), Characters.from_text(vocabulary.decode("utf-8", "replace"))
 
     def _find(self, kind: str, base: str) -> Path:
@@ -111,7 +112,8 @@ class Bases:
             )
         wanted = kind if base == kind else f"{kind} {base[:20]}…"
         raise NotFoundError(
-            f"the base {wanted} is not installed", hint=f"p2pvoice base add PATH/TO/{PUBLISHED[kind]}"
+            f"the base {wanted} is not installed",
+            hint=f"p2pvoice base add PATH/TO/{PUBLISHED[kind]}, or from peers: p2pvoice base fetch {base}",
         )
 
 
@@ -144,14 +146,14 @@ def install(kind: str, source: Path, into: Path) -> Path:
             raise UsageError(f"{kind!r} is no kind of base", hint=f"kinds: {' '.join(KINDS)}")
         tensors = _read_published(source)
     kept = {key: config[key] for key in KEPT_KEYS[kind] if key in config}
-    needed = _needed(kind, tensors, kept)
-    for name, tensor in needed.items():
+    used = needed(kind, tensors, kept)
+    for name, tensor in used.items():
         if not is_finite(tensor):
             raise BadCheckpointError(f"{name} holds NaN or infinity", hint="download the base again")
-    vocabulary = _read_bounded(source / VOCABULARY_NAME, VOCABULARY_BYTES_LIMIT) if kind == "bert" else None
+    vocabulary = read_bounded(source / VOCABULARY_NAME, VOCABULARY_BYTES_LIMIT) if kind == "bert" else None
     if vocabulary is not None:
         Characters.from_text(vocabulary.decode("utf-8", "replace"))
-    return write(kind, needed, kept, into, vocabulary)
+    return write(kind, used, kept, into, vocabulary)
 
 
 def write(kind: str, tensors: Tensors, config: Config, into: Path, vocabulary: bytes | None = None) -> Path:
@@ -163,14 +165,19 @@ def write(kind: str, tensors: Tensors, config: Config, into: Path, vocabulary: b
     into.mkdir(parents=True, exist_ok=True)
     if vocabulary is not None:
         (into / VOCABULARY_NAME).write_bytes(vocabulary)
-    metadata = {"kind": kind, "config": json.dumps(dict(config), sort_keys=True, separators=(",", ":"))}
+    metadata = {"kind": kind, "config": canonical_config(config)}
     growing = into / (MODEL_NAME + ".part")
     (write_single if kind == SPEAKER else write_half)(growing, tensors, metadata)
     os.replace(growing, into / MODEL_NAME)
     return into
 
 
-def _needed(kind: str, tensors: Tensors, config: Config) -> dict[str, torch.Tensor]:
+def canonical_config(config: Config) -> str:
+    """The one spelling of a configuration, as it stands in an installed base's metadata."""
+    return json.dumps(dict(config), sort_keys=True, separators=(",", ":"))
+
+
+def needed(kind: str, tensors: Tensors, config: Config) -> dict[str, torch.Tensor]:
     """Build the network without its numbers, to check every shape, and return the tensors it uses."""
     shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
     if kind == "hubert":
@@ -247,7 +254,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(_read_bounded(path, CONFIG_LIMIT))
+        config = json.loads(read_bounded(path, CONFIG_LIMIT))
     except (ValueError, RecursionError) as error:
         raise BadCheckpointError(f"{path.name} is not JSON") from error
     if type(config) is not dict:
@@ -255,7 +262,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _read_bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path, limit: int) -> bytes:
+    """A small file of a base. Raises NotFoundError, and BadCheckpointError for more than ``limit`` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)

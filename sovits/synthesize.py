@@ -40,7 +40,8 @@ SENTENCE_ENDS = frozenset("，。？！,.?!~:：—…")
 """Marks after which a transcript counts as finished; another one gets a full stop."""
 
 NO_BERT = (
-    "the Chinese BERT is not installed, so Mandarin sounds flatter than it could (p2pvoice base add DIR)"
+    "the Chinese BERT is not installed, so Mandarin sounds flatter than it could"
+    " (p2pvoice base fetch bert, or base add DIR)"
 )
 
 Audio = NDArray[np.float32]

@@ -49,8 +49,21 @@ def addresses(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def api_port(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that opens the compatible APIs with the daemon."""
+    return click.option(
+        "--api",
+        is_flag=False,
+        flag_value=-1,
+        type=click.IntRange(-1, 65_535),
+        metavar="[PORT]",
+        help="Open the OpenAI and GPT-SoVITS APIs on loopback (default port: 9880; 0 picks one).",
+    )(function)
+
+
 @daemon.command("run")
 @addresses
+@api_port
 def run(listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> None:
     """Run the daemon in the foreground until Ctrl-C; its log goes to stderr."""
     line = [*process.command(listen, bootstrap, process.doors(**doors)), "--foreground"]
@@ -61,6 +74,7 @@ def run(listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> No
 
 @daemon.command("start")
 @addresses
+@api_port
 @json_option
 @click.pass_obj
 def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> None:
@@ -79,10 +93,12 @@ def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], *
         process.end(child)
         raise
     state.setdefault("pid", child.pid)
+    opened = client.api() if doors.get("api") is not None else {}
     if output.as_json:
         output.document(
             {key: state.get(key) for key in ("pid", "peer_id", "author", "addresses", "version", "wyoming")}
             | {"home": str(client.home.root), "log": str(client.home.log)}
+            | ({"api": opened} if opened else {})
         )
         return
     output.pairs(
@@ -91,8 +107,11 @@ def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], *
             ("peer id", state.get("peer_id")),
             ("addresses", state.get("addresses")),
             ("wyoming", wyoming_line(state.get("wyoming"))),
+            ("api", opened.get("url")),
         ]
     )
+    if opened:
+        output.note(opened["problem"] or "p2pvoice api shows the addresses and the token that programs need")
     output.note(f"log: {client.home.log}")
     output.hint("p2pvoice find --tag cantonese")
 

@@ -30,13 +30,13 @@ TENSORS_SHOWN = 12
 @json_option
 @click.pass_obj
 def inspect(output: Output, file: Path) -> None:
-    """Read a file's AIGC label (wav, flac) or its safetensors header.
+    """Read a file's AIGC label (wav, flac, mp3, ogg) or its safetensors header.
 
     Tells whether an audio file says that it is synthetic, and which release spoke it.
     """
     with file.open("rb") as opened:
         start = opened.read(12)
-    if start[:4] == b"RIFF" or start[:4] == b"fLaC":
+    if audio_kind(start):
         facts = inspect_audio(file)
     elif start[8:9] == b"{":
         facts = inspect_tensors(file)
@@ -48,7 +48,8 @@ def inspect(output: Output, file: Path) -> None:
         )
     else:
         raise UsageError(
-            f"{file}: neither wav, flac nor safetensors", hint="inspect reads wav, flac and safetensors files"
+            f"{file}: neither sound nor safetensors",
+            hint="inspect reads wav, flac, mp3, ogg and safetensors files",
         )
     if output.as_json:
         output.document(facts)
@@ -56,19 +57,26 @@ def inspect(output: Output, file: Path) -> None:
         show(output, facts)
 
 
+def audio_kind(start: bytes) -> str:
+    """What kind of sound a file holds, by its first bytes; empty for something else."""
+    from p2pvoice.protocol.mp3 import is_mp3
+
+    kinds = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg"}
+    return kinds.get(start[:4], "mp3" if is_mp3(start) else "")
+
+
 def inspect_audio(file: Path) -> dict[str, Any]:
-    """The label of a wav or flac file, as data."""
+    """The label of a sound file, as data."""
     from p2pvoice.protocol.label import read_label
 
     length = file.stat().st_size
     if length > FILE_LIMIT:
         raise UsageError(f"{file}: larger than {size(FILE_LIMIT)}")
     data = file.read_bytes()
-    kind = "wav" if data[:4] == b"RIFF" else "flac"
     label = read_label(data)
     return {
         "file": str(file),
-        "kind": kind,
+        "kind": audio_kind(data[:12]),
         "size": length,
         "label": None if label is None else label_facts(label),
     }

@@ -124,12 +124,16 @@ def speak(
                 "file": str(target),
                 "bytes": len(spoken.data),
                 "release": spoken.release,
+                "missing_base": spoken.missing_base,
                 "audio_seconds": spoken.seconds,
                 "seconds": round(took, 3),
             }
         )
         return
     output.line(str(target))
+    if spoken.missing_base:
+        output.note("the Chinese BERT is not installed, so Mandarin sounds flatter than it could")
+        output.hint(f"p2pvoice base fetch {spoken.missing_base}")
     output.note(f"{seconds(spoken.seconds)} of speech ({size(len(spoken.data))}) in {seconds(took)}")
     output.hint(f"p2pvoice inspect {target}")
 

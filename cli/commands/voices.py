@@ -179,6 +179,17 @@ def measured_line(row: Summary) -> str:
     return f"{row.get('field')}  {value_of(row)}  ({row.get('confidence')} %, {row.get('method')})"
 
 
+def need_line(need: Summary) -> str:
+    """A base that a voice needs, in one line: which, what for, and whether it is here."""
+    if need.get("installed"):
+        state = f"installed as {need.get('name')}"
+    elif need.get("instead"):
+        state = f"not here, {need.get('instead')} is used"
+    else:
+        state = "not here"
+    return f"{need.get('kind')} for {need.get('for')}, {state}  ({need.get('fetch')})"
+
+
 def whose(voice: Summary) -> str:
     """Whose key it is, in words: you, followed under a name, or unknown."""
     if voice.get("own"):
@@ -206,6 +217,7 @@ def show_voice(output: Output, voice: Summary) -> None:
             ("licence", voice.get("license")),
             *consent_rows(voice),
             ("engine", f"{engine.get('family', '')} {engine.get('version', '')}".strip()),
+            ("needs", [need_line(need) for need in voice.get("needs") or []]),
             ("sample rate", f"{voice['sample_rate']} Hz" if voice.get("sample_rate") else None),
             ("made from", [f"{one['release']}  ({one['kind']})" for one in voice.get("parents", [])]),
             ("training", training_line(voice.get("training"))),
@@ -262,19 +274,25 @@ def listen(output: Output, voice: str, target: Path) -> None:
 @click.option(
     "--seed/--no-seed", default=True, show_default=True, help="Offer the voice to others once it is here."
 )
+@click.option("--bases", is_flag=True, help="Fetch the bases that speaking needs, too.")
 @json_option
 @click.pass_obj
-def fetch(output: Output, voice: str, seed: bool) -> None:
+def fetch(output: Output, voice: str, seed: bool, bases: bool) -> None:
     """Fetch a voice from the peers that hold it.
 
     An interrupted fetch resumes where it stopped when the command is repeated.
     """
-    result = follow(output, Client().fetch(voice, seed=seed))
+    result = follow(output, Client().fetch(voice, seed=seed, bases=bases))
     if output.as_json:
         return
     output.line(str(result.get("release", voice)))
     output.note(describe_transfer(result))
+    for one in result.get("bases") or ():
+        output.note(f"fetched its {one['kind']} {one['name']}, licence {one['license']}")
     warn(output, [Client().show(str(result.get("release", voice)))])
+    for need in result.get("needs") or ():
+        output.note(f"{need['for']} sounds better with a {need['kind']}, which is not installed")
+        output.hint(f"p2pvoice base fetch {need['fetch']}")
     output.hint(f'p2pvoice speak {handle(result) or voice} "今日天氣好好" --lang yue -o out.wav')
 
 

@@ -114,7 +114,7 @@ class Credits:
         return {"counted": len(counted), "others": len(others - counted)}
 
     def _mirrored(self, whose: Callable[[str], bool]) -> int:
-        return sum(held.seed and whose(held.author) for held in self._catalog.installed())
+        return sum(held.seed and whose(held.author) for held in self._catalog.installed_voices())
 
     def _served(self, family: list[str] | None) -> dict[str, int]:
         where = "1" if family is None else f"author IN ({','.join('?' * len(family))})"

@@ -97,7 +97,7 @@ class Lines:
 
     def shown(self) -> list[VoiceName]:
         """The voices whose logs peers may have."""
-        named = {(held.author, held.slug) for held in self._catalog.installed() if held.seed}
+        named = {(held.author, held.slug) for held in self._catalog.installed_voices() if held.seed}
         family = set(self._successors.family(self._own()))
         named |= {(author, slug) for author, slug, _ in self._catalog.names_of(family, OWN_VOICES)}
         lines = {self.of(author, slug) for author, slug in named}

@@ -40,7 +40,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
     def look() -> dict[str, Any]:
         usage = parts.store.layout.usage()
         known, installed = parts.catalog.counts()
-        held = parts.catalog.installed()
+        held = parts.catalog.installed_voices()
         rows = []
         for one in held[:VOICES_LIMIT]:
             release = parts.catalog.release(one.release)

@@ -42,7 +42,7 @@ async def page(parts: "Parts", request: Request, view: View) -> Response:
     def look() -> dict[str, Any]:
         trainings = sorted(parts.trainings.rows(), key=lambda row: -row["created"])
         drafts = sorted(parts.drafts.all(), key=lambda draft: -draft.created)
-        held = (parts.catalog.release(one.release) for one in parts.catalog.installed())
+        held = (parts.catalog.release(one.release) for one in parts.catalog.installed_voices())
         return {
             "trainings": [_training(parts, view, row) for row in trainings],
             "drafts": [

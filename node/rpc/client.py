@@ -40,6 +40,25 @@ class Client(Transport):
         """Close the page; whether it was open."""
         return dict(self.json("DELETE", "/v1/page"))
 
+    def api(self) -> dict[str, Any]:
+        """Whether the compatible APIs are ``on``; then their addresses, token and settings."""
+        return dict(self.json("GET", "/v1/api"))
+
+    def open_api(
+        self, *, port: int | None = None, origins: Sequence[str] | None = None, voice: str | None = None
+    ) -> dict[str, Any]:
+        """Open the compatible APIs, or change what is given of them; as :meth:`api`."""
+        pages = None if origins is None else list(origins)
+        return dict(self.json("POST", "/v1/api", {"port": port, "origins": pages, "voice": voice}))
+
+    def close_api(self) -> dict[str, Any]:
+        """Close the compatible APIs; whether they were open."""
+        return dict(self.json("DELETE", "/v1/api"))
+
+    def renew_api_token(self) -> dict[str, Any]:
+        """Make another token; as :meth:`api`."""
+        return dict(self.json("POST", "/v1/api/token"))
+
     def peers(self) -> list[dict[str, Any]]:
         """The peers the node knows, with the reason for which any was dropped."""
         return list(self.json("GET", "/v1/peers")["peers"])
@@ -152,9 +171,9 @@ class Client(Transport):
         """The preview clip of a voice, fetched from a peer when it is not here."""
         return self.audio("GET", _voice(ref) + "/preview")
 
-    def fetch(self, ref: str, *, seed: bool = True) -> Iterator[Event]:
-        """Fetch a voice; progress events, then a result."""
-        return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed})
+    def fetch(self, ref: str, *, seed: bool = True, bases: bool = False) -> Iterator[Event]:
+        """Fetch a voice, and with ``bases`` what speaking needs; progress events, then a result."""
+        return self.stream("POST", _voice(ref) + "/fetch", {"seed": seed, "bases": bases})
 
     def fork(self, ref: str, name: str, *, slug: str = "") -> Iterator[Event]:
         """Make a draft of a voice's files, with lineage; the voice is fetched when it is not here."""
@@ -291,6 +310,23 @@ class Client(Transport):
         body = {"name": name, "files": dict(files), "kind": kind}
         return self.stream("POST", "/v1/bases", body | {"license": license, "license_upload": license_upload})
 
+    def offered_bases(self, kind: str = "", *, timeout: float = 10.0) -> Iterator[Event]:
+        """Bases of a kind, or of all, that peers offer: an ``offer`` event each, then a result."""
+        query = urlencode({"kind": kind, "timeout": timeout})
+        return self.stream("GET", f"/v1/bases/offered?{query}")
+
+    def publish_base(self, ref: str, *, tags: Sequence[str] = ()) -> Iterator[Event]:
+        """Share an installed base: its name, its kind or one of its ids."""
+        return self.stream("POST", _base(ref) + "/publish", {"tags": list(tags)})
+
+    def fetch_base(self, ref: str, *, seed: bool = True) -> Iterator[Event]:
+        """Fetch a base by bundle id, content id, release id or kind."""
+        return self.stream("POST", _base(ref) + "/fetch", {"seed": seed})
+
+    def remove_base(self, ref: str) -> dict[str, Any]:
+        """Remove an installed base."""
+        return dict(self.json("DELETE", _base(ref)))
+
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of this home."""
         return list(self.json("GET", "/v1/trainings")["trainings"])
@@ -366,6 +402,10 @@ class Client(Transport):
     def forget_collection(self, ref: str) -> dict[str, Any]:
         """Forget a collection; its voices stay."""
         return dict(self.json("DELETE", _collection(ref)))
+
+
+def _base(ref: str) -> str:
+    return "/v1/bases/" + quote(ref, safe="", errors="surrogateescape")
 
 
 def _collection(ref: str) -> str:

@@ -55,6 +55,8 @@ class Face:
     token: str | None = field(default=None, repr=False)
     #: Whether web pages of our own come from here: what they only read arrives same-origin, without Origin.
     pages: bool = False
+    #: Types a body can have here, with the most bytes of each.
+    bodies: Mapping[str, int] = field(default_factory=lambda: BODY_TYPES)
 
 
 UNIX = Face(frozenset({"localhost"}))
@@ -154,7 +156,7 @@ def check_head(scope: Scope, face: Face) -> None:
                 "the request carries no valid token",
                 hint="send what is in the file rpc.token as Authorization: Bearer …",
             )
-    _check_body(headers)
+    _check_body(headers, face.bodies)
 
 
 def _check_browser(method: str, headers: Headers, face: Face) -> None:
@@ -173,18 +175,18 @@ def _check_browser(method: str, headers: Headers, face: Face) -> None:
         raise PolicyError("only the page itself may change anything here")
 
 
-def _check_body(headers: Headers) -> None:
+def _check_body(headers: Headers, types: Mapping[str, int]) -> None:
     """The type of a body and its length, as far as it is told; who reads the body counts its bytes."""
     kind = headers.get("content-type")
     length = headers.get("content-length", "0")
     if kind is None and length == "0" and "transfer-encoding" not in headers:
         return
     name = (kind or "").partition(";")[0].strip().lower()
-    limit = BODY_TYPES.get(name)
+    limit = types.get(name)
     if limit is None:
         raise UsageError(
             f"a body of the type {name[:60]!a} is not read here",
-            hint="Content-Type: " + " or ".join(BODY_TYPES),
+            hint="Content-Type: " + " or ".join(types),
         )
     if not length.isdecimal() or len(length) > 20 or int(length) > limit:
         raise UsageError(f"the request's body is larger than {limit} bytes")

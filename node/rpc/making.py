@@ -1,4 +1,4 @@
-"""The endpoints for a voice's author: uploads, drafts, publishing, and helper networks.
+"""The endpoints for a voice's author: uploads, drafts and publishing.
 
 Follows specs/rpc.md.
 """
@@ -11,9 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from p2pvoice.node import importing, publish
-from p2pvoice.node.base_licences import bundled
-from p2pvoice.node.bases import add as add_installed_base
-from p2pvoice.node.bases import installed_bases
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.references import draft_key
 from p2pvoice.node.rpc.events import EventStream, Report
@@ -126,30 +123,5 @@ async def publish_draft(parts: Parts, request: Request) -> EventStream:
 
     async def work(report: Report) -> Mapping[str, Any]:
         return await publish.publish(parts, wanted, steps(report))
-
-    return EventStream(work)
-
-
-async def bases(parts: Parts, request: Request) -> Response:
-    """List the helper networks."""
-    found = await trio.to_thread.run_sync(installed_bases, parts.home.bases, limiter=parts.disk)
-    return JSONResponse({"bases": found, "bundled": bundled()})
-
-
-async def add_base(parts: Parts, request: Request) -> EventStream:
-    """Install a helper network of uploads."""
-    body = await json_body(request)
-    name = text(body, "name", limit=200)
-    kind = text(body, "kind", default="", limit=16)
-    license = text(body, "license", default="", limit=200)
-    license_upload = text(body, "license_upload", default="", limit=64)
-    files = body.get("files")
-    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
-        raise UsageError("files must map file names to uploads")
-
-    async def work(report: Report) -> Mapping[str, Any]:
-        return await add_installed_base(
-            parts, name, files, steps(report), kind=kind, license=license, license_upload=license_upload
-        )
 
     return EventStream(work)

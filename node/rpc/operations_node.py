@@ -1,7 +1,8 @@
 """The rows of the table that concern the node itself: status, keys, following, bases, upkeep."""
 
+from p2pvoice.node.api.gate import ORIGIN_LENGTH, ORIGINS_LIMIT
 from p2pvoice.node.following import PETNAME_LENGTH
-from p2pvoice.node.rpc import consents, keys, making, own_node, pages, upkeep
+from p2pvoice.node.rpc import apis, bases, consents, keys, own_node, pages, upkeep
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.metrics import metrics
 from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, many, maybe, number, record, words
@@ -11,6 +12,7 @@ from p2pvoice.protocol.keyfile import PASSPHRASE_LIMIT, SEALED_SIZE
 from p2pvoice.protocol.successor import REASON_LENGTH
 
 _KEY = "/v1/key/{action}"
+_ONE_BASE = "/v1/bases/{rest:path}"
 _AUTHOR = "/v1/following/{rest:path}"
 _PASS = maybe(words(PASSPHRASE_LIMIT))
 
@@ -46,6 +48,22 @@ NODE: tuple[Operation, ...] = (
     Operation("GET", "/v1/page", pages.show, "Where the page is"),
     Operation("POST", "/v1/page", pages.open_page, "Open the page", body=record({"new?": FLAG})),
     Operation("DELETE", "/v1/page", pages.close_page, "Close the page"),
+    Operation("GET", "/v1/api", apis.show, "Whether the compatible APIs are open, and where"),
+    Operation(
+        "POST",
+        "/v1/api",
+        apis.open_api,
+        "Open the compatible APIs, or change what is given of them",
+        body=record(
+            {
+                "port?": maybe(number(0, 65_535, whole=True)),
+                "origins?": maybe(many(words(ORIGIN_LENGTH), ORIGINS_LIMIT)),
+                "voice?": maybe(words(256)),
+            }
+        ),
+    ),
+    Operation("DELETE", "/v1/api", apis.close_api, "Close the compatible APIs"),
+    Operation("POST", "/v1/api/token", apis.renew_token, "Make another token for them"),
     Operation("GET", "/v1/peers", own_node.peers, "The peers the node knows"),
     Operation("POST", "/v1/connect", own_node.connect, "Dial a peer", body=record({"multiaddr": words(512)})),
     Operation("GET", "/v1/key", keys.show, "The author key, nothing secret"),
@@ -110,8 +128,35 @@ NODE: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/consent", consents.sign, "Sign a consent with the key of this node", body=_CONSENT
     ),
-    Operation("GET", "/v1/bases", making.bases, "The installed helper networks"),
-    Operation("POST", "/v1/bases", making.add_base, "Install a helper network", "events", body=_BASE),
+    Operation("GET", "/v1/bases", bases.listed, "The installed helper networks"),
+    Operation("POST", "/v1/bases", bases.install, "Install a helper network", "events", body=_BASE),
+    Operation(
+        "GET",
+        "/v1/bases/offered",
+        bases.offered,
+        "Helper networks that the network offers",
+        "events",
+        query={"kind": words(100), "timeout": number(0, 300)},
+    ),
+    Operation(
+        "POST",
+        "/v1/bases/{base}/publish",
+        bases.change,
+        "Share an installed helper network",
+        "events",
+        route=_ONE_BASE,
+        body=record({"tags?": maybe(many(words(256), 64))}),
+    ),
+    Operation(
+        "POST",
+        "/v1/bases/{base}/fetch",
+        bases.change,
+        "Fetch a helper network",
+        "events",
+        route=_ONE_BASE,
+        body=record({"seed?": FLAG}),
+    ),
+    Operation("DELETE", "/v1/bases/{base}", bases.remove, "Remove a helper network", route=_ONE_BASE),
     Operation(
         "POST", "/v1/gc", upkeep.gc, "Remove what nobody needs", "events", body=record({"dry_run?": FLAG})
     ),

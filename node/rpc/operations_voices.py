@@ -127,7 +127,7 @@ VOICES: tuple[Operation, ...] = (
     _read("comments", "Its comments", "sync"),
     _read("issues", "Its issues", "sync"),
     _read("proposals", "Its proposals", "sync"),
-    _of_voice("fetch", "Fetch it", "events", record({"seed?": FLAG})),
+    _of_voice("fetch", "Fetch it", "events", record({"seed?": FLAG, "bases?": FLAG})),
     _of_voice(
         "fork", "Make a draft of it", "events", record({"name": words(200), "slug?": maybe(words(200))})
     ),

@@ -19,13 +19,13 @@ BODY_LIMIT = 1 << 20
 REF_LIMIT = 256
 
 
-async def json_body(request: Request) -> dict[str, Any]:
+async def json_body(request: Request, *, limit: int = BODY_LIMIT) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty object. Only application/json is read as JSON."""
     data = bytearray()
     async for piece in request.stream():
         data += piece
-        if len(data) > BODY_LIMIT:
-            raise UsageError(f"the request's body is larger than {BODY_LIMIT} bytes")
+        if len(data) > limit:
+            raise UsageError(f"the request's body is larger than {limit} bytes")
     if not data:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -134,6 +134,11 @@ def voice_path(request: Request) -> tuple[str, str]:
     The raw path is taken apart before it is unquoted: a reference may hold a quoted slash.
     """
     return _name_and_action(request, "/v1/voices/")
+
+
+def base_path(request: Request) -> tuple[str, str]:
+    """The reference and the action in ``/v1/bases/<quoted reference>[/<action>]``."""
+    return _name_and_action(request, "/v1/bases/")
 
 
 def operation_path(request: Request) -> tuple[str, str]:

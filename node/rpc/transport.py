@@ -80,6 +80,11 @@ class Audio:
         return self.headers.get("x-release-id", "")
 
     @property
+    def missing_base(self) -> str:
+        """What `p2pvoice base fetch` takes to get the base that was lacking; empty when none was."""
+        return self.headers.get("x-base-missing", "")
+
+    @property
     def seconds(self) -> float:
         """Length of the audio in seconds."""
         return float(self.headers.get("x-audio-seconds", "0") or 0)

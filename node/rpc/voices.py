@@ -11,7 +11,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from p2pvoice.node import fetching, forking, lineage, loadable, removing, speech, updating, voices
+from p2pvoice.node import (
+    base_fetching,
+    base_needs,
+    fetching,
+    forking,
+    lineage,
+    loadable,
+    removing,
+    speech,
+    updating,
+    voices,
+)
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc import community, merging, proposals
@@ -23,6 +34,7 @@ from p2pvoice.node.rpc.speaking import StreamedResponse
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import read_label
+from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.revocation import REASON_LENGTH
 
 #: Most voices one search tells of.
@@ -53,7 +65,7 @@ async def installed(parts: Parts, request: Request) -> Response:
 
     def read() -> list[dict[str, Any]]:
         rows = []
-        for held in parts.catalog.installed():
+        for held in parts.catalog.installed_voices():
             release = parts.catalog.release(held.release)
             if release is not None:
                 source = "own" if held.author == parts.author else "local"
@@ -94,10 +106,11 @@ async def change_voice(parts: Parts, request: Request) -> EventStream | Response
     if action == "act":
         return await community.act_on_voice(parts, ref, body)
     if action == "fetch":
-        seed = flag(body, "seed", default=True)
+        seed, bases = flag(body, "seed", default=True), flag(body, "bases", default=False)
 
         async def fetch(report: Report) -> Mapping[str, Any]:
-            return await fetching.fetch(parts, ref, seed=seed, tell=report)
+            found = await fetching.fetch(parts, ref, seed=seed, tell=report)
+            return await base_fetching.with_needs(parts, found, bring=bases, seed=seed, tell=report)
 
         return EventStream(fetch)
     if action == "propose":
@@ -178,6 +191,12 @@ async def speak_text(parts: Parts, request: Request) -> "SpokenResponse | Stream
     return SpokenResponse(parts, arguments)
 
 
+async def _lacking(parts: Parts, release: Release) -> dict[str, str]:
+    """A header that names the base that speaking lacked, as `p2pvoice base fetch` takes it."""
+    found = await trio.to_thread.run_sync(base_needs.missing, parts, release.manifest, limiter=parts.disk)
+    return {"X-Base-Missing": found[0]["fetch"]} if found else {}
+
+
 class SpokenResponse:
     """Speaks while the caller waits; a caller that goes away cancels the synthesis."""
 
@@ -200,6 +219,8 @@ class SpokenResponse:
             if voice.release is not None:
                 headers["X-Release-Id"] = voice.release.id
                 headers["X-Author"] = author_id(voice.release.manifest.author)
+                if spoken.notices:
+                    headers |= await _lacking(self._parts, voice.release)
             response = Response(spoken.data, media_type=speech.FORMATS[spoken.format], headers=headers)
 
         if await while_connected(receive, work):

@@ -11,7 +11,7 @@ import soundfile
 from safetensors.numpy import save_file
 
 from p2pvoice.protocol.ids import release_id
-from p2pvoice.protocol.label import Label, label_flac, label_wav
+from p2pvoice.protocol.label import Label, label_flac, label_mp3, label_ogg, label_wav
 
 from .conftest import Command
 
@@ -23,7 +23,10 @@ def clip(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(("suffix", "write"), [("wav", label_wav), ("flac", label_flac)])
+@pytest.mark.parametrize(
+    ("suffix", "write"),
+    [("wav", label_wav), ("flac", label_flac), ("mp3", label_mp3), ("ogg", label_ogg)],
+)
 def test_a_label_is_read_back(p2pvoice: Command, tmp_path: Path, suffix: str, write: object) -> None:
     path = tmp_path / f"clip.{suffix}"
     label = Label(produce_id="0190-id", producer="p2pvoice/0.1.0", release=RELEASE)

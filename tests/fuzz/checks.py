@@ -7,7 +7,7 @@ value where unknown fields are dropped. Anything else is a finding. Follows spec
 
 import contextlib
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
 import safetensors
@@ -26,6 +26,7 @@ from p2pvoice.protocol import (
     keyfile,
     label,
     messages,
+    ogg,
     operations,
     pronunciation,
     reconcile,
@@ -361,13 +362,34 @@ def check_label(data: bytes) -> None:
     """A sound file: it is read or refused, and labelling it gives a file with exactly that label."""
     with contextlib.suppress(ManifestError):
         label.read_label(data)
-    for write in (label.label_wav, label.label_flac):
+    for write in (label.label_wav, label.label_flac, label.label_mp3, label.label_ogg):
         try:
             labelled = write(data, LABEL)
         except (ManifestError, UsageError):
             continue
         assert label.read_label(labelled) == LABEL
         assert write(labelled, LABEL) == labelled
+    with contextlib.suppress(ManifestError):
+        length = ogg.head_length(data)
+        assert length is None or ogg.head_length(data[:length]) == length
+
+
+def streams() -> Iterator[bytes]:
+    """Beginnings of MP3 and Ogg files, without a label and with one."""
+    old = b"ID3\x03\0\0\0\0\0\x13TXXX\0\0\0\x09\0\0\x01\xff\xfea\0\0\0b\0"
+    sound = b"\xff\xf3\x84\xc4" + bytes(60)
+    for begin in (b"", sound, old + sound):
+        yield begin
+        yield label.label_mp3(begin, LABEL)
+    for first, second in ((b"OpusHead", b"OpusTags"), (b"\x01vorbis", b"\x03vorbis")):
+        packets = (first + bytes(11), second + b"\0\0\0\0\1\0\0\0\3\0\0\0A=b\1", b"\x05vorbis setup")
+        pages = [
+            b"OggS\0" + bytes((0 if number else 2,)) + bytes(8) + b"one "
+            + bytes((number, 0, 0, 0, 0, 0, 0, 0, 1, len(packet))) + packet
+            for number, packet in enumerate(packets)
+        ]  # fmt: skip
+        yield b"".join(pages)
+        yield label.label_ogg(b"".join(pages), LABEL)
 
 
 #: What the chunks of the vectors and of the target's seeds hold, so that some cases decode.

@@ -165,6 +165,7 @@ TARGETS: dict[str, Target] = {
     "heads": Target(checks.check_heads, vectors("head"), mutate.edit_signed),
     "keyfile": Target(checks.check_keyfile, vectors("keyfile"), mutate.edit_keyfile),
     "label": Target(checks.check_label, vectors("label")),
+    "label-stream": Target(checks.check_label, checks.streams),
     "manifest": Target(
         wire(decode_manifest, Manifest.payload), vectors("manifest"), mutate.edit_map, quick=500
     ),

@@ -75,7 +75,7 @@ async def running(host: P2PHost, folder: Path, key: Ed25519PrivateKey | None = N
         identity = type(identity)(key, identity.peer)
     offer, announcer = Offer(store, catalog, Successors(database), disk), Announcer(host)
     server = ExchangeServer(host, offer)
-    network = Network(host, announcer, server, catalog, identity, disk, folder / "voices")
+    network = Network(host, announcer, server, catalog, identity, disk, folder / "voices", folder / "bases")
     offer.hearer = network.hearsay.hear
     server.attach()
     async with trio.open_nursery() as nursery:

@@ -299,8 +299,8 @@ def test_what_a_node_does_not_sign(daemons: Make) -> None:
     assert daemon.client.sign_consent(signing(other))["author"] == other
 
 
-async def test_a_base_is_never_offered(daemons: Make, tmp_path: Path) -> None:
-    """Sharing bases is not built; should it be, the licence comes first (specs/bases.md)."""
+async def test_a_base_that_was_not_shared_is_never_offered(daemons: Make, tmp_path: Path) -> None:
+    """Its files are not in the store: only `base publish` puts them there, and asks for a licence first."""
     daemon = daemons().start()
     content = {"config.json": "{}", "tokenizer.json": "{}", "vocabulary.txt": "a", "model.bin": "numbers"}
     files = {name: daemon.client.upload_text(text) for name, text in content.items()}

@@ -206,6 +206,10 @@ def asked(client: Client, upload: str) -> Iterator[Callable[[], Any]]:
     yield lambda: list(client.merge(one, {"with": one, "mode": "average", "weight": 0.5}))
     yield client.bases
     yield lambda: list(client.add_base("x", {"config.json": upload}))
+    yield lambda: list(client.offered_bases("bert", timeout=0.0))
+    yield lambda: list(client.publish_base("bert", tags=("x",)))
+    yield lambda: list(client.fetch_base("x"))
+    yield lambda: client.remove_base("nobody")
     yield client.trainings
     yield lambda: list(client.train({"name": "x", "lang": "en", "clips": [{"name": "c", "upload": upload}]}))
     yield lambda: list(client.resume_training("x"))
@@ -227,6 +231,10 @@ def asked(client: Client, upload: str) -> Iterator[Callable[[], Any]]:
     yield lambda: list(client.fetch_collection("elders"))
     yield lambda: list(client.evaluate("elders", {"fetch": False, "sentences": {"en": ["x"]}}))
     yield lambda: client.forget_collection("elders")
+    yield client.api
+    yield lambda: client.open_api(port=0, origins=["http://127.0.0.1:8000"], voice="x")
+    yield client.renew_api_token
+    yield client.close_api
     yield client.page
     yield client.open_page
     yield client.close_page

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.protocol import (
     acts,
+    base,
     canonical,
     chunks,
     codec,
@@ -150,6 +151,16 @@ def test_manifest() -> None:
     assert other.manifest.training is not None
     assert other.manifest.training.to_map() == made["training"]
     assert [one.to_map() for one in other.manifest.measured] == made["measured"]
+    said = vector["base"]
+    shared = manifest.verify_release(bytes.fromhex(said["release"]))
+    assert (shared.id, shared.manifest.payload().hex()) == (said["id"], said["payload"])
+    assert shared.manifest.is_base
+    found = base.base_ids(shared.manifest)
+    assert (found.bundle, found.content) == (said["bundle"], said["content"])
+    assert list(shared.manifest.finding_tags) == said["tags"]
+    pinned = manifest.decode_manifest(bytes.fromhex(vector["pinned"]["payload"]))
+    assert ids.release_id(pinned.payload()) == vector["pinned"]["id"]
+    assert {role: pin.to_map() for role, pin in pinned.engine.pins.items()} == vector["pinned"]["pins"]
     newer = bytes.fromhex(vector["newer"]["payload"])
     assert manifest.decode_manifest(newer).payload() == newer
     assert ids.release_id(newer) == vector["newer"]["id"]
