@@ -90,9 +90,11 @@ class SpokenAnswer:
             nonlocal failure
             wanted = self._wanted
             listener = _Encoding(self._parts, wanted.format, store, whole=wanted.whole)
+            # Who waits for the whole gets what a file would say, sentence by sentence.
+            options = {"stream": not wanted.whole, **wanted.options}
             try:
                 await speech.stream(
-                    self._parts, wanted.voice, wanted.text, wanted.lang, listener, options=wanted.options
+                    self._parts, wanted.voice, wanted.text, wanted.lang, listener, options=options
                 )
                 await listener.end()
             except Exception as error:
