@@ -79,6 +79,13 @@ class ApiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voice: Annotated[str, msgspec.Meta(max_length=256)] = ""
 
 
+class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the node is reached and finds others (specs/reach.md)."""
+
+    #: Whether to tell of it, and hear of others, by mDNS; left out: when it listens beyond loopback.
+    mdns: bool | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's settings."""
 
@@ -92,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delta_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 << 20
     #: Least level of our own records that the log keeps.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    network: NetworkConfig = NetworkConfig()
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
     wyoming: WyomingConfig = WyomingConfig()

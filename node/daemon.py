@@ -42,6 +42,7 @@ from p2pvoice.node.following import Following
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.keys import settle_rotation
+from p2pvoice.node.lan import open_lan
 from p2pvoice.node.logs import start_log
 from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
@@ -156,6 +157,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             )
             community.server.attach()
             nursery.start_soon(announcer.run)
+            lan = open_lan(host, config.network.mdns)
+            if lan is not None:
+                nursery.start_soon(lan.run)
             engine = Engine(
                 config.worker, home.log, room=speaking_room(home, config), scratch=home.scratch / "speaking"
             )
@@ -182,6 +186,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 training_engine=learning,
                 trainer=Trainer(trainings, drafts, learning, home.bases, disk, drafting),
                 network=network,
+                lan=lan,
                 successors=successors,
                 following=following,
                 names=names,

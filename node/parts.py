@@ -34,6 +34,7 @@ from p2pvoice.protocol.ids import author_id
 if TYPE_CHECKING:
     from p2pvoice.node.api.door import ApiDoor
     from p2pvoice.node.hearsay import Hearsay
+    from p2pvoice.node.lan import Lan
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
@@ -73,6 +74,8 @@ class Parts:
     words: UserWords
     #: The port for Home Assistant, when the settings ask for one.
     wyoming: "WyomingDoor | None" = None
+    #: mDNS, when it is on.
+    lan: "Lan | None" = None
     stop: trio.Event = field(default_factory=trio.Event)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     #: Answers of the RPC by method, endpoint and status.

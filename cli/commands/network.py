@@ -35,6 +35,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("author", state.get("author")),
             ("addresses", state.get("addresses")),
             ("wyoming", wyoming_line(state.get("wyoming"))),
+            ("lan", lan_line(state.get("lan"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
             ("key", key_line(state.get("key") or {})),
@@ -53,6 +54,13 @@ def _held(worker: dict[str, Any]) -> str:
     """What holds a worker process, by its own word at its start."""
     said = worker.get("sandbox")
     return str(said["sandbox"]) if said else "not started"
+
+
+def lan_line(lan: dict[str, Any] | None) -> str | None:
+    """What mDNS does; None while it is off."""
+    if not lan:
+        return None
+    return lan.get("notice") or f"announced, {lan.get('heard', 0)} heard"
 
 
 def wyoming_line(door: dict[str, Any] | None) -> str | None:
