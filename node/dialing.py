@@ -66,6 +66,10 @@ class Dialer:
             self._host.get_peerstore().add_addrs(info.peer_id, plain, ADDRESS_TTL)
             self._book.seen(str(info.peer_id), [str(a) for a in plain])
 
+    def note(self, peer: ID) -> None:
+        """Write the addresses that are known of a peer into the book, those that may be dialed."""
+        self._book.seen(str(peer), [str(a) for a in self._candidates(peer)])
+
     def forgive(self, info: PeerInfo) -> None:
         """Forget that dialing the peer, or one of the addresses given, has failed."""
         self._failed_peers.pop(info.peer_id, None)

@@ -22,8 +22,9 @@ from p2pvoice.node.dialing import DIAL_TIMEOUT, Dialer
 from p2pvoice.node.door import Door, is_inbound
 from p2pvoice.node.held import Held
 from p2pvoice.node.identity import Identity
-from p2pvoice.node.joining import keep_bootstrapped
+from p2pvoice.node.joining import keep_bootstrapped, rejoin
 from p2pvoice.node.kad import Kad
+from p2pvoice.node.links import kind_of
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.swarm import make_host, say_goodbye
 from p2pvoice.node.wire import STREAM_ERRORS, Channel, WholeWrites
@@ -91,6 +92,11 @@ class P2PHost:
         """Wait until some peer is connected; returns at once when one is."""
         while not self.host.get_connected_peers():
             await self._arrival.wait()
+
+    def note_addresses(self) -> None:
+        """Note in the book where connected peers say that they listen, for the next start."""
+        for peer in self.host.get_connected_peers():
+            self._dialer.note(peer)
 
     async def connect(self, address: str) -> str:
         """Connect to ``address``, a multiaddr that ends in ``/p2p/<peer id>``; returns the peer id.
@@ -178,7 +184,7 @@ class _Watch:
         if isinstance(session, WholeWrites):
             session.guard(connection.muxed_conn, self._held)
         direction = "inbound" if is_inbound(connection) else "outbound"
-        self._book.connected(str(peer), direction)
+        self._book.connected(str(peer), direction, kind_of(connection))
         self._arrived()
 
     async def disconnected(self, network: object, connection: Any) -> None:
@@ -268,21 +274,24 @@ async def _running(
                         keep_bootstrapped, address, dialer, node.connect, node.kad, node.joined
                     )
                 if book_path is not None:
-                    nursery.start_soon(_keep_book, book, book_path)
+                    nursery.start_soon(_keep_book, node, book_path)
+                nursery.start_soon(rejoin, book, node.reach, node.kad, node.joined)
                 try:
                     yield node
                 finally:
                     if book_path is not None:
+                        node.note_addresses()
                         book.save(book_path)
                     nursery.cancel_scope.cancel()
                     await say_goodbye(host)
 
 
-async def _keep_book(book: PeerBook, path: Path) -> None:
+async def _keep_book(node: P2PHost, path: Path) -> None:
     """Save the book now and then, so that a killed node still remembers who lied."""
     while True:
         await trio.sleep(BOOK_INTERVAL)
+        node.note_addresses()
         try:
-            book.save(path)
+            node.peers.save(path)
         except OSError as error:
             log.warning("could not save the peer book: %s", error)

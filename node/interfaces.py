@@ -12,7 +12,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def machine_addresses() -> list[IPAddress]:
-    """Addresses of this machine's interfaces; not the IPv6 link-local ones, which need a zone to be dialed."""
+    """Addresses of this machine's interfaces; not the IPv6 link-local ones, which need a zone."""
     found = [
         ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
         for adapter in ifaddr.get_adapters()

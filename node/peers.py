@@ -25,6 +25,9 @@ ADDRESS_LIMIT = 8
 ADDRESS_LENGTH = 128
 """Characters of an address that is remembered; a longer one, say of an endless host name, is not."""
 
+DIAL_MEMORY = 30 * 24 * 3600.0
+"""Seconds after which a peer that was not seen is no longer dialed at the start."""
+
 SCORE_LIMIT = 100.0
 """Scores stay within plus and minus this."""
 
@@ -88,6 +91,7 @@ class PeerEntry:
     id: str
     addresses: list[str] = field(default_factory=list)
     direction: str = ""
+    link: str = ""
     connected: bool = False
     score: float = 0.0
     drop: Drop | None = None
@@ -104,6 +108,7 @@ class PeerEntry:
             "addresses": list(self.addresses),
             "connected": self.connected,
             "direction": self.direction,
+            "link": self.link if self.connected else "",
             "score": round(self.score, 2),
             "dropped": dropped,
             "shunned_until": self.shunned_until or None,
@@ -142,10 +147,11 @@ class PeerBook:
         fresh = [address for address in addresses if len(address) <= ADDRESS_LENGTH]
         entry.addresses = (fresh + [a for a in entry.addresses if a not in fresh])[:ADDRESS_LIMIT]
 
-    def connected(self, peer: str, direction: str) -> None:
-        """Note an open connection; ``direction`` is ``inbound`` or ``outbound``."""
+    def connected(self, peer: str, direction: str, link: str = "") -> None:
+        """Note an open connection: ``inbound`` or ``outbound``, and its kind (links.py)."""
         entry = self.entry(peer)
         entry.connected, entry.direction, entry.last_seen = True, direction, self._clock()
+        entry.link = link
 
     def disconnected(self, peer: str) -> None:
         """Note that the last connection to the peer closed."""
@@ -192,6 +198,20 @@ class PeerBook:
             (p for p in peers if not self.is_shunned(p)),
             key=lambda p: -self._entries[p].score if p in self._entries else 0.0,
         )
+
+    def worth_dialing(self, count: int) -> list[PeerEntry]:
+        """Peers to begin with after a start: not connected, not known to be bad, best first."""
+        horizon = self._clock() - DIAL_MEMORY
+        able = (
+            entry
+            for entry in self._entries.values()
+            if entry.addresses
+            and not entry.connected
+            and entry.score >= 0
+            and entry.last_seen >= horizon
+            and not self.is_shunned(entry.id)
+        )
+        return sorted(able, key=lambda e: (-e.score, -(e.bytes_in + e.bytes_out), -e.last_seen))[:count]
 
     def rows(self) -> list[dict[str, Any]]:
         """Every peer as the RPC shows it: connected ones first, then by the time last seen."""
@@ -252,7 +272,5 @@ class PeerBook:
 
     def _forget_one(self) -> None:
         now = self._clock()
-        victim = min(
-            self._entries.values(), key=lambda e: (e.connected, e.shunned_until > now, e.last_seen)
-        )
+        victim = min(self._entries.values(), key=lambda e: (e.connected, e.shunned_until > now, e.last_seen))
         del self._entries[victim.id]

@@ -102,11 +102,12 @@ def peers(output: Output) -> None:
         output.hint("p2pvoice connect /ip4/…/tcp/…/p2p/…   (an address that the other node's status shows)")
         return
     output.table(
-        ["PEER", "STATE", "VIA", ">RECEIVED", ">SENT", ">SCORE", "~DROPPED BECAUSE"],
+        ["PEER", "STATE", "LINK", "VIA", ">RECEIVED", ">SENT", ">SCORE", "~DROPPED BECAUSE"],
         [
             [
                 str(peer.get("id", "")),
                 "connected" if peer.get("connected") else "away",
+                str(peer.get("link") or ""),
                 str(peer.get("direction") or ""),
                 size(peer.get("bytes_in", 0)),
                 size(peer.get("bytes_out", 0)),

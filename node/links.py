@@ -1,0 +1,21 @@
+"""What kind of link a connection is: direct, on the LAN, or through a relay.
+
+Not for what may be dialed (dialing.py). Follows specs/reach.md, "Kind of link".
+"""
+
+from typing import Any
+
+from p2pvoice.node.interfaces import is_local, split
+
+DIRECT, LAN, RELAYED = "direct", "lan", "relayed"
+
+
+def kind_of(connection: Any) -> str:
+    """The kind of an open libp2p connection, by the address of its other end; "" when that is not known."""
+    for address in map(str, connection.muxed_conn.get_transport_addresses()):
+        if "/p2p-circuit" in address:
+            return RELAYED
+        apart = split(address)
+        if apart is not None:
+            return LAN if is_local(apart[0]) or apart[0].is_loopback else DIRECT
+    return ""
