@@ -9,6 +9,8 @@ from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-
 
 from p2pvoice.protocol.errors import UsageError
 
+CIRCUIT = "/p2p-circuit"
+
 EXAMPLE = "example: /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…"
 
 
@@ -34,6 +36,10 @@ def parse_listening(text: str) -> Multiaddr:
 def without_peer(address: Multiaddr) -> Multiaddr:
     """The address without the peer id at its end."""
     text = str(address)
+    way, circuit, rest = text.partition(CIRCUIT)
+    if circuit:
+        # The peer id before the circuit is the relay's and belongs to the address.
+        return Multiaddr(way + circuit) if rest.startswith("/p2p/") else address
     head, found, _ = text.partition("/p2p/")
     return Multiaddr(head) if found and head else address
 
@@ -42,6 +48,17 @@ def is_tcp(address: Multiaddr) -> bool:
     """Whether the address is bare TCP: no WebSocket, relay or TLS on top."""
     names = [p.name for p in address.protocols()]
     return "tcp" in names and not {"ws", "wss", "p2p-circuit", "tls"} & set(names)
+
+
+def is_circuit(address: Multiaddr) -> bool:
+    """Whether the address, without its peer, leads over TCP to one relay and through it."""
+    way, circuit, rest = str(address).partition(CIRCUIT)
+    if not circuit or rest:
+        return False
+    try:
+        return is_tcp(parse_peer(way).addrs[0])
+    except UsageError:
+        return False
 
 
 def is_loopback(address: Multiaddr) -> bool:

@@ -84,6 +84,13 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     #: Whether to tell of it, and hear of others, by mDNS; left out: when it listens beyond loopback.
     mdns: bool | None = None
+    #: ``client`` calls through relays and has a place at one when nobody can dial this node otherwise;
+    #: ``server`` is also a relay for others.
+    relay: Literal["off", "client", "server"] = "client"
+    #: Of a relay: the places it has, and the bytes and seconds of one circuit.
+    relay_places: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
+    relay_bytes: Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
+    relay_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 3600
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -51,6 +51,7 @@ from p2pvoice.node.offer import Offer
 from p2pvoice.node.page.door import PageDoor
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.relaying import relay_settings
 from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
 from p2pvoice.node.rpc.errors import to_error
@@ -141,6 +142,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 listen=config.listen,
                 bootstrap=config.bootstrap,
                 book_path=home.root / "peers.json",
+                relay=relay_settings(config.network),
             ) as host,
             trio.open_nursery() as nursery,
         ):

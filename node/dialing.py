@@ -5,6 +5,7 @@ then shuns the peer. Not for inbound connections (door.py) nor for staying conne
 specs/network.md, "Connections".
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import trio
@@ -15,7 +16,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.peer.peerstore import PeerStoreError
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
-from p2pvoice.node.addresses import is_loopback, is_tcp, without_peer
+from p2pvoice.node.addresses import is_circuit, is_loopback, is_tcp, without_peer
 from p2pvoice.node.peers import Fault, PeerBook
 from p2pvoice.node.wire import STREAM_ERRORS
 from p2pvoice.protocol.errors import NetworkError, PeerTimeoutError
@@ -36,6 +37,9 @@ ADDRESS_TTL = 24 * 3600
 """Seconds an address that worked is remembered (libp2p's own connect keeps it for 120 s)."""
 
 
+Call = Callable[[Multiaddr, ID], Awaitable[INetConn]]
+
+
 class Dialer:
     """The outbound side of one host. ``timeout`` is the seconds one address gets."""
 
@@ -47,6 +51,8 @@ class Dialer:
         self._dials: dict[ID, trio.Lock] = {}
         self._failed_addresses: dict[tuple[ID, str], float] = {}
         self._failed_peers: dict[ID, float] = {}
+        self.call: Call | None = None
+        """Dials an address that leads through a relay; None when relays are not used."""
 
     def attach(self) -> None:
         """Take the place of libp2p's own dialing.
@@ -122,7 +128,11 @@ class Dialer:
             self._failed_addresses[peer, str(address)] = trio.current_time()
             try:
                 with trio.fail_after(self._timeout):
-                    connection: INetConn = await self._swarm.dial_addr(address, peer)
+                    connection: INetConn
+                    if is_circuit(address) and self.call is not None:
+                        connection = await self.call(address, peer)
+                    else:
+                        connection = await self._swarm.dial_addr(address, peer)
             except trio.TooSlowError as error:
                 errors.append(error)
             except (SwarmException, *STREAM_ERRORS) as error:
@@ -142,14 +152,18 @@ class Dialer:
         raise SwarmException(f"none of {len(errors)} addresses answered") from errors[-1]
 
     def _candidates(self, peer: ID) -> list[Multiaddr]:
-        """The addresses to try now: those that failed last, and loopback, after the others."""
+        """The addresses to try now: those that failed last, relays, and loopback, after the others."""
         try:
             known = [without_peer(a) for a in self._host.get_peerstore().addrs(peer)]
         except PeerStoreError:
             known = []
         return sorted(
-            (a for a in dict.fromkeys(known) if is_tcp(a)),
-            key=lambda a: (self._failed_addresses.get((peer, str(a)), 0.0), is_loopback(a)),
+            (a for a in dict.fromkeys(known) if is_tcp(a) or (self.call is not None and is_circuit(a))),
+            key=lambda a: (
+                self._failed_addresses.get((peer, str(a)), 0.0),
+                not is_tcp(a),
+                is_loopback(a),
+            ),
         )[:DIAL_ADDRESSES]
 
     def _trim_failures(self) -> None:

@@ -46,11 +46,14 @@ class Door:
 
     async def enter(self, stream: Any, listener: Multiaddr) -> None:
         """Handle one accepted socket until its connection ends; libp2p's listener calls it."""
+        await self.admit(RawConnection(stream, False), listener)
+
+    async def admit(self, connection: RawConnection, listener: Multiaddr) -> None:
+        """The same for what stands in for a socket, such as a circuit through a relay."""
         if len(self._waiting) >= HANDSHAKES:
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]
             oldest.cancel()
-        connection = RawConnection(stream, False)
         muxed: Any = None
         try:
             with trio.move_on_after(self._timeout) as scope:

@@ -26,6 +26,7 @@ from p2pvoice.node.joining import keep_bootstrapped, rejoin
 from p2pvoice.node.kad import Kad
 from p2pvoice.node.links import kind_of
 from p2pvoice.node.peers import PeerBook
+from p2pvoice.node.relaying import Relaying, RelaySettings
 from p2pvoice.node.swarm import make_host, say_goodbye
 from p2pvoice.node.wire import STREAM_ERRORS, Channel, WholeWrites
 from p2pvoice.protocol.errors import (
@@ -54,6 +55,8 @@ class P2PHost:
         self.host = host
         self.peers = peers
         self.id = str(host.get_id())
+        self.relaying: Relaying | None = None
+        """What relays are used for, when they are."""
         self._dialer = dialer
         self._arrival = trio.Event()
         self.joined = trio.Event()
@@ -214,18 +217,20 @@ async def open_host(
     peers: PeerBook | None = None,
     book_path: Path | None = None,
     dial_timeout: float = DIAL_TIMEOUT,
+    relay: RelaySettings | None = None,
 ) -> AsyncIterator[P2PHost]:
     """Run a host for the length of the ``async with`` block.
 
     ``listen`` and ``bootstrap`` are multiaddrs, the latter with ``/p2p/<id>``; bootstrap peers are dialed
-    in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. Raises
+    in the background. ``relay`` says whether relays are used, or this is one.
+    ``peers`` is loaded from and saved to ``book_path`` when that is given. Raises
     :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails and
     ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
     as it is, not wrapped in the groups of the nurseries below.
     """
     failure: BaseException | None = None
     try:
-        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout) as node:
+        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout, relay) as node:
             try:
                 yield node
             except BaseException as error:
@@ -251,6 +256,7 @@ async def _running(
     peers: PeerBook | None,
     book_path: Path | None,
     dial_timeout: float,
+    relay: RelaySettings | None,
 ) -> AsyncIterator[P2PHost]:
     listening = [parse_listening(text) for text in listen]
     for address in bootstrap:
@@ -258,8 +264,10 @@ async def _running(
     book = peers if peers is not None else PeerBook()
     if book_path is not None:
         book.load(book_path)
-    host = make_host(identity.peer_seed, listening)
-    Door(host.get_network(), book).attach()
+    relaying = Relaying(relay)
+    host = make_host(identity.peer_seed, listening, relaying.announce)
+    door = Door(host.get_network(), book)
+    door.attach()
     async with host.run(listen_addrs=listening):
         if not host.get_addrs():
             raise NetworkError(
@@ -268,6 +276,10 @@ async def _running(
         async with trio.open_nursery() as nursery:
             dialer = Dialer(host, book, dial_timeout)
             node = P2PHost(host, book, dialer)
+            if relay is not None:
+                node.relaying = relaying
+                relaying.attach(host, door, dialer, book, node.reach)
+                nursery.start_soon(relaying.run)
             async with background_trio_service(node.kad.dht):
                 for address in bootstrap:
                     nursery.start_soon(

@@ -41,7 +41,9 @@ def spelled_out(addresses: Iterable[str]) -> list[str]:
         if apart is None or not apart[0].is_unspecified:
             found.append(address)
             continue
-        same = (one for one in machine_addresses() if one.version == apart[0].version)
+        same = [one for one in machine_addresses() if one.version == apart[0].version]
+        # Loopback is of use only where there is nothing else.
+        same = [one for one in same if not one.is_loopback] or same
         found += [f"/ip{one.version}/{one}/{apart[1]}" for one in same]
     return list(dict.fromkeys(found))
 

@@ -11,8 +11,13 @@ DIRECT, LAN, RELAYED = "direct", "lan", "relayed"
 
 
 def kind_of(connection: Any) -> str:
-    """The kind of an open libp2p connection, by the address of its other end; "" when that is not known."""
-    for address in map(str, connection.muxed_conn.get_transport_addresses()):
+    """The kind of an open libp2p connection; "" when that is not known."""
+    return kind_of_muxed(connection.muxed_conn)
+
+
+def kind_of_muxed(muxed: Any) -> str:
+    """The same of the muxed connection that a stream names: by the address of its other end."""
+    for address in map(str, muxed.get_transport_addresses()):
         if "/p2p-circuit" in address:
             return RELAYED
         apart = split(address)

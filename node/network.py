@@ -110,6 +110,10 @@ class Network:
         """Addresses at which peers see us; what a peer says is a claim."""
         return self._host.observed()
 
+    def relay_facts(self) -> dict[str, Any] | None:
+        """What relays are used for; None when they are not."""
+        return self._host.relaying.facts() if self._host.relaying is not None else None
+
     def connected_count(self) -> int:
         """Peers we are connected to."""
         return len(self._host.connected())

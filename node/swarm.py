@@ -4,8 +4,8 @@ TCP, Noise and Yamux only; plaintext and the other stock options are never offer
 with it: see host.py. Follows specs/network.md, "Connections".
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import trio
 from libp2p import new_host
@@ -28,8 +28,15 @@ CLOSE_TIMEOUT = 5.0
 """Seconds for closing connections and listeners at the end."""
 
 
-def make_host(peer_seed: bytes, listening: Sequence[Multiaddr]) -> IHost:
+Announce = Callable[[list[Multiaddr]], list[Multiaddr]]
+
+
+def make_host(peer_seed: bytes, listening: Sequence[Multiaddr], announce: Announce | None = None) -> IHost:
     """A host of the peer key with this seed, which does not run yet.
+
+    ``announce`` makes of libp2p's addresses, which end in our peer id, those that others are told. (libp2p
+    has a place for such a function, and cuts what it returns off at the first peer id, which for a relayed
+    address is the relay's.)
 
     Raises ``BugError`` when libp2p is not the one this code was written for.
     """
@@ -54,6 +61,9 @@ def make_host(peer_seed: bytes, listening: Sequence[Multiaddr]) -> IHost:
             ping_timeout=5,
         ),
     )
+    if announce is not None:
+        own, stock, change = cast(Any, host), host.get_addrs, announce
+        own.get_addrs = lambda: change(stock())
     network: Any = host.get_network()
     network.retry_config = RetryConfig(max_retries=0)
     # With any settings libp2p dials whoever it heard of until half of the connection limit is used.

@@ -56,6 +56,7 @@ async def status(parts: Parts, request: Request) -> Response:
             "key": {"locked": key["locked"], "heads_waiting": key["heads_waiting"], "forks": key["forks"]},
             "moved": len(moved),
             "lan": parts.lan.facts() if parts.lan is not None else None,
+            "relay": parts.network.relay_facts(),
             "wyoming": parts.wyoming.facts() if parts.wyoming is not None else None,
             "uptime": round(time.monotonic() - parts.started, 3),
             "debug": {

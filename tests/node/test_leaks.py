@@ -162,11 +162,12 @@ def test_look_ups_name_the_tag_the_release_and_the_voice(day: Day) -> None:
 
 
 def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
-    """No gossip, no relay, no mDNS: what is not listed here is not spoken."""
+    """No gossip, no relay for others, no mDNS on loopback: what is not listed here is not spoken."""
     assert set(day.author.events("serves")) == {
         "/ipfs/id/1.0.0",
         "/ipfs/id/push/1.0.0",
         "/ipfs/ping/1.0.0",
+        "/libp2p/circuit/relay/0.2.0/stop",
         "/p2pvoice/catalog/1.0.0",
         "/p2pvoice/exchange/1.0.0",
         "/p2pvoice/kad/1.0.0",
