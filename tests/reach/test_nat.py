@@ -1,0 +1,108 @@
+"""Two nodes behind two NATs exchange a voice through a relay; neighbours on a LAN find each other."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ..node.nodes import PROGRAM, Daemon, bring, eventually, install_encoder, publish
+from .nat import DELAY, WORLD, Internet, internet, missing
+
+pytestmark = pytest.mark.netns
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Internet]:
+    if reason := missing():
+        pytest.skip(reason)
+    with internet() as found:
+        yield found
+
+
+def start(daemon: Daemon, net: Internet, where: str, *options: str, settings: str = "") -> Daemon:
+    """Start a daemon in a namespace."""
+    if settings:
+        (daemon.home / "config.toml").write_text(settings)
+    command = [*net.prefix(where), sys.executable, *PROGRAM, "--home", str(daemon.home), *options]
+    daemon.process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert daemon.process.stdout is not None
+    line = daemon.process.stdout.readline()
+    if not line:
+        raise AssertionError(f"the daemon did not start: {daemon.process.communicate()[1].decode()}")
+    ready = json.loads(line)
+    daemon.addresses, daemon.peer_id = ready["addresses"], ready["peer_id"]
+    return daemon
+
+
+def link(here: Daemon, there: Daemon) -> str:
+    return next((row["link"] for row in here.client.peers() if row["id"] == there.peer_id), "")
+
+
+def relayed_address(daemon: Daemon) -> str:
+    return next((a for a in daemon.client.status()["addresses"] if "p2p-circuit" in a), "")
+
+
+def test_the_links_are_slow_and_closed(net: Internet) -> None:
+    ping = subprocess.run(
+        [*net.prefix("carol"), "ping", "-c", "3", "-i", "0.2", WORLD], capture_output=True, text=True
+    )
+    if "rtt" in ping.stdout:
+        assert float(ping.stdout.rsplit("= ", 1)[1].split("/")[0]) >= 2000 * DELAY
+    for address in ("10.1.0.2", "198.51.100.2"):
+        reach = subprocess.run(
+            [
+                *net.prefix("carol"),
+                sys.executable,
+                "-c",
+                f"import socket; socket.create_connection(('{address}', 4001), 2)",
+            ],
+            capture_output=True,
+        )
+        assert reach.returncode != 0
+
+
+def test_a_voice_travels_between_two_homes(
+    net: Internet, daemons: Callable[[], Daemon], encoder: Path, clip: Path
+) -> None:
+    relay = start(
+        daemons(),
+        net,
+        "world",
+        "--listen",
+        f"/ip4/{WORLD}/tcp/4001",
+        settings='[network]\nrelay = "server"\n',
+    )
+    first = ("--bootstrap", relay.addresses[0])
+    alice = start(daemons(), net, "alice", "--listen", "/ip4/0.0.0.0/tcp/4001", *first)
+    carol = start(daemons(), net, "carol", "--listen", "/ip4/0.0.0.0/tcp/4001", *first)
+    for node in (alice, carol):
+        assert eventually(lambda node=node: relayed_address(node)).startswith(f"/ip4/{WORLD}/tcp/4001/p2p/")
+        assert link(node, relay) == "direct"
+    install_encoder(alice, encoder)
+    bring(alice, clip)
+    release = publish(alice)["release"]
+    # Carol hears of the voice and its author through the DHT alone: nobody tells her an address.
+    assert eventually(lambda: any(v.get("release") == release for v in carol.client.find(tags=["yue"])))
+    began = time.monotonic()
+    *_, result = carol.client.fetch(release)
+    took = time.monotonic() - began
+    assert set(result["peers"]) == {alice.peer_id}
+    assert link(carol, alice) == link(alice, carol) == "relayed"
+    passed = relay.client.status()["relay"]["serves"]["bytes"]
+    assert passed > result["bytes_total"] / 2  # on the wire it is compressed
+    print(
+        f"\na voice of {result['bytes_total']} bytes came in {took:.1f} s; the relay passed {passed} bytes on"
+    )
+
+    # A neighbour of Alice needs nobody's address, and fetches without the relay.
+    bob = start(daemons(), net, "bob", "--listen", "/ip4/0.0.0.0/tcp/0")
+    assert eventually(lambda: link(bob, alice)) == "lan"
+    *_, result = bob.client.fetch(release)
+    assert alice.peer_id in result["peers"]
+    assert link(bob, alice) == "lan"
