@@ -3,9 +3,12 @@
 Not for what may be dialed (dialing.py). Follows specs/reach.md, "Kind of link".
 """
 
+import ipaddress
 from typing import Any
 
-from p2pvoice.node.interfaces import is_local, split
+from libp2p.connection_types import ConnectionType
+
+from p2pvoice.node.interfaces import is_local
 
 DIRECT, LAN, RELAYED = "direct", "lan", "relayed"
 
@@ -17,10 +20,15 @@ def kind_of(connection: Any) -> str:
 
 def kind_of_muxed(muxed: Any) -> str:
     """The same of the muxed connection that a stream names: by the address of its other end."""
-    for address in map(str, muxed.get_transport_addresses()):
-        if "/p2p-circuit" in address:
-            return RELAYED
-        apart = split(address)
-        if apart is not None:
-            return LAN if is_local(apart[0]) or apart[0].is_loopback else DIRECT
-    return ""
+    if muxed.get_connection_type() == ConnectionType.RELAYED:
+        return RELAYED
+    end = muxed.get_remote_address()
+    try:
+        address = ipaddress.ip_address(end[0].partition("%")[0]) if end else None
+    except ValueError:
+        return ""
+    if address is None:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return LAN if is_local(address) or address.is_loopback else DIRECT

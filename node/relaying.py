@@ -12,6 +12,7 @@ import trio
 from libp2p.abc import IHost
 from libp2p.identity.identify_push.identify_push import push_identify_to_peers
 from libp2p.peer.peerinfo import PeerInfo
+from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node.config import NetworkConfig
@@ -19,6 +20,7 @@ from p2pvoice.node.dialing import Dialer
 from p2pvoice.node.door import Door
 from p2pvoice.node.interfaces import spelled_out
 from p2pvoice.node.peers import PeerBook
+from p2pvoice.node.punching import Puncher
 from p2pvoice.node.relay_client import RelayClient
 from p2pvoice.node.relay_server import RelayLimits, RelayServer
 from p2pvoice.node.wire import STREAM_ERRORS
@@ -79,9 +81,10 @@ class Relaying:
             self._server.attach()
 
     async def run(self) -> None:
-        """Keep places at relays, for ever."""
-        if self._client is not None:
-            await self._client.run()
+        """Keep places at relays, and make relayed connections direct ones, for ever."""
+        if self._client is not None and self._host is not None:
+            async with background_trio_service(Puncher(self._host)):
+                await self._client.run()
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows: the relays we can be called through, and what we relay."""

@@ -133,6 +133,8 @@ def _peer(view: View, row: dict[str, Any]) -> dict[str, Any]:
     reaches = [reach(address) for address in row["addresses"]]
     # The furthest of its addresses says most: every node has a loopback one as well.
     kind = max((one for one in reaches if one in REACHES), key=REACHES.index, default="")
+    if row["link"] == "relayed":
+        kind = "relayed"
     shunned = row["shunned_until"] is not None and row["shunned_until"] > time.time()
     state = "shunned" if shunned else "connected" if row["connected"] else "away"
     way = {"inbound": t("link.in"), "outbound": t("link.out")}.get(row["direction"], "")

@@ -301,6 +301,7 @@ WORDS = {
     "link.loopback": "this machine",
     "link.private": "local network",
     "link.public": "internet",
+    "link.relayed": "through a relay",
     "peer.connected": "Connected",
     "peer.away": "Away",
     "peer.shunned": "Avoided for now",

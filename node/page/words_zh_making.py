@@ -301,6 +301,7 @@ WORDS = {
     "link.loopback": "本机",
     "link.private": "局域网",
     "link.public": "互联网",
+    "link.relayed": "经中继",
     "peer.connected": "已连接",
     "peer.away": "离线",
     "peer.shunned": "暂时回避",

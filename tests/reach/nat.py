@@ -85,13 +85,18 @@ class Internet:
 
 
 @contextlib.contextmanager
-def internet() -> Iterator[Internet]:
-    """Build the namespaces and the links; take everything away at the end."""
+def internet(*, symmetric: bool = False) -> Iterator[Internet]:
+    """Build the namespaces and the links; take everything away at the end.
+
+    Behind a ``symmetric`` NAT each connection gets another port outside, so that nobody can be told where to
+    dial; otherwise ports are kept where they can be, as most home routers do.
+    """
     _sweep()
     net = Internet(f"{PREFIX}{os.getpid()}-")
     guardian = subprocess.Popen(
         [sys.executable, __file__, GUARD, net.mark], stdin=subprocess.PIPE, start_new_session=True
     )
+    masquerade = "masquerade fully-random" if symmetric else "masquerade"
     stop = threading.Event()
     links: list[threading.Thread] = []
     members = {"home1": ("alice", "bob"), "home2": ("carol",)}
@@ -114,7 +119,7 @@ def internet() -> Iterator[Internet]:
             net.inside(home, "ip", "link", "set", "lan", "up")
             net.inside(home, "nft", "add table ip nat")
             net.inside(home, "nft", "add chain ip nat post { type nat hook postrouting priority 100 ; }")
-            net.inside(home, "nft", "add rule ip nat post oifname out masquerade")
+            net.inside(home, "nft", f"add rule ip nat post oifname out {masquerade}")
             # As a home router does: what was not asked for from within does not come in.
             net.inside(home, "nft", "add table ip guard")
             for hook in ("forward", "input"):

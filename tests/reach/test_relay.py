@@ -8,11 +8,13 @@ import pytest
 import trio
 from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, PeerId, StopMessage
+from multiaddr import Multiaddr
 
 from p2pvoice.node import relay_server
 from p2pvoice.node.addresses import is_circuit, parse_peer, without_peer
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
+from p2pvoice.node.punching import PUNCH_ADDRESSES, worth_punching
 from p2pvoice.node.relay_server import RelayLimits, splice
 from p2pvoice.node.relay_wire import (
     DENIED,
@@ -303,3 +305,16 @@ def test_relayed_addresses_are_told_apart() -> None:
     twice = parse_peer(f"/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit/p2p/{relay}/p2p-circuit/p2p/{peer}")
     assert not any(is_circuit(a) for a in twice.addrs)
     assert not is_circuit(parse_peer(f"/ip4/192.0.2.1/udp/1/p2p/{relay}/p2p-circuit/p2p/{peer}").addrs[0])
+
+
+def test_of_what_a_peer_names_little_is_dialed() -> None:
+    named = [Multiaddr(f"/ip4/198.51.100.{n}/tcp/1") for n in range(PUNCH_ADDRESSES + 1)]
+    assert worth_punching(named) == named[:PUNCH_ADDRESSES]
+    for bad in (
+        "/ip4/10.0.0.1/tcp/1",
+        "/ip4/127.0.0.1/tcp/1",
+        "/ip4/0.0.0.0/tcp/1",
+        "/dns4/example.org/tcp/1",
+        "/ip4/198.51.100.1/udp/1",
+    ):
+        assert worth_punching([Multiaddr(bad), named[0]]) == named[:1]
