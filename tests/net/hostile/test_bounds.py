@@ -93,7 +93,8 @@ async def test_streams_of_one_connection(network: Make, monkeypatch: pytest.Monk
 async def test_frame_of_one_window(network: Make, publish: Make, shelf: Make, over: int) -> None:
     async def frame() -> AsyncIterator[bytes]:
         # In one piece: libp2p's own frames, of identify, would otherwise come between.
-        yield attacks.header(attacks.DATA, attacks.SYN, 1001, wire.FRAME_LIMIT + over) + bytes(wire.FRAME_LIMIT)
+        start = attacks.header(attacks.DATA, attacks.SYN, 1001, wire.FRAME_LIMIT + over)
+        yield start + bytes(wire.FRAME_LIMIT)
 
     async with network(1) as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
         ExchangeServer(node, shelf(publish())).attach()
