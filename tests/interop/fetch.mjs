@@ -108,7 +108,8 @@ const node = await createLibp2p({
   streamMuxers: [yamux()],
   services: {
     identify: identify(),
-    ping: ping(),
+    // The DHT pings whom it admits to its table, and gives a peer up when our own ping has the only stream just then.
+    ping: ping({ maxOutboundStreams: 8 }),
     // discovery.md: a DHT of our own, under its own id. Private addresses count: a house is a network, too.
     dht: kadDHT({ protocol: '/p2pvoice/kad/1.0.0', clientMode: true, peerInfoMapper: passthroughMapper })
   }
