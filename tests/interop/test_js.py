@@ -44,8 +44,9 @@ class Scripts:
 
     def run(self, script: str, *words: str) -> tuple[int, list[dict[str, Any]]]:
         """Run one; its exit code and the lines it printed."""
+        command = ["node", script, *words]
         done = subprocess.run(
-            ["node", script, *words], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.stderr == ""
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
@@ -90,7 +91,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(scripts: Scripts, encoder: Path, clip: Path) -> Iterator[House]:
-    """Two daemons that are connected; asks for the scripts first, so that nothing starts when they cannot run."""
+    """Two connected daemons; asks for the scripts first, so that nothing starts when they cannot run."""
     homes = [Path(tempfile.mkdtemp(prefix="p2pv-")) for _ in range(2)]
     door, owner = map(Daemon, homes)
     try:
@@ -132,7 +133,7 @@ def test_dials_pings_finds_and_verifies(scripts: Scripts, house: House) -> None:
         "author": parse_author_id(house.author).hex(),
         "signature": "fits",
     }
-    # The script compared each chunk with the manifest it had verified; here with what our own code reads in that.
+    # The script compared each chunk with the manifest it had verified; here with what our own code reads.
     said = file_of(house, "gpt.safetensors")
     assert chunks == [
         {"step": "chunk", "path": said.path, "index": index, "size": chunk.size, "sha256": chunk.digest.hex()}
