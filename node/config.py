@@ -22,6 +22,15 @@ WYOMING_LISTEN = "127.0.0.1:10200"
 Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
 
 
+#: Whose Noise session and Yamux connection run below the streams: libp2p's or ours (specs/wire.md).
+Wire = Literal["stock", "own"]
+
+
+def default_wire() -> Wire:
+    """What ``P2PVOICE_WIRE`` says, which is for tests; ``stock`` when it says nothing else."""
+    return "own" if os.environ.get("P2PVOICE_WIRE") == "own" else "stock"
+
+
 class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The inference worker's process."""
 
@@ -79,6 +88,13 @@ class ApiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voice: Annotated[str, msgspec.Meta(max_length=256)] = ""
 
 
+class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The connections to other nodes."""
+
+    #: Whose Noise session and Yamux connection run below the streams (specs/wire.md).
+    wire: Wire = msgspec.field(default_factory=default_wire)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node's settings."""
 
@@ -92,6 +108,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delta_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 << 20
     #: Least level of our own records that the log keeps.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    network: NetworkConfig = msgspec.field(default_factory=NetworkConfig)
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
     wyoming: WyomingConfig = WyomingConfig()

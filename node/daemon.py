@@ -140,6 +140,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 listen=config.listen,
                 bootstrap=config.bootstrap,
                 book_path=home.root / "peers.json",
+                wire=config.network.wire,
             ) as host,
             trio.open_nursery() as nursery,
         ):

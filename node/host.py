@@ -18,6 +18,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.tools.anyio_service import background_trio_service
 
 from p2pvoice.node.addresses import parse_listening, parse_peer
+from p2pvoice.node.config import Wire, default_wire
 from p2pvoice.node.dialing import DIAL_TIMEOUT, Dialer
 from p2pvoice.node.door import Door, is_inbound
 from p2pvoice.node.held import Held
@@ -26,6 +27,7 @@ from p2pvoice.node.joining import keep_bootstrapped
 from p2pvoice.node.kad import Kad
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.swarm import make_host, say_goodbye
+from p2pvoice.node.transport.yamux import YamuxConnection
 from p2pvoice.node.wire import STREAM_ERRORS, Channel, WholeWrites
 from p2pvoice.protocol.errors import (
     NetworkError,
@@ -177,6 +179,8 @@ class _Watch:
         session = connection.muxed_conn.secured_conn
         if isinstance(session, WholeWrites):
             session.guard(connection.muxed_conn, self._held)
+        elif isinstance(connection.muxed_conn, YamuxConnection):
+            connection.muxed_conn.guard(self._held)
         direction = "inbound" if is_inbound(connection) else "outbound"
         self._book.connected(str(peer), direction)
         self._arrived()
@@ -208,18 +212,19 @@ async def open_host(
     peers: PeerBook | None = None,
     book_path: Path | None = None,
     dial_timeout: float = DIAL_TIMEOUT,
+    wire: Wire | None = None,
 ) -> AsyncIterator[P2PHost]:
     """Run a host for the length of the ``async with`` block.
 
     ``listen`` and ``bootstrap`` are multiaddrs, the latter with ``/p2p/<id>``; bootstrap peers are dialed
-    in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. Raises
-    :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails and
+    in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. ``wire`` says whose
+    sessions run below the streams (specs/wire.md). Raises :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails and
     ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
     as it is, not wrapped in the groups of the nurseries below.
     """
     failure: BaseException | None = None
     try:
-        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout) as node:
+        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout, wire) as node:
             try:
                 yield node
             except BaseException as error:
@@ -245,6 +250,7 @@ async def _running(
     peers: PeerBook | None,
     book_path: Path | None,
     dial_timeout: float,
+    wire: Wire | None,
 ) -> AsyncIterator[P2PHost]:
     listening = [parse_listening(text) for text in listen]
     for address in bootstrap:
@@ -252,7 +258,7 @@ async def _running(
     book = peers if peers is not None else PeerBook()
     if book_path is not None:
         book.load(book_path)
-    host = make_host(identity.peer_seed, listening)
+    host = make_host(identity.peer_seed, listening, wire or default_wire())
     Door(host.get_network(), book).attach()
     async with host.run(listen_addrs=listening):
         if not host.get_addrs():
