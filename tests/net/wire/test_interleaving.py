@@ -1,4 +1,4 @@
-"""Our Noise and Yamux against libp2p's, in both roles, over TCP: whatever is sent arrives, in order and whole."""
+"""Our Noise and Yamux against libp2p's, in both roles, over TCP: what is sent arrives, in order and whole."""
 
 import random
 from typing import Any
@@ -51,7 +51,8 @@ scripts = st.lists(
 
 @pairs
 def test_random_interleavings(dialer: Kind, listener: Kind) -> None:
-    @settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+    # An example that hangs takes half a minute: it is reported, not shrunk.
+    @settings(max_examples=15, deadline=None, phases=(Phase.generate,), suppress_health_check=[*HealthCheck])
     @given(scripts, st.integers(0, 2**32))
     def run(streams: Any, seed: int) -> None:
         trio.run(_interleave, dialer, listener, streams, seed)
