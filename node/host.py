@@ -217,9 +217,11 @@ async def open_host(
     """Run a host for the length of the ``async with`` block.
 
     ``listen`` and ``bootstrap`` are multiaddrs, the latter with ``/p2p/<id>``; bootstrap peers are dialed
-    in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. ``wire`` says whose
-    sessions run below the streams (specs/wire.md). Raises :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails and
-    ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
+    in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. ``wire`` says
+    whose sessions run below the streams (specs/wire.md).
+
+    Raises :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails
+    and ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
     as it is, not wrapped in the groups of the nurseries below.
     """
     failure: BaseException | None = None

@@ -124,6 +124,9 @@ class Window:
                         await self._read(client, send)
                     except (P2PVoiceError, PeerBusy) as error:
                         self.failure = error
+                    except trio.BrokenResourceError:
+                        # The writer ended first, and the nursery raises what it found wrong.
+                        pass
         except* (P2PVoiceError, PeerBusy) as group:
             raise _first(group) from None
         except* SinkFailed as failed:
@@ -131,9 +134,7 @@ class Window:
         if self.failure is not None:
             raise self.failure
 
-    async def _read(
-        self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, Answer]]"
-    ) -> None:
+    async def _read(self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, Answer]]") -> None:
         work = self._work
         while work.open_jobs:
             while len(self._asked) + len(self._arrived) < WINDOW_CHUNKS:

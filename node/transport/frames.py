@@ -1,4 +1,4 @@
-"""Yamux frames: the header, its limits, and a reader that takes bytes as they come. No sockets and no streams.
+"""Yamux frames: the header, its limits, and a reader that takes bytes as they come. No sockets, no streams.
 
 Follows specs/wire.md, "Yamux".
 """

@@ -10,7 +10,8 @@ from typing import Any
 import trio
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from libp2p.abc import ConnectionType, IRawConnection, ISecureConn
+from libp2p.abc import IRawConnection, ISecureConn
+from libp2p.connection_types import ConnectionType
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_x25519_key_pair
 from libp2p.io.exceptions import ConnectionClosedError, IOException
@@ -87,7 +88,7 @@ class NoiseSession(BaseSession):
                 return messages
 
     async def send(self, messages: Sequence[bytes], *, within: float = WRITE_BUDGET) -> None:
-        """Seal each of the messages (65,519 bytes at most) and write all in one go. The caller holds ``turn``.
+        """Seal the messages (65,519 bytes each at most) and write all in one go. The caller holds ``turn``.
 
         A cancellation waits until the write is through: half a message would end every stream. Raises
         ``ConnectionClosedError`` when the connection is gone, and closes it when the peer takes nothing for
@@ -98,7 +99,7 @@ class NoiseSession(BaseSession):
             scope.shield = True
             try:
                 if self._socket is not None:
-                    await self._socket.send_all(sealed)
+                    await self._socket.send_all(memoryview(sealed))
                 else:
                     await self._raw.write(bytes(sealed))
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, IOException) as error:

@@ -1,6 +1,6 @@
 """One Yamux stream: what of it waits to be read, what may still be sent, and how it ends.
 
-The connection (yamux.py) calls the methods under "what came", which never wait. Follows specs/wire.md, "Streams".
+The connection (yamux.py) calls the methods under "what came", which never wait. Follows specs/wire.md.
 """
 
 from collections import deque
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import trio
 from libp2p.abc import IMuxedStream
 from libp2p.io.exceptions import ConnectionClosedError
-from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
+from libp2p.stream_muxer.exceptions import (
+    MuxedStreamClosed,
+    MuxedStreamEOF,
+    MuxedStreamError,
+    MuxedStreamReset,
+)
 
 from p2pvoice.node.transport.frames import (
     BODY,
@@ -31,6 +36,9 @@ WINDOW_LIMIT = 1024 * 1024
 
 TURN = 4 * BODY
 """Bytes one stream sends before the next gets its turn; one frame when others wait."""
+
+WINDOW_BUDGET = 20.0
+"""Seconds a write waits at a window that is shut, until the reader counts as gone."""
 
 KEPT_WHOLE = 32 * 1024
 """Pieces from this size on are kept as part of the message they came in; smaller ones are gathered, so that
@@ -77,7 +85,8 @@ class YamuxStream(IMuxedStream):
         """Send ``data``, waiting for the peer's window as often as needed.
 
         When cancelled, some of it may have been sent; stream and connection stay sound. Raises
-        ``MuxedStreamClosed`` after :meth:`close_write`, ``MuxedStreamReset`` when stream or connection died.
+        ``MuxedStreamClosed`` after :meth:`close_write`, ``MuxedStreamReset`` when stream or connection died
+        and ``MuxedStreamError`` when the window stayed shut for ``WINDOW_BUDGET`` seconds.
         """
         view, at = memoryview(data), 0
         async with self._writing:
@@ -86,8 +95,7 @@ class YamuxStream(IMuxedStream):
                 if at == len(view):
                     return
                 if self.send_window <= 0:
-                    self._writable = trio.Event()
-                    await self._writable.wait()
+                    await self._wait_for_window()
                     continue
                 async with self.conn.session.turn:
                     # Stream and window may have changed while others had their turn.
@@ -99,6 +107,13 @@ class YamuxStream(IMuxedStream):
                     self.send_window -= size
                     await self._send(view[at : at + size])
                     at += size
+
+    async def _wait_for_window(self) -> None:
+        self._writable = trio.Event()
+        with trio.move_on_after(WINDOW_BUDGET) as scope:
+            await self._writable.wait()
+        if scope.cancelled_caught:
+            raise MuxedStreamError(f"the peer read nothing for {WINDOW_BUDGET:g} s")
 
     async def _send(self, data: memoryview) -> None:
         messages = []
@@ -193,9 +208,10 @@ class YamuxStream(IMuxedStream):
         """As :meth:`reset`."""
         if not self.closed:
             self.conn.queue(WINDOW_UPDATE, RST, self.stream_id)
+        self._drop()
         self.on_reset()
 
-    def set_deadline(self, ttl: int) -> bool:
+    def set_deadline(self, ttl: int) -> None:
         """Deadlines are trio's cancel scopes."""
         raise NotImplementedError("use a cancel scope")
 
@@ -244,9 +260,8 @@ class YamuxStream(IMuxedStream):
         self.conn.settle(self)
 
     def on_reset(self) -> None:
-        """The stream is dead, what waits is dropped."""
+        """The stream is dead. What waits can still be read: an answer often comes right before a reset."""
         self.was_reset = self.ended = self.send_closed = True
-        self._drop()
         self._readable.set()
         self._writable.set()
         self.conn.settle(self)

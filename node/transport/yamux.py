@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
-from libp2p.abc import ConnectionType, IMuxedConn
+from libp2p.abc import IMuxedConn
+from libp2p.connection_types import ConnectionType
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
@@ -38,7 +39,7 @@ from p2pvoice.node.transport.noise import MESSAGE, NoiseSession
 from p2pvoice.node.transport.stream import YamuxStream
 
 OUTBOUND_STREAMS = 96
-"""Streams of our own that are open at once on a connection; the next one waits. Below what peers of ours take."""
+"""Streams of our own that are open at once on a connection; the next waits. Fewer than peers of ours take."""
 
 ANSWERS_LIMIT = 64 * 1024
 """Bytes of answers that a peer may call for and not read; beyond, its connection ends."""
@@ -189,7 +190,7 @@ class YamuxConnection(IMuxedConn):
         self._queued.set()
 
     async def send_in_turn(self, messages: Sequence[bytes], *, within: float | None = None) -> None:
-        """Write what is queued, then ``messages``, each with whole frames. The caller holds ``session.turn``."""
+        """Write what is queued, then ``messages``, whole frames each. The caller holds ``session.turn``."""
         queued, self._queue = bytes(self._queue), bytearray()
         first = [queued[at : at + MESSAGE] for at in range(0, len(queued), MESSAGE)]
         if not first and not messages:

@@ -1,4 +1,4 @@
-"""Our connection against a peer that speaks Noise but no honest Yamux: a session of libp2p's, frames by hand."""
+"""Our connection against a peer that speaks Noise but no honest Yamux: libp2p's session, frames by hand."""
 
 import contextlib
 import struct
@@ -242,12 +242,12 @@ async def test_tiny_frames_take_no_more_memory_than_their_bytes() -> None:
 
 
 async def test_pings_that_are_never_read() -> None:
-    """The peer calls for answers and reads none: what is owed to it stays bounded, then the connection ends."""
+    """The peer calls for answers and reads none: what is owed to it stays bounded, then all ends."""
     async with attacked() as (connection, attacker):
         flood = frame(PING, SYN, 0, 1) * 5000
         most = 0
-        with pytest.raises(ConnectionClosedError):
-            while True:
+        with contextlib.suppress(ConnectionClosedError):
+            while not connection.is_closed:
                 await attacker.send(flood)
                 most = max(most, len(connection._queue))
         assert most <= yamux.ANSWERS_LIMIT + 12
@@ -291,7 +291,7 @@ async def test_a_cancelled_write_leaves_connection_and_stream_sound() -> None:
 
 
 async def test_a_write_cancelled_in_the_socket_is_still_whole() -> None:
-    """The socket is full when the cancellation comes; the frames under way are sent, and the next ones open."""
+    """The socket is full when the cancellation comes: the frames under way leave, and the next ones open."""
     async with attacked() as (connection, attacker):
         await attacker.send(frame(WINDOW_UPDATE, SYN, 1, 64 << 20))
         stream = await connection.accept_stream()
