@@ -221,8 +221,8 @@ async def open_host(
     whose sessions run below the streams (specs/wire.md).
 
     Raises :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails
-    and ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
-    as it is, not wrapped in the groups of the nurseries below.
+    and ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes
+    out as it is, not wrapped in the groups of the nurseries below.
     """
     failure: BaseException | None = None
     try:

@@ -134,7 +134,9 @@ class Window:
         if self.failure is not None:
             raise self.failure
 
-    async def _read(self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, Answer]]") -> None:
+    async def _read(
+        self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, Answer]]"
+    ) -> None:
         work = self._work
         while work.open_jobs:
             while len(self._asked) + len(self._arrived) < WINDOW_CHUNKS:

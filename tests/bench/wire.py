@@ -1,8 +1,8 @@
 """How many bytes one CPU-second moves: our Noise and Yamux beside libp2p's, in one run.
 
 `python tests/bench/wire.py [--mib 64] [--rounds 3]`. Two processes on loopback, serial requests of 1 MiB on
-one stream; counted is the CPU time of the busier process while bytes flow. The kinds take turns, the best round
-of each counts, so that what else the machine does weighs on both.
+one stream; counted is the CPU time of the busier process while bytes flow. The kinds take turns, the best
+round of each counts, so that what else the machine does weighs on both.
 """
 
 import argparse
