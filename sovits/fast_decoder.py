@@ -5,7 +5,10 @@ from the first convolution to the last; see fast_conv for how these are computed
 of padded sentences or CUDA: there the plain generator runs. Follows specs/speed.md.
 """
 
-from math import ceil
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import lru_cache, partial
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +24,14 @@ LAST_LEAK = 0.01
 """Slope of the rectifier before the last convolution."""
 PIECE_ROWS = 2048
 """At least so many samples, for a piece's surroundings are computed twice."""
+SHARE_ROWS = 48
+"""Frames of the latent that are worth a thread of their own: its surroundings are computed twice, too."""
+
+
+@lru_cache(maxsize=4)
+def _helpers(count: int) -> ThreadPoolExecutor:
+    """Threads that compute alone: one layer after the other of a share, instead of a share of each layer."""
+    return ThreadPoolExecutor(count, "generator", initializer=partial(torch.set_num_threads, 1))
 
 
 class _FastBlock:
@@ -50,7 +61,16 @@ class FastGenerator:
             scale = 1.0 / per_stage
         weight = g.conv_post.weight.detach() * scale
         self.last = FastConv(weight, weight.new_zeros(1))
+        self._hop = prod(up.rate for up, _ in self.stages)
+        self._reach = self._surroundings()
         self._spare: list[Workspace] = []
+
+    def _surroundings(self) -> int:
+        """Frames of the latent on either side that a frame's samples depend on."""
+        rows = self.last.reach
+        for up, blocks in reversed(self.stages):
+            rows = ceil((rows + max(block.reach for block in blocks)) / up.rate) + up.reach
+        return rows + self.first.reach
 
     @torch.inference_mode()
     def __call__(self, z: Tensor, style: Tensor) -> Tensor:
@@ -58,16 +78,38 @@ class FastGenerator:
 
         May be called from several threads at once: each then has scratch memory of its own.
         """
+        biases = self.first.bias + self.cond(style)[..., 0]
+        return torch.stack([self._shared(item, bias) for item, bias in zip(z.mT, biases, strict=True)])
+
+    def _shared(self, z: Tensor, bias: Tensor) -> Tensor:
+        """One sentence [T, inter] -> [1, T * hop], cut in time where there are threads for it."""
+        shares = min(torch.get_num_threads(), len(z) // SHARE_ROWS)
+        if shares < 2:
+            return self._one(z, bias)
+        size = ceil(len(z) / shares)
+        work = [
+            # A share is stopped like the whole, so it asks where its caller asks.
+            _helpers(shares).submit(copy_context().run, self._share, z, bias, start, size)
+            for start in range(0, len(z), size)
+        ]
+        return torch.cat([one.result() for one in work], dim=1)
+
+    @torch.inference_mode()
+    def _share(self, z: Tensor, bias: Tensor, start: int, size: int) -> Tensor:
+        before = min(start, self._reach)
+        made = self._one(z[start - before : start + size + self._reach], bias)
+        return made[:, before * self._hop :][:, : min(size, len(z) - start) * self._hop]
+
+    def _one(self, z: Tensor, bias: Tensor) -> Tensor:
         try:
             space = self._spare.pop()
         except IndexError:
             space = Workspace(z)
-        biases = self.first.bias + self.cond(style)[..., 0]
-        audio = torch.stack([self._one(item, bias, space) for item, bias in zip(z.mT, biases, strict=True)])
+        audio = self._run(z, bias, space)
         self._spare.append(space)
         return audio
 
-    def _one(self, z: Tensor, bias: Tensor, space: Workspace) -> Tensor:
+    def _run(self, z: Tensor, bias: Tensor, space: Workspace) -> Tensor:
         layout = self.first.layout(len(z))
         buffer = self.first.buffer(layout, space)
         layout.write(z.contiguous(), buffer, 1.0)

@@ -1,15 +1,14 @@
 """Sound as an answer: spoken, compressed, labelled and sent while it is made.
 
 Nothing leaves before the first piece is there, so whatever fails before is an error with its own status; what
-fails later breaks the answer off. Between the worker and the caller lies a bounded store: a reader that is
-slower than the voice keeps the worker no longer than it must. Not for what a request means: see openai.py and
-gpt_sovits.py. Follows specs/api.md, "What leaves".
+fails later breaks the answer off. How far the worker may be ahead of a slow reader is speech.py's. Not for
+what a request means: see openai.py and gpt_sovits.py. Follows specs/api.md, "What leaves".
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
@@ -27,9 +26,6 @@ from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import Label
 
 log = logging.getLogger("p2pvoice.api")
-
-WAITING_LIMIT = 8 << 20
-"""Bytes of one answer that wait for its reader; then the worker waits, too."""
 
 #: An error as the answer of one API.
 Refuse = Callable[[P2PVoiceError], Response]
@@ -80,45 +76,29 @@ class SpokenAnswer:
     def __init__(
         self, parts: Parts, wanted: Wanted, refuse: Refuse, wrapping: Wrapping | None = None
     ) -> None:
-        self._parts, self._wanted, self._refuse = parts, wanted, refuse
+        self.parts, self.wanted, self._refuse = parts, wanted, refuse
         self._wrapping = wrapping or Wrapping()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        store, failure, begun = _Store(), None, False
+        wanted = self.wanted
+        failure: Exception | None = None
+        listener = _Listener(self, send)
+        # Who waits for the whole gets what a file would say, sentence by sentence.
+        options = {"stream": not wanted.whole, **wanted.options}
 
-        async def speak() -> None:
+        async def work() -> None:
             nonlocal failure
-            wanted = self._wanted
-            listener = _Encoding(self._parts, wanted.format, store, whole=wanted.whole)
-            # Who waits for the whole gets what a file would say, sentence by sentence.
-            options = {"stream": not wanted.whole, **wanted.options}
             try:
                 await speech.stream(
-                    self._parts, wanted.voice, wanted.text, wanted.lang, listener, options=options
+                    self.parts, wanted.voice, wanted.text, wanted.lang, listener, options=options
                 )
                 await listener.end()
             except Exception as error:
                 failure = error
-            finally:
-                store.close()
-
-        async def work() -> None:
-            nonlocal begun
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(speak)
-                if self._wanted.whole:
-                    await store.closed.wait()
-                    return
-                while (sound := await store.take()) is not None:
-                    if not begun:
-                        begun = True
-                        await self._start(send)
-                    body = self._wrapping.piece(sound)
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
 
         if not await while_connected(receive, work):
             return
-        if failure is not None and not begun:
+        if failure is not None and not listener.begun:
             await self._refuse(to_error(failure))(scope, receive, send)
             return
         if failure is not None:
@@ -127,85 +107,59 @@ class SpokenAnswer:
                 # Left without its end, the answer is cut off by the server, and the caller sees that it was.
                 log.info("speech broke off: %s", to_error(failure).code)
                 return
-        elif self._wanted.whole:
-            await Response(store.all(), headers=self._wanted.headers())(scope, receive, send)
+        elif wanted.whole:
+            await Response(bytes(listener.kept), headers=wanted.headers())(scope, receive, send)
             return
         else:
             last = self._wrapping.end()
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
+    async def send(self, sound: bytes, send: Send, *, first: bool) -> None:
+        """Send a piece of encoded sound, and what stands before the ``first``."""
+        if first:
+            await self._start(send)
+        body = self._wrapping.piece(sound)
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
     async def _start(self, send: Send) -> None:
-        headers = self._wanted.headers()
+        headers = self.wanted.headers()
         if self._wrapping.media_type:
             headers["content-type"] = self._wrapping.media_type
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
 
-class _Encoding:
-    """A listener that compresses what it hears and stores it."""
+class _Listener:
+    """Encodes what it hears, in threads, and sends it at once; or keeps it, when it is wanted whole."""
 
-    def __init__(self, parts: Parts, format: str, store: "_Store", *, whole: bool) -> None:
-        self._parts, self._format, self._store, self._whole = parts, format, store, whole
+    def __init__(self, answer: SpokenAnswer, send: Send) -> None:
+        self._answer, self._send = answer, send
         self._encoder: Encoder | None = None
+        self.begun, self.kept = False, bytearray()
 
     async def begin(self, rate: int, label: Label) -> None:
-        def make() -> Encoder:
-            return encoder(self._format, rate, label, whole=self._whole)
+        wanted = self._answer.wanted
 
-        self._encoder = await trio.to_thread.run_sync(make, limiter=self._parts.disk)
+        def make() -> Encoder:
+            return encoder(wanted.format, rate, label, whole=wanted.whole)
+
+        self._encoder = await trio.to_thread.run_sync(make, limiter=self._answer.parts.disk)
 
     async def take(self, pcm: bytes) -> None:
         assert self._encoder is not None
-        made = await trio.to_thread.run_sync(self._encoder.add, pcm, limiter=self._parts.disk)
-        await self._store.put(made, wait=not self._whole)
+        encode = partial(self._encoder.add, pcm)
+        await self._pass_on(await trio.to_thread.run_sync(encode, limiter=self._answer.parts.disk))
 
     async def end(self) -> None:
-        """Store what is left."""
+        """Pass on what the encoder still holds."""
         assert self._encoder is not None
-        made = await trio.to_thread.run_sync(self._encoder.end, limiter=self._parts.disk)
-        await self._store.put(made, wait=not self._whole)
+        await self._pass_on(
+            await trio.to_thread.run_sync(self._encoder.end, limiter=self._answer.parts.disk)
+        )
 
-
-class _Store:
-    """Pieces between one who makes them and one who takes them."""
-
-    def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._changed = trio.Event()
-        self.closed = trio.Event()
-
-    async def put(self, piece: bytes, *, wait: bool) -> None:
-        """Store a piece; with ``wait`` not before there is room for it, or nothing else is there."""
-        if not piece:
-            return
-        while wait and self._size and self._size + len(piece) > WAITING_LIMIT:
-            await self._changed.wait()
-        self._pieces.append(piece)
-        self._size += len(piece)
-        self._tell()
-
-    async def take(self) -> bytes | None:
-        """The next piece, as soon as there is one; None behind the last."""
-        while not self._pieces:
-            if self.closed.is_set():
-                return None
-            await self._changed.wait()
-        piece = self._pieces.popleft()
-        self._size -= len(piece)
-        self._tell()
-        return piece
-
-    def close(self) -> None:
-        """No more pieces come."""
-        self.closed.set()
-        self._tell()
-
-    def all(self) -> bytes:
-        """Everything that is there."""
-        return b"".join(self._pieces)
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+    async def _pass_on(self, sound: bytes) -> None:
+        if self._answer.wanted.whole:
+            self.kept += sound
+        elif sound:
+            first, self.begun = not self.begun, True
+            await self._answer.send(sound, self._send, first=first)

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import trio
 
-from p2pvoice.node.api import answer, choosing, openai
-from p2pvoice.node.api.answer import SpokenAnswer, Wanted, _Store
+from p2pvoice.node.api import choosing, openai
+from p2pvoice.node.api.answer import SpokenAnswer, Wanted
 from p2pvoice.protocol.label import read_label
 
 from ..node.faces import daemon_here
@@ -160,28 +160,3 @@ async def test_the_worker_does_not_wait_for_a_reader_that_does_not_read() -> Non
         await SpokenAnswer(parts, wanted, openai.refusal)({}, receive, send_at_once)
         assert len(sent) == len(again)
         assert sent[-20_000:] == again[-20_000:]
-
-
-async def test_what_waits_for_a_reader_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "WAITING_LIMIT", 10)
-    store = _Store()
-    await store.put(b"x" * 4, wait=True)
-    with trio.fail_after(1):
-        await store.put(b"y" * 6, wait=True)
-    with trio.move_on_after(0.05) as scope:
-        await store.put(b"z", wait=True)
-    assert scope.cancelled_caught
-    with trio.fail_after(1):
-        # Who waits for the whole is not held up, and who takes a piece makes room.
-        await store.put(b"w", wait=False)
-        assert await store.take() == b"xxxx"
-        await store.put(b"z", wait=True)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: store.put(b"v" * 9, wait=True))
-            for expected in (b"y" * 6, b"w", b"z", b"v" * 9):
-                assert await store.take() == expected
-        # A piece that is larger than all there is room for goes through alone.
-        await store.put(b"u" * 50, wait=True)
-        assert await store.take() == b"u" * 50
-        store.close()
-        assert await store.take() is None

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,11 +63,16 @@ def test_socket_stands_in_the_home_up_to_the_limit(tmp_path: Path) -> None:
     assert home.choose_socket() == home.find_socket() == home.root / "rpc.sock"
 
 
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A folder with a short name: that of a test among several processes is too long for a socket."""
+    with tempfile.TemporaryDirectory(prefix="p2pv-r") as folder:
+        yield Path(folder)
+
+
 def test_socket_moves_to_a_private_folder_beyond_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = tmp_path / "r"
-    runtime.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     home = Home(_root_of_length(tmp_path, SOCKET_PATH_LIMIT + 1))
     home.prepare()

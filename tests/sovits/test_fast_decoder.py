@@ -1,5 +1,7 @@
 """The fast generator: the same numbers as the plain one, for any length, in pieces, from several threads."""
 
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 
 from p2pvoice.sovits import fast_conv
 from p2pvoice.sovits.fast_conv import FastConv, FastUpsample, FrequencyConv, WindowConv, Workspace
+from p2pvoice.sovits.fast_decoder import SHARE_ROWS
+from p2pvoice.sovits.heeding import heeding
 from p2pvoice.sovits.vits import SoVits
 
 from . import numbers
@@ -151,6 +155,44 @@ def test_threads_do_not_disturb_each_other(wide: SoVits) -> None:
     with ThreadPoolExecutor(3) as threads:
         together = list(threads.map(lambda one: wide.generate(*one), given * 2))
     assert all(torch.equal(a, b) for a, b in zip(alone * 2, together, strict=True))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [2 * SHARE_ROWS - 1, 2 * SHARE_ROWS, 3 * SHARE_ROWS, 3 * SHARE_ROWS + 1])
+def test_shares_of_a_sentence_are_the_whole(wide: SoVits, three_threads: None, frames: int) -> None:
+    z, style = latent(frames)
+    shared = wide.generate(z, style)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(1)
+    assert numbers.relative_error(shared, wide.generate(z, style).numpy()) < 1e-5
+
+
+@torch.no_grad()
+def test_a_share_stops_where_the_whole_would(wide: SoVits, three_threads: None) -> None:
+    asked: list[str] = []
+
+    class Stop(Exception):
+        pass
+
+    def check() -> None:
+        asked.append(threading.current_thread().name)
+        if len(asked) > 6:
+            raise Stop
+
+    z, style = latent(400)
+    with pytest.raises(Stop), heeding(check):
+        wide.generate(z, style)
+    assert all(name.startswith("generator") for name in asked)
+    assert len(asked) < 20  # Nine pairs a stage and share were to come.
+    assert wide.generate(z, style).isfinite().all()
 
 
 @torch.no_grad()

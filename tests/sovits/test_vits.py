@@ -133,8 +133,8 @@ def test_a_tiny_checkpoint_sounds_as_expected(name: str, tmp_path: Path, device:
 
     single = sound()
     features = model.extract_codes(given["ssl"].to(device))
-    # These small random networks end in rare peaks, where float32 itself is off by up to 5.5e-5 (v2ProPlus) in
-    # plain convolutions, and by up to 1.1e-4 in those that multiply in the frequency domain.
+    # These small random networks end in rare peaks, where float32 itself is off by up to 5.5e-5 (v2ProPlus)
+    # with plain convolutions, and by up to 1.1e-4 with those that multiply in the frequency domain.
     own = numbers.relative_error(single, model.cpu().double() and sound())
     assert own < 2e-4
     assert numbers.relative_error(single, wanted) < max(1e-5, numbers.FACTOR * own)
