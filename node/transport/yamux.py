@@ -62,8 +62,8 @@ PING_INTERVAL = 30.0
 GOODBYE_BUDGET = 1.0
 """Seconds for the last frame of a connection."""
 
-CHECK_EVERY = 4
-"""Reads between two looks at what all connections hold; a read brings 256 KiB at most."""
+CHECK_AFTER = 64 * 1024
+"""Bytes by which what waits may grow until it is counted with all connections again."""
 
 log = logging.getLogger(__name__)
 
@@ -322,13 +322,14 @@ class YamuxConnection(IMuxedConn):
     # The tasks.
 
     async def _read(self) -> None:
-        reads = 0
+        noted = 0
         try:
             while messages := await self.session.receive():
                 for message in messages:
                     self._frames.feed(message)
-                reads += 1
-                if self._held is not None and reads % CHECK_EVERY == 0:
+                noted = min(noted, self._waiting)
+                if self._held is not None and self._waiting - noted > CHECK_AFTER:
+                    noted = self._waiting
                     await self._check(self._held)
         except WireViolation as error:
             log.debug("peer %s broke the wire format: %s", self.peer_id, error)

@@ -11,6 +11,7 @@ from libp2p.io.exceptions import MessageTooLarge
 from libp2p.utils.varint import encode_uvarint
 
 from p2pvoice.node import held, unbounded, wire
+from p2pvoice.node.config import default_wire
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.protocol.errors import BugError
 
@@ -71,25 +72,22 @@ async def pings(count: int) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("over", [0, 1])
 async def test_streams_of_one_connection(network: Make, monkeypatch: pytest.MonkeyPatch, over: int) -> None:
     """What the host itself opens for identify and the DHT has ended before the count."""
+    if default_wire() == "own":
+        pytest.skip("our own Yamux counts every stream at once, one of the DHT too: tests/net/wire does it alone")
     async with network(1) as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
         connection, seen = attacks.muxed(host, node.id), attacks.muxed(node, host.id)
         with trio.fail_after(20):
             while held.measure(seen)[1]:
                 await trio.lowlevel.checkpoint()
             monkeypatch.setattr(held, "CONNECTION_STREAMS", 20)
-            frames = 20 + 2 * wire.HELD_CHECK
-
-            def unread() -> int:
-                # Our own connection counts streams as they come and has nothing to look at again.
-                return before + frames - getattr(seen.secured_conn, "_reads", before + frames)
-
-            before = getattr(seen.secured_conn, "_reads", 0)
+            before = seen.secured_conn._reads
             await attacks.raw_frames(connection, attacks.held_streams(20 + over, 1001))
             await attacks.raw_frames(connection, pings(2 * wire.HELD_CHECK))
             if over:
                 await connection.event_closed.wait()
             else:
-                while unread() > 0 or held.measure(seen)[1] < 20:
+                frames = 20 + 2 * wire.HELD_CHECK
+                while seen.secured_conn._reads < before + frames or held.measure(seen)[1] < 20:
                     await trio.lowlevel.checkpoint()
                 assert not connection.event_shutting_down.is_set()
 

@@ -439,3 +439,35 @@ async def test_messages_at_the_limit() -> None:
                     assert await here.read(size) == bytes(size)
         await ours.close()
         await stock.close()
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_what_one_connection_holds(monkeypatch: pytest.MonkeyPatch, over: int) -> None:
+    monkeypatch.setattr(held, "CONNECTION_BYTES", 4 * FIRST_WINDOW)
+    async with attacked() as (connection, attacker):
+        connection.guard(held.Held())
+        with contextlib.suppress(ConnectionClosedError):
+            for number in range(4 + over):
+                await attacker.send(data(2 * number + 1, bytes(FIRST_WINDOW), SYN))
+        if over:
+            await connection.event_closed.wait()
+        else:
+            await alive(connection, attacker)
+            assert connection.holds() == (4 * FIRST_WINDOW, 4)
+
+
+async def test_what_connections_hold_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two within their own limit and together beyond that of all: the one that holds most closes."""
+    monkeypatch.setattr(held, "TOTAL_BYTES", 4 * FIRST_WINDOW)
+    count = held.Held()
+    async with attacked() as (small, modest), attacked() as (large, greedy):
+        for connection in (small, large):
+            connection.guard(count)
+        await modest.send(data(1, bytes(FIRST_WINDOW), SYN))
+        await alive(small, modest)
+        with contextlib.suppress(ConnectionClosedError):
+            for number in range(4):
+                await greedy.send(data(2 * number + 1, bytes(FIRST_WINDOW), SYN))
+        await large.event_closed.wait()
+        await alive(small, modest)
+        assert small.holds() == (FIRST_WINDOW, 1)
