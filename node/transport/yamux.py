@@ -239,7 +239,12 @@ class YamuxConnection(IMuxedConn):
         self._held = held
 
     def holds(self) -> tuple[int, int]:
-        """Bytes that wait to be read, and streams that the peer opened."""
+        """Bytes that wait to be read, and streams that the peer opened; nothing counts once it is closed.
+
+        libp2p resets the streams of a closed connection, and with them goes what still waits.
+        """
+        if self.event_closed.is_set():
+            return 0, 0
         return self._waiting, self._inbound
 
     # Frames that came.

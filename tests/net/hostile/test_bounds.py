@@ -73,7 +73,7 @@ async def pings(count: int) -> AsyncIterator[bytes]:
 async def test_streams_of_one_connection(network: Make, monkeypatch: pytest.MonkeyPatch, over: int) -> None:
     """What the host itself opens for identify and the DHT has ended before the count."""
     if default_wire() == "own":
-        pytest.skip("our own Yamux counts every stream at once, one of the DHT too: tests/net/wire does it alone")
+        pytest.skip("our own Yamux counts at once, streams of the DHT too: see tests/net/wire")
     async with network(1) as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
         connection, seen = attacks.muxed(host, node.id), attacks.muxed(node, host.id)
         with trio.fail_after(20):

@@ -128,7 +128,7 @@ async def test_what_connections_hold_is_counted_together(
 ) -> None:
     """Three connections within their own limit, together beyond the limit of all: one of them closes."""
     if default_wire() == "own":
-        pytest.skip("our own Yamux keeps no bytes of refused streams; tests/net/wire counts what it does keep")
+        pytest.skip("our own Yamux keeps no bytes of refused streams: see tests/net/wire")
     monkeypatch.setattr(held, "TOTAL_BYTES", 4 * MIB)
     with trio.fail_after(60):
         async with network(1) as (node,):
