@@ -250,7 +250,8 @@ async def test_pings_that_are_never_read() -> None:
             while not connection.is_closed:
                 await attacker.send(flood)
                 most = max(most, len(connection._queue))
-        assert most <= yamux.ANSWERS_LIMIT + 12
+        # One answer may pass the limit, and then comes GO_AWAY.
+        assert most <= yamux.ANSWERS_LIMIT + 2 * 12
         await connection.event_closed.wait()
 
 
