@@ -316,10 +316,11 @@ def describe_transfer(result: Summary) -> str:
     count = len(result.get("peers") or ())
     moving, whole = float(result.get("transfer_seconds", 0)), float(result.get("seconds", 0))
     sent = result.get("bytes_sent") or fetched
-    text = f"fetched {size(fetched)}"
+    text = f"fetched {size(fetched)}" if fetched else "nothing had to be fetched"
     if sent < fetched * (1 - WORTH_TELLING):
         text += f", sent as {size(sent)},"
-    text += f" in {seconds(moving)}"
+    if fetched:
+        text += f" in {seconds(moving)}"
     if fetched > RATE_FROM and moving > 0:
         text += f" ({size(fetched / moving)}/s)"
     if count:

@@ -277,7 +277,7 @@ def test_a_pro_voice_brings_its_speaker_vectors(version: str, tmp_path: Path, in
     clip(tmp_path)
     with pytest.raises(NotFoundError, match="speaker is not installed") as caught:
         bring(tmp_path, installed, sovits=sovits)
-    assert caught.value.hint == "p2pvoice base add PATH/TO/sv"
+    assert caught.value.hint == "p2pvoice base add PATH/TO/sv, or from peers: p2pvoice base fetch speaker"
     assert not (tmp_path / "out").exists()
     bench.install_speaker(tmp_path / "bases")
     both = bases.Bases([*installed.folders[:1], tmp_path / "bases"])
