@@ -22,6 +22,15 @@ WYOMING_LISTEN = "127.0.0.1:10200"
 Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
 
 
+#: Whose Noise session and Yamux connection run below the streams: libp2p's or ours (specs/wire.md).
+Wire = Literal["stock", "own"]
+
+
+def default_wire() -> Wire:
+    """What ``P2PVOICE_WIRE`` says, which is for tests; ``stock`` when it says nothing else."""
+    return "own" if os.environ.get("P2PVOICE_WIRE") == "own" else "stock"
+
+
 class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The inference worker's process."""
 
@@ -80,7 +89,7 @@ class ApiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the node is reached and finds others (specs/reach.md)."""
+    """How the node is reached, finds others (specs/reach.md), and what its connections run on."""
 
     #: Whether to tell of it, and hear of others, by mDNS; left out: when it listens beyond loopback.
     mdns: bool | None = None
@@ -91,6 +100,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     relay_places: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
     relay_bytes: Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
     relay_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 3600
+    #: Whose Noise session and Yamux connection run below the streams (specs/wire.md).
+    wire: Wire = msgspec.field(default_factory=default_wire)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +117,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delta_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 << 20
     #: Least level of our own records that the log keeps.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkConfig = msgspec.field(default_factory=NetworkConfig)
     worker: WorkerConfig = WorkerConfig()
     training: TrainingConfig = TrainingConfig()
     wyoming: WyomingConfig = WyomingConfig()

@@ -143,6 +143,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 bootstrap=config.bootstrap,
                 book_path=home.root / "peers.json",
                 relay=relay_settings(config.network),
+                wire=config.network.wire,
             ) as host,
             trio.open_nursery() as nursery,
         ):

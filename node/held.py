@@ -66,7 +66,10 @@ class Held:
 
 
 def measure(muxed: Any) -> tuple[int, int]:
-    """Bytes that wait to be read on a Yamux connection, and streams its peer opened."""
+    """Bytes that wait to be read on a Yamux connection, libp2p's or ours, and streams its peer opened."""
+    if hasattr(muxed, "holds"):
+        waiting, opened = muxed.holds()
+        return waiting, opened
     ours = muxed.next_stream_id % 2
     return (
         sum(map(len, muxed.stream_buffers.values())),

@@ -18,6 +18,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.tools.anyio_service import background_trio_service
 
 from p2pvoice.node.addresses import parse_listening, parse_peer
+from p2pvoice.node.config import Wire, default_wire
 from p2pvoice.node.dialing import DIAL_TIMEOUT, Dialer
 from p2pvoice.node.door import Door, is_inbound
 from p2pvoice.node.held import Held
@@ -28,6 +29,7 @@ from p2pvoice.node.links import kind_of
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.relaying import Relaying, RelaySettings
 from p2pvoice.node.swarm import make_host, say_goodbye
+from p2pvoice.node.transport.yamux import YamuxConnection
 from p2pvoice.node.wire import STREAM_ERRORS, Channel, WholeWrites
 from p2pvoice.protocol.errors import (
     NetworkError,
@@ -186,6 +188,8 @@ class _Watch:
         session = connection.muxed_conn.secured_conn
         if isinstance(session, WholeWrites):
             session.guard(connection.muxed_conn, self._held)
+        elif isinstance(connection.muxed_conn, YamuxConnection):
+            connection.muxed_conn.guard(self._held)
         direction = "inbound" if is_inbound(connection) else "outbound"
         self._book.connected(str(peer), direction, kind_of(connection))
         self._arrived()
@@ -218,19 +222,23 @@ async def open_host(
     book_path: Path | None = None,
     dial_timeout: float = DIAL_TIMEOUT,
     relay: RelaySettings | None = None,
+    wire: Wire | None = None,
 ) -> AsyncIterator[P2PHost]:
     """Run a host for the length of the ``async with`` block.
 
     ``listen`` and ``bootstrap`` are multiaddrs, the latter with ``/p2p/<id>``; bootstrap peers are dialed
-    in the background. ``relay`` says whether relays are used, or this is one.
-    ``peers`` is loaded from and saved to ``book_path`` when that is given. Raises
-    :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails and
-    ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes out
-    as it is, not wrapped in the groups of the nurseries below.
+    in the background. ``peers`` is loaded from and saved to ``book_path`` when that is given. ``relay`` says
+    whether relays are used, or this is one; ``wire`` whose sessions run below the streams (specs/wire.md).
+
+    Raises :class:`UsageError` for an address that makes no sense, :class:`NetworkError` when listening fails
+    and ``BugError`` when libp2p is not the one this code was written for. An error of the block itself comes
+    out as it is, not wrapped in the groups of the nurseries below.
     """
     failure: BaseException | None = None
     try:
-        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout, relay) as node:
+        async with _running(
+            identity, listen, bootstrap, peers, book_path, dial_timeout, relay, wire
+        ) as node:
             try:
                 yield node
             except BaseException as error:
@@ -257,6 +265,7 @@ async def _running(
     book_path: Path | None,
     dial_timeout: float,
     relay: RelaySettings | None,
+    wire: Wire | None,
 ) -> AsyncIterator[P2PHost]:
     listening = [parse_listening(text) for text in listen]
     for address in bootstrap:
@@ -265,7 +274,7 @@ async def _running(
     if book_path is not None:
         book.load(book_path)
     relaying = Relaying(relay)
-    host = make_host(identity.peer_seed, listening, relaying.announce)
+    host = make_host(identity.peer_seed, listening, relaying.announce, wire or default_wire())
     door = Door(host.get_network(), book)
     door.attach()
     async with host.run(listen_addrs=listening):

@@ -19,6 +19,9 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node import unbounded
+from p2pvoice.node.config import Wire
+from p2pvoice.node.transport.muxer import OurMuxer
+from p2pvoice.node.transport.noise import OurNoise
 from p2pvoice.node.wire import Noise
 
 MAX_CONNECTIONS = 256
@@ -31,7 +34,12 @@ CLOSE_TIMEOUT = 5.0
 Announce = Callable[[list[Multiaddr]], list[Multiaddr]]
 
 
-def make_host(peer_seed: bytes, listening: Sequence[Multiaddr], announce: Announce | None = None) -> IHost:
+def make_host(
+    peer_seed: bytes,
+    listening: Sequence[Multiaddr],
+    announce: Announce | None = None,
+    wire: Wire = "stock",
+) -> IHost:
     """A host of the peer key with this seed, which does not run yet.
 
     ``announce`` makes of libp2p's addresses, which end in our peer id, those that others are told. (libp2p
@@ -45,7 +53,7 @@ def make_host(peer_seed: bytes, listening: Sequence[Multiaddr], announce: Announ
     host = new_host(
         keys,
         listen_addrs=listening,
-        sec_opt={NOISE: Noise(keys)},
+        sec_opt={NOISE: OurNoise(keys) if wire == "own" else Noise(keys)},
         muxer_opt={TProtocol(YAMUX): Yamux},
         negotiate_timeout=10,
         connection_config=ConnectionConfig(
@@ -65,6 +73,9 @@ def make_host(peer_seed: bytes, listening: Sequence[Multiaddr], announce: Announ
         own, stock, change = cast(Any, host), host.get_addrs, announce
         own.get_addrs = lambda: change(stock())
     network: Any = host.get_network()
+    if wire == "own":
+        # libp2p's own ignores the class in muxer_opt and names its Yamux.
+        network.upgrader.muxer_multistream = OurMuxer({TProtocol(YAMUX): Yamux}, negotiate_timeout=10)
     network.retry_config = RetryConfig(max_retries=0)
     # With any settings libp2p dials whoever it heard of until half of the connection limit is used.
     network.auto_connector.maybe_connect = _dial_nobody

@@ -124,6 +124,9 @@ class Window:
                         await self._read(client, send)
                     except (P2PVoiceError, PeerBusy) as error:
                         self.failure = error
+                    except trio.BrokenResourceError:
+                        # The writer ended first, and the nursery raises what it found wrong.
+                        pass
         except* (P2PVoiceError, PeerBusy) as group:
             raise _first(group) from None
         except* SinkFailed as failed:

@@ -14,7 +14,7 @@ from p2pvoice.node.exchange import ExchangeClient, ExchangeServer, PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.slots import STREAMS_PER_PEER, Slots
 from p2pvoice.protocol.canonical import encode
-from p2pvoice.protocol.errors import ManifestError
+from p2pvoice.protocol.errors import ManifestError, NetworkError
 from p2pvoice.protocol.messages import (
     CATALOG,
     EXCHANGE,
@@ -37,6 +37,14 @@ Make = Callable[..., Any]
 
 def info(host: P2PHost) -> PeerInfo:
     return PeerInfo(ID.from_string(host.id), host.host.get_transport_addrs())
+
+
+async def ended(channel: Any) -> bool:
+    """Nothing more comes. Our own Yamux tells a reset from an end, libp2p's does not always."""
+    try:
+        return await channel.receive(4096) is None
+    except NetworkError:
+        return True
 
 
 async def test_requests_on_one_stream_are_answered_in_order(
@@ -97,7 +105,7 @@ async def test_senseless_request_is_answered_once_and_ends_the_stream(
                 await channel.send(request_bytes)
                 answer = decode_message(await channel.receive(4096) or b"", Fail)
                 assert answer.code == code
-                assert await channel.receive(4096) is None
+                assert await ended(channel)
 
 
 async def test_chunk_that_is_not_held_is_said_so(network: Network, publish: Make, shelf: Make) -> None:
@@ -200,7 +208,7 @@ async def test_silent_client_loses_its_stream(network: Network, publish: Make, s
         ExchangeServer(a, shelf(publish()), idle=0.3).attach()
         with trio.fail_after(20):
             async with await b.open_stream(info(a), EXCHANGE) as channel:
-                assert await channel.receive(4096) is None
+                assert await ended(channel)
 
 
 async def test_client_that_does_not_read_is_cut_off_and_holds_little(
@@ -224,7 +232,7 @@ async def test_client_that_does_not_read_is_cut_off_and_holds_little(
             a.serve(EXCHANGE, watched)
             channel = await b.open_stream(info(a), EXCHANGE)
             await channel.send(encode_message(Want(voice.files[0].digest, 0, 20)))
-            await ended.wait()  # libp2p gives up after five seconds at a closed window
+            await ended.wait()  # libp2p gives up after five seconds at a closed window, ours after twenty
             assert library.asked < 20
             # Another client is served meanwhile and after.
             async with await ExchangeClient.open(c, info(a)) as client:

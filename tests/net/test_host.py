@@ -12,6 +12,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr
 
 from p2pvoice.node import kad
+from p2pvoice.node.held import measure
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.peers import Fault
@@ -208,7 +209,7 @@ async def test_sender_that_ignores_our_window_loses_the_connection(network: Netw
             muxed: Any = channel.stream.muxed_stream
             most = 0
             while b.connected():
-                most = max(most, len(muxed.conn.stream_buffers.get(muxed.stream_id, b"")))
+                most = max(most, measure(muxed.conn)[0])
                 await trio.lowlevel.checkpoint()
             await channel.close(reset=True)
         assert most < 8_000_000

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from p2pvoice.node import door, exchange, held
+from p2pvoice.node.config import default_wire
 from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
@@ -126,6 +127,8 @@ async def test_what_connections_hold_is_counted_together(
     network: Make, publish: Make, shelf: Make, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three connections within their own limit, together beyond the limit of all: one of them closes."""
+    if default_wire() == "own":
+        pytest.skip("our own Yamux keeps no bytes of refused streams: see tests/net/wire")
     monkeypatch.setattr(held, "TOTAL_BYTES", 4 * MIB)
     with trio.fail_after(60):
         async with network(1) as (node,):

@@ -1,0 +1,286 @@
+"""One Yamux stream: what of it waits to be read, what may still be sent, and how it ends.
+
+The connection (yamux.py) calls the methods under "what came", which never wait. Follows specs/wire.md.
+"""
+
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import trio
+from libp2p.abc import IMuxedStream
+from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.stream_muxer.exceptions import (
+    MuxedStreamClosed,
+    MuxedStreamEOF,
+    MuxedStreamError,
+    MuxedStreamReset,
+)
+
+from p2pvoice.node.transport.frames import (
+    BODY,
+    DATA,
+    FIN,
+    FIRST_WINDOW,
+    HEADER,
+    RST,
+    WINDOW_UPDATE,
+    WireViolation,
+)
+
+if TYPE_CHECKING:
+    from p2pvoice.node.transport.yamux import YamuxConnection
+
+WINDOW_LIMIT = 1024 * 1024
+"""Bytes to which the receive window of a stream may grow."""
+
+TURN = 4 * BODY
+"""Bytes one stream sends before the next gets its turn; one frame when others wait."""
+
+WINDOW_BUDGET = 20.0
+"""Seconds a write waits at a window that is shut, until the reader counts as gone."""
+
+KEPT_WHOLE = 32 * 1024
+"""Pieces from this size on are kept as part of the message they came in; smaller ones are gathered, so that
+what waits never takes more than about twice its bytes."""
+
+GROWTH_INTERVAL = 0.02
+"""Seconds within which half a window must be read for it to grow, or four round trips, if that is longer."""
+
+
+class YamuxStream(IMuxedStream):
+    """One reading and one writing task at most. Made by the connection."""
+
+    def __init__(self, stream_id: int, conn: "YamuxConnection", is_initiator: bool) -> None:
+        self.stream_id = stream_id
+        self.conn = conn
+        self.muxed_conn = conn
+        self.is_initiator = is_initiator
+        self.send_window = FIRST_WINDOW
+        """Bytes that the peer still takes."""
+        self.credit = FIRST_WINDOW
+        """Bytes that the peer may still send."""
+        self.window = FIRST_WINDOW
+        """``credit``, what waits, and what was read and not given back yet make this together."""
+        self.send_closed = False
+        self.ended = False
+        """The peer sent FIN, or the connection is gone: nothing more will come."""
+        self.deaf = False
+        """Closed for reading here: what comes is dropped."""
+        self.was_reset = False
+        self._chunks: deque[memoryview | bytearray] = deque()
+        self._waiting = 0
+        self._consumed = 0
+        self._granted_at = trio.current_time()
+        self._readable = trio.Event()
+        self._writable = trio.Event()
+        self._writing = trio.Lock()
+
+    @property
+    def closed(self) -> bool:
+        """Nothing moves any more, in either direction."""
+        return self.was_reset or (self.send_closed and self.ended)
+
+    async def write(self, data: bytes) -> None:
+        """Send ``data``, waiting for the peer's window as often as needed.
+
+        When cancelled, some of it may have been sent; stream and connection stay sound. Raises
+        ``MuxedStreamClosed`` after :meth:`close_write`, ``MuxedStreamReset`` when stream or connection died
+        and ``MuxedStreamError`` when the window stayed shut for ``WINDOW_BUDGET`` seconds.
+        """
+        view, at = memoryview(data), 0
+        async with self._writing:
+            while True:
+                self._check_writable()
+                if at == len(view):
+                    return
+                if self.send_window <= 0:
+                    await self._wait_for_window()
+                    continue
+                async with self.conn.session.turn:
+                    # Stream and window may have changed while others had their turn.
+                    self._check_writable()
+                    others = self.conn.session.turn.statistics().tasks_waiting
+                    size = min(self.send_window, len(view) - at, BODY if others else TURN)
+                    if size <= 0:
+                        continue
+                    self.send_window -= size
+                    await self._send(view[at : at + size])
+                    at += size
+
+    async def _wait_for_window(self) -> None:
+        self._writable = trio.Event()
+        with trio.move_on_after(WINDOW_BUDGET) as scope:
+            await self._writable.wait()
+        if scope.cancelled_caught:
+            raise MuxedStreamError(f"the peer read nothing for {WINDOW_BUDGET:g} s")
+
+    async def _send(self, data: memoryview) -> None:
+        messages = []
+        for at in range(0, len(data), BODY):
+            piece = data[at : at + BODY]
+            messages.append(b"".join((HEADER.pack(0, DATA, 0, self.stream_id, len(piece)), piece)))
+        try:
+            await self.conn.send_in_turn(messages)
+        except ConnectionClosedError as error:
+            raise MuxedStreamReset("the connection is gone") from error
+
+    def _check_writable(self) -> None:
+        if self.was_reset:
+            raise MuxedStreamReset("the stream was reset")
+        if self.send_closed:
+            raise MuxedStreamClosed("the stream is closed for sending")
+
+    async def read(self, n: int | None = -1) -> bytes:
+        """Up to ``n`` bytes (all that wait, if None or negative), one at least.
+
+        Raises ``MuxedStreamEOF`` when the peer finished, ``MuxedStreamReset`` when stream or connection died.
+        """
+        if n == 0:
+            return b""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._chunks:
+            if self.was_reset:
+                raise MuxedStreamReset("the stream was reset")
+            if self.ended or self.deaf:
+                raise MuxedStreamEOF("the peer finished")
+            self._readable = trio.Event()
+            await self._readable.wait()
+        size = self._waiting if n is None or n < 0 else min(n, self._waiting)
+        data = self._take(size)
+        self._waiting -= size
+        self.conn.released(size)
+        self._consumed += size
+        if self._consumed * 2 >= self.window and not self.ended and not self.was_reset:
+            self._grant()
+        return data
+
+    def _take(self, size: int) -> bytes:
+        pieces: list[memoryview | bytearray] = []
+        while size:
+            head = self._chunks[0]
+            if len(head) <= size:
+                pieces.append(self._chunks.popleft())
+                size -= len(head)
+            elif isinstance(head, bytearray):
+                pieces.append(head[:size])
+                del head[:size]
+                size = 0
+            else:
+                pieces.append(head[:size])
+                self._chunks[0] = head[size:]
+                size = 0
+        return b"".join(pieces)
+
+    def _grant(self) -> None:
+        """Give back what was read, and more of it when it was read fast."""
+        now = trio.current_time()
+        grant, self._consumed = self._consumed, 0
+        if now - self._granted_at < max(GROWTH_INTERVAL, 4 * self.conn.rtt()):
+            growth = self.conn.may_grow(min(self.window, WINDOW_LIMIT - self.window))
+            self.window += growth
+            grant += growth
+        self._granted_at = now
+        self.credit += grant
+        self.conn.queue(WINDOW_UPDATE, 0, self.stream_id, grant)
+
+    async def close_write(self) -> None:
+        """Tell the peer that nothing more comes. Never waits; a write under way ends with an error."""
+        if not self.send_closed:
+            self.send_closed = True
+            self.conn.queue(WINDOW_UPDATE, FIN, self.stream_id)
+            self._writable.set()
+            self.conn.settle(self)
+
+    async def close(self) -> None:
+        """Finish sending and drop what comes. The peer has ``LINGER`` seconds to finish too."""
+        self.deaf = True
+        self._drop()
+        self._readable.set()
+        await self.close_write()
+        self.conn.linger(self)
+
+    async def reset(self) -> None:
+        """End both directions at once; what waits is dropped. Never waits."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """As :meth:`reset`."""
+        if not self.closed:
+            self.conn.queue(WINDOW_UPDATE, RST, self.stream_id)
+        self._drop()
+        self.on_reset()
+
+    def set_deadline(self, ttl: int) -> None:
+        """Deadlines are trio's cancel scopes."""
+        raise NotImplementedError("use a cancel scope")
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return self.conn.get_remote_address()
+
+    async def __aenter__(self) -> "YamuxStream":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # What came.
+
+    def on_announced(self, length: int) -> None:
+        """A frame of ``length`` bytes begins. Raises :class:`WireViolation` when they were not granted."""
+        if length > self.credit:
+            raise WireViolation(f"{length - self.credit} bytes beyond the window")
+        self.credit -= length
+
+    def on_piece(self, piece: memoryview) -> None:
+        """Some bytes of a frame."""
+        if self.deaf or self.ended or self.was_reset:
+            return
+        if len(piece) >= KEPT_WHOLE:
+            self._chunks.append(piece)
+        elif self._chunks and isinstance(self._chunks[-1], bytearray) and len(self._chunks[-1]) < KEPT_WHOLE:
+            self._chunks[-1] += piece
+        else:
+            self._chunks.append(bytearray(piece))
+        self._waiting += len(piece)
+        self.conn.held(len(piece))
+        self._readable.set()
+
+    def on_window(self, increment: int) -> None:
+        """The peer takes more."""
+        self.send_window += increment
+        self._writable.set()
+
+    def on_fin(self) -> None:
+        """The peer finished. What waits can still be read."""
+        self.ended = True
+        self._readable.set()
+        self.conn.settle(self)
+
+    def on_reset(self) -> None:
+        """The stream is dead. What waits can still be read: an answer often comes right before a reset."""
+        self.was_reset = self.ended = self.send_closed = True
+        self._readable.set()
+        self._writable.set()
+        self.conn.settle(self)
+
+    def on_more_after_fin(self) -> None:
+        """The peer sent on after its FIN, and was told off: what came before stays readable, sending ends."""
+        self.send_closed = True
+        self._writable.set()
+        self.conn.settle(self)
+
+    def on_lost(self) -> None:
+        """The connection is gone. What waits can still be read; then comes the end, or the loss is told."""
+        self.send_closed = True
+        if not self.ended:
+            self.was_reset = True
+        self._readable.set()
+        self._writable.set()
+
+    def _drop(self) -> None:
+        self.conn.released(self._waiting)
+        self._chunks.clear()
+        self._waiting = 0
