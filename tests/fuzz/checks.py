@@ -6,8 +6,10 @@ value where unknown fields are dropped. Anything else is a finding. Follows spec
 """
 
 import contextlib
+import struct
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar, get_args
 
 import safetensors
@@ -20,6 +22,8 @@ from p2pvoice.protocol import (
     collection,
     confusable,
     conversation,
+    delta,
+    delta_planes,
     framing,
     head,
     ids,
@@ -408,6 +412,34 @@ def check_chunk(data: bytes) -> None:
         name, packed = codec.encode_chunk(data)
         assert len(packed) <= len(data)
         assert codec.decode_chunk(name, packed, len(data), ids.digest_of(data)) == data
+
+
+#: What deltas are told from: 1,200 numbers of several exponents, so that there are two groups in each format.
+BASE = b"".join(struct.pack("<e", (-1.4) ** (i % 19) * (1 + i / 1200)) for i in range(1200))
+
+
+def check_delta(data: bytes) -> None:
+    """A delta from a stranger, and the same bytes as a chunk of ours told from the base."""
+    with suppress(ChunkMismatchError):
+        assert len(delta.decode(data, BASE)) == len(BASE)
+    base = BASE[: len(data)]
+    for form in delta_planes.FORMATS.values():
+        blob = delta.encode(data, base, form)
+        assert blob is None or delta.decode(blob, base) == data
+
+
+def deltas() -> Iterator[bytes]:
+    """Deltas to BASE: of numbers that moved a little, some of them, far, and not at all."""
+    numbers = struct.unpack(f"<{len(BASE) // 2}H", BASE)
+    for every, step in ((1, 3), (7, 1), (3, 700), (10_000, 0)):
+        moved = [
+            (value + (step * index % 997 if index % every == 0 else 0)) % 65_536
+            for index, value in enumerate(numbers)
+        ]
+        for form in delta_planes.FORMATS.values():
+            blob = delta.encode(struct.pack(f"<{len(moved)}H", *moved), BASE, form)
+            if blob is not None:
+                yield blob
 
 
 def codec_names(data: bytes) -> tuple[str, ...]:

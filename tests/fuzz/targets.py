@@ -158,6 +158,7 @@ TARGETS: dict[str, Target] = {
         named("bytes question answer", "conversation", "reconcile"),
         mutate.edit_map,
     ),
+    "delta": Target(checks.check_delta, checks.deltas, quick=400),
     "envelope": Target(wire(_opened, Envelope.to_bytes), vectors("envelope"), mutate.edit_signed),
     "framing": Target(checks.check_framing, vectors("framing", "messages")),
     "head": Target(signed("head", _head, _head_author, Head.payload), vectors("head"), mutate.edit_signed),
