@@ -28,7 +28,7 @@ from p2pvoice.protocol.operations import VoiceName
 
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until something that peers do by themselves must have happened."""
 
 

@@ -11,6 +11,7 @@ import pytest
 from p2pvoice.protocol.errors import P2PVoiceError
 
 from .nodes import Daemon, bring, install_encoder, large_gpt, publish, refusal
+from .test_merging import moved_gpt
 from .test_store import damage
 
 Make = Callable[[], Daemon]
@@ -64,8 +65,9 @@ def test_rotten_bits_are_found_and_only_their_chunks_are_fetched(
     for path in lost:
         assert not stored[path].exists()
 
-    # A killed daemon does not forget it.
+    # A killed daemon does not forget it. Whom it knew it would dial again by itself.
     b.end()
+    (b.home / "peers.json").unlink()
     b.start()
     before = a.client.status()["debug"]["served_bytes"]
     events, error = verify(b, release)
@@ -107,24 +109,27 @@ def test_gc_frees_what_no_voice_needs_and_keeps_what_is_wanted(
     a = daemons().start()
     install_encoder(a, encoder)
     bring(a, clip)
-    first = publish(a)["release"]
-    files = {file["digest"] for file in a.client.show(first)["files"]}
-    second = publish(a, description="again")["release"]
-    newer = {file["digest"] for file in a.client.show(second)["files"]}
-    assert files - newer
+    releases = [publish(a)["release"]]
+    for seed in (1, 2):
+        bring(a, clip, gpt=moved_gpt(tmp_path / f"{seed}.ckpt", seed))
+        releases.append(publish(a)["release"])
+    first, second, third = ({file["digest"] for file in a.client.show(one)["files"]} for one in releases)
+    # The release before the offered one stays: those who have it fetch the newer one as deltas.
+    wanted = second | third
+    assert first - wanted
     *told, result = a.client.gc(dry_run=True)
-    assert {event["file"] for event in told} == files - newer
-    assert {event["name"] for event in told} == {"storyteller/preview.wav"}
+    assert {event["file"] for event in told} == first - wanted
+    assert {event["name"] for event in told} == {"storyteller/preview.wav", "storyteller/gpt.safetensors"}
     assert result["dry_run"]
     assert result["freed"] > 0
     store = a.home / "store" / "files"
-    assert {path.name for path in store.iterdir()} == files | newer
+    assert {path.name for path in store.iterdir()} == first | wanted
     *_, result = a.client.gc()
-    assert result["removed"] == 1
-    assert {path.name for path in store.iterdir()} == newer
+    assert result["removed"] == 2
+    assert {path.name for path in store.iterdir()} == wanted
     assert [*a.client.gc()][-1]["freed"] == 0
     *_, checked = a.client.verify()
-    assert (checked["files"], checked["damaged"]) == (len(newer), 0)
+    assert (checked["files"], checked["damaged"]) == (len(third), 0)
 
 
 @pytest.mark.parametrize("command", ["gc", "verify"])

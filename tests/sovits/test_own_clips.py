@@ -100,7 +100,8 @@ def test_every_sentence_is_short_enough_for_a_transcript() -> None:
         assert lang in voicefile.LANGUAGES
         for said in texts:
             assert voicefile.check_text(said) == said
-    assert set(voicefile.SPOKEN_AS.values()) | {"en"} == set(own_clips.TEXTS)
+    # Voices of the other two languages prompt themselves in one of these.
+    assert set(own_clips.TEXTS) == {"en", "yue", "zh"}
 
 
 def test_clips_of_a_pro_voice_bring_speaker_vectors_of_their_own(tmp_path: Path) -> None:

@@ -297,6 +297,8 @@ async def test_who_listens_is_not_silent(mock_clock: MockClock) -> None:
         await line.send(event("synthesize", {"text": "x"}))
         await voices.began.wait()
         for _ in range(3):
+            # A jump wakes those alone who sleep already.
+            await wait_all_tasks_blocked(0.05)
             mock_clock.jump(IDLE_SECONDS + 1)
             found = await line.receive()
             assert found is not None
