@@ -93,7 +93,7 @@ def spectral_distance(a: Sound, b: Sound) -> float:
 
 def inputs_of(voice: Voice, sentence: str, lang: str) -> tuple[tuple[Tensor, Tensor | None, Tensor], Tensor]:
     """What a voice's decoder gets for a sentence, and the sentence's own phones."""
-    prompt, said = voice._prompt(0), voice._read(sentence, lang)
+    prompt, said = voice.prompt(0), voice.read(sentence, lang)
     phones = torch.cat([prompt.spoken.phones, said.phones], dim=1)
     return (phones, voice._join(prompt.spoken, said), prompt.codes), said.phones
 
