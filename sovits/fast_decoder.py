@@ -44,9 +44,12 @@ class _FastBlock:
 
 
 class FastGenerator:
-    """``generator`` must be folded and on the CPU, in float32 or float64."""
+    """``generator`` must be folded and on the CPU, in float32 or float64.
 
-    def __init__(self, generator: "Generator", leak: float) -> None:
+    ``reach`` counts the frames to either side that a frame's samples depend on.
+    """
+
+    def __init__(self, generator: "Generator", leak: float, reach: int) -> None:
         g, self.leak = generator, leak
         self.cond = g.cond
         self.first = FastConv(g.conv_pre.weight.detach(), g.conv_pre.bias.detach())
@@ -62,15 +65,8 @@ class FastGenerator:
         weight = g.conv_post.weight.detach() * scale
         self.last = FastConv(weight, weight.new_zeros(1))
         self._hop = prod(up.rate for up, _ in self.stages)
-        self._reach = self._surroundings()
+        self._reach = reach
         self._spare: list[Workspace] = []
-
-    def _surroundings(self) -> int:
-        """Frames of the latent on either side that a frame's samples depend on."""
-        rows = self.last.reach
-        for up, blocks in reversed(self.stages):
-            rows = ceil((rows + max(block.reach for block in blocks)) / up.rate) + up.reach
-        return rows + self.first.reach
 
     @torch.inference_mode()
     def __call__(self, z: Tensor, style: Tensor) -> Tensor:

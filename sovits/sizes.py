@@ -7,7 +7,7 @@ file whose claims do not fit its tensors is refused. Not for reading files. Foll
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any, Self
 
 from torch import Tensor
@@ -385,3 +385,16 @@ def integers(table: Config, key: str, default: tuple[int, ...], length: int, top
     if not isinstance(values, (list, tuple)) or len(values) != length:
         raise BadCheckpointError(f"{key} must list {length} whole numbers")
     return tuple(integer({key: value}, key, 0, range(1, top + 1)) for value in values)
+
+
+def generator_reach(s: SoVitsSettings) -> int:
+    """Frames to either side that a sample of the generator depends on."""
+    reach, rate = 3.0, 1  # conv_pre has a kernel of 7.
+    for factor, kernel in zip(s.upsample_rates, s.upsample_kernels, strict=True):
+        reach += kernel / 2 / factor / rate
+        rate *= factor
+        reach += max(
+            sum((d + 1) * (width - 1) / 2 for d in dilations)
+            for width, dilations in zip(s.resblock_kernels, s.resblock_dilations, strict=True)
+        ) / rate  # fmt: skip
+    return ceil(reach + 3 / rate)

@@ -23,7 +23,7 @@ from p2pvoice.sovits.layers import (
     load_exactly,
     mask_or_ones,
 )
-from p2pvoice.sovits.sizes import Config, SoVitsSettings, Tensors
+from p2pvoice.sovits.sizes import Config, SoVitsSettings, Tensors, generator_reach
 from p2pvoice.sovits.weightless import weightless
 
 LEAK = 0.1
@@ -454,7 +454,7 @@ class SoVits(nn.Module):
         if self.precision is None or like.device.type != "cpu" or like.dtype not in FAST_TYPES:
             return None
         if self._fast is None:
-            self._fast = FastFlow(self.flow), FastGenerator(self.dec, LEAK)
+            self._fast = FastFlow(self.flow), FastGenerator(self.dec, LEAK, generator_reach(self.settings))
         return self._fast
 
     def generate_half(self, z: Tensor, style: Tensor, half: torch.dtype) -> Tensor:

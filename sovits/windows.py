@@ -11,7 +11,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from p2pvoice.sovits.sizes import SoVitsSettings
+from p2pvoice.sovits.sizes import SoVitsSettings, generator_reach
 from p2pvoice.sovits.streaming import FRAMES_PER_CODE, FrameNoise, frames_in, frames_of, source_of, stretched
 from p2pvoice.sovits.vits import SoVits
 
@@ -19,19 +19,6 @@ SETTLING_FRAMES = 12
 """Frames after which later codes hardly move what the text encoder and the flow say."""
 REMEMBERED_CODES = 250
 """Codes before a stretch that the text encoder is shown: ten seconds."""
-
-
-def generator_reach(s: SoVitsSettings) -> int:
-    """Frames to either side that a sample of the generator depends on."""
-    reach, rate = 3.0, 1  # conv_pre has a kernel of 7.
-    for factor, kernel in zip(s.upsample_rates, s.upsample_kernels, strict=True):
-        reach += kernel / 2 / factor / rate
-        rate *= factor
-        reach += max(
-            sum((d + 1) * (width - 1) / 2 for d in dilations)
-            for width, dilations in zip(s.resblock_kernels, s.resblock_dilations, strict=True)
-        ) / rate  # fmt: skip
-    return ceil(reach + 3 / rate)
 
 
 def flow_reach(s: SoVitsSettings) -> int:

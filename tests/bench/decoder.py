@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from p2pvoice.sovits.bench.filler import filled
 from p2pvoice.sovits.fast_conv import Workspace
 from p2pvoice.sovits.fast_decoder import FastGenerator
+from p2pvoice.sovits.sizes import generator_reach
 from p2pvoice.sovits.vits import LEAK, SoVits
 
 CODES, PHONES = 150, 60
@@ -79,7 +80,7 @@ def main(version: str = "v2", threads: str = "1") -> None:
     plain, model = (SoVits.from_tensors(tensors, {}).fold() for _ in range(2))
     plain.precision = None  # The folded graph as it is.
     begun = time.process_time()
-    fast = FastGenerator(model.dec, LEAK)
+    fast = FastGenerator(model.dec, LEAK, generator_reach(model.settings))
     built = time.process_time() - begun
     print(f"{version}, {threads} threads, torch {torch.__version__}: built in {built:.2f} CPU-s")
     s = model.settings

@@ -14,12 +14,12 @@ from p2pvoice.sovits.bases import Bases
 from p2pvoice.sovits.convert import import_voice
 from p2pvoice.sovits.heeding import heed, heeding
 from p2pvoice.sovits.lite.windows import LiteWindows
-from p2pvoice.sovits.sizes import SoVitsSettings
+from p2pvoice.sovits.sizes import SoVitsSettings, generator_reach
 from p2pvoice.sovits.streaming import FIRST_CODES, GROWTH, KNEE, Audio, FrameNoise, Pieces, within
 from p2pvoice.sovits.synthesize import SpeakText, Voice
 from p2pvoice.sovits.utterance import Place, Utterance
 from p2pvoice.sovits.vits import SoVits
-from p2pvoice.sovits.windows import SoVitsWindows, flow_reach, generator_reach
+from p2pvoice.sovits.windows import SoVitsWindows, flow_reach
 
 from . import bench
 
