@@ -158,6 +158,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
             community = open_community(host, database, catalog, following, successors, names, identity, disk)
             community.server.attach()
+            catalog.stars = lambda author, slug: int(
+                community.views.figures(community.lines.of(author, slug))["stars"]
+            )
             nursery.start_soon(announcer.run)
             lan = open_lan(host, config.network.mdns)
             if lan is not None:

@@ -29,6 +29,7 @@ class Distances:
         self._successors = Successors(database)
         self._own = own
         self._state: object = None
+        self._looks = 0
         self._near: frozenset[str] = frozenset()
         self._mine: frozenset[str] = frozenset()
         self._kin: set[str] = set()
@@ -55,12 +56,12 @@ class Distances:
             author: Standing.FOLLOWED for author in self._near
         }
 
-    def look(self) -> bool:
-        """Look whether somebody moved since the last time; True when all has to be taken anew."""
+    def look(self) -> int:
+        """Look whether somebody moved since the last time: another number then than before."""
         row = self._database.row("SELECT changed FROM room")
         state = (int(row["changed"]) if row is not None else 0, self._own())
         if state == self._state:
-            return False
+            return self._looks
         own = self._own()
         self._mine = frozenset(self._successors.family(own)) if own else frozenset()
         follows = [str(row["author"]) for row in self._database.rows("SELECT author FROM follows")]
@@ -86,7 +87,8 @@ class Distances:
         )
         self._kin = {str(row["author"]) for row in rows} - self._near
         self._state = state
-        return True
+        self._looks += 1
+        return self._looks
 
     def learn(self, release: Release) -> list[str]:
         """A release came in: the authors it brings nearer."""

@@ -42,7 +42,7 @@ class Room:
         #: Who is how far from the user.
         self.distances = Distances(database, own)
         self._fairness: Fairness | None = None
-        self._undone = -1
+        self._undone = self._looked = -1
         self._heads = HEADS_LIMIT + 1
 
     # -- releases ------------------------------------------------------------------------------------------
@@ -51,13 +51,14 @@ class Room:
         """The rules, holding what the tables hold; and what is too much in these."""
         gone: list[str] = []
         fresh = self._fairness is None or self._undone != self._database.undone
-        moved = self.distances.look() or fresh
+        looked = self.distances.look()
         if fresh:
             self._undone = self._database.undone
             salt = bytes(connection.execute("SELECT salt FROM room").fetchone()[0])
             self._fairness = Fairness(salt, LIMITS)
         assert self._fairness is not None
-        if moved:
+        if fresh or looked != self._looked:
+            self._looked = looked
             near = self.distances.near()
             for author in [*self._fairness.standings() - near.keys(), *near]:
                 gone += self._fairness.stand(author, self.distances.of(author))
