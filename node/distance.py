@@ -14,7 +14,6 @@ from p2pvoice.node.fairness import Standing
 from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.ancestry import OWN_STEP
 from p2pvoice.protocol.collection import verify_collection
-from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
 
 NAMED_LIMIT = 50_000
@@ -90,9 +89,9 @@ class Distances:
         self._looks += 1
         return self._looks
 
-    def learn(self, release: Release) -> list[str]:
-        """A release came in: the authors it brings nearer."""
-        author, brought = author_id(release.manifest.author), list[str]()
+    def learn(self, release: Release, author: str) -> list[str]:
+        """A release by an author came in: the authors it brings nearer."""
+        brought: list[str] = []
         if author in self._near:
             self._name(author, [one.release for one in release.manifest.parents if one.kind != OWN_STEP])
             for parent in release.manifest.parents:

@@ -67,11 +67,11 @@ class Room:
                 gone += self._fairness.add(_row(connection, row), now)
         return self._fairness, gone
 
-    def arrived(self, connection: sqlite3.Connection, release: Release, now: int) -> list[str]:
+    def arrived(self, connection: sqlite3.Connection, release: Release, author: str, now: int) -> list[str]:
         """A release that was not known is in the tables now; the ids of those to forget."""
         rules, gone = self.rules(connection, now)
-        for author in self.distances.learn(release):
-            gone += rules.stand(author, self.distances.of(author))
+        for nearer in self.distances.learn(release, author):
+            gone += rules.stand(nearer, self.distances.of(nearer))
         return gone + self.entered(connection, release.id, now)
 
     def entered(self, connection: sqlite3.Connection, identifier: str, now: int) -> list[str]:

@@ -35,14 +35,18 @@ class Releases(Installations):
         Raises what ``verify_release`` raises, and RevokedError for a release that was revoked.
         """
         release = verify_release(data)
+        self.add_verified(release)
+        return release
+
+    def add_verified(self, release: Release) -> None:
+        """Remember a release that ``verify_release`` gave. RevokedError for one that was revoked."""
         now = int(self._clock())
         # What a power cut takes of this is found again, or comes before a lasting commit, as a publication's.
         with self._database.write(lasting=False) as connection:
             self.tombstones.check(release, installed=self.is_installed(release.id))
-            self._remember(connection, release, data, now)
-        return release
+            self._remember(connection, release, now)
 
-    def _remember(self, connection: sqlite3.Connection, release: Release, data: bytes, now: int) -> None:
+    def _remember(self, connection: sqlite3.Connection, release: Release, now: int) -> None:
         manifest = release.manifest
         row = connection.execute("SELECT seen FROM releases WHERE id=?", (release.id,)).fetchone()
         if row is not None:
@@ -56,7 +60,7 @@ class Releases(Installations):
         ).lastrowid
         connection.execute(
             "INSERT INTO releases(id, author, slug, created, seen, data, words) VALUES (?,?,?,?,?,?,?)",
-            (release.id, author, manifest.slug, manifest.created, now, data, words),
+            (release.id, author, manifest.slug, manifest.created, now, release.envelope.to_bytes(), words),
         )
         connection.execute("INSERT OR IGNORE INTO authors(author, since) VALUES (?,?)", (author, now))
         connection.executemany(
@@ -69,7 +73,7 @@ class Releases(Installations):
         )
         lineage_tables.note(connection, release)
         base_tables.note(connection, release)
-        forget_releases(connection, self._room.arrived(connection, release, now))
+        forget_releases(connection, self._room.arrived(connection, release, author, now))
 
     def release(self, identifier: str) -> Release | None:
         """A remembered release, or None."""
