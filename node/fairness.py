@@ -8,7 +8,7 @@ specs/catalog.md, "Room".
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
@@ -91,31 +91,40 @@ class _Held:
         self.cls = _NEW
         self.key = 0
 
-    def rank(self, superseded: bool) -> None:
+    @property
+    def superseded(self) -> bool:
+        """Whether a newer release of the voice is here."""
+        return self.key <= 0
+
+    def rank(self, *, superseded: bool) -> None:
         """Set the order among the author's own: the smallest goes first, that is what was superseded."""
         self.key = (0 if superseded else 1 << 64) - self.draw
 
 
 class _Author:
-    __slots__ = ("held", "name", "newest", "places", "settled", "since", "standing")
+    __slots__ = ("held", "name", "places", "settled", "since", "standing")
 
     def __init__(self, name: str, since: int, standing: Standing) -> None:
         self.name, self.since, self.standing = name, since, standing
         self.settled = False
         self.places = 0
         self.held: dict[str, _Held] = {}
-        self.newest: dict[str, _Held] = {}
+
+    def newest(self, slug: str) -> _Held | None:
+        """The newest release of a voice, by the author's own account."""
+        same = [one for one in self.held.values() if one.slug == slug]
+        return max(same, key=lambda one: (one.created, one.id), default=None)
 
 
 class _Part:
-    """What one author has in one class of a pool."""
+    """What one author has in one class of a pool: how much, and the key of what goes first."""
 
-    __slots__ = ("held", "places", "since")
+    __slots__ = ("places", "since", "worst")
 
     def __init__(self, since: int) -> None:
         self.since = since
         self.places = 0
-        self.held: dict[str, int] = {}
+        self.worst = 1 << 65
 
 
 class _Line:
@@ -141,13 +150,17 @@ class _Line:
 
 
 class _Pool:
-    """Releases that share a limit: all of them, or those of one facet."""
+    """Releases that share a limit: all of them, or with a tag those of one facet."""
 
-    __slots__ = ("_fair", "_newcomers", "_parts", "lines", "places", "total")
+    __slots__ = ("_authors", "_fair", "_newcomers", "_parts", "_tag", "lines", "places", "total")
 
-    def __init__(self, limit: int, limits: Limits) -> None:
+    def __init__(
+        self, limit: int, limits: Limits, authors: dict[str, _Author], tag: int | None = None
+    ) -> None:
         self._newcomers = int(limit * limits.newcomers)
         self._fair = limits.fair
+        self._authors = authors
+        self._tag = tag
         self._parts: dict[tuple[int, str], _Part] = {}
         self.lines = [_Line() for _ in _CLASSES]
         self.places = [0] * len(_CLASSES)
@@ -158,7 +171,7 @@ class _Pool:
         part = self._parts.get((held.cls, name))
         if part is None:
             part = self._parts[held.cls, name] = _Part(held.author.since)
-        part.held[held.id] = held.key
+        part.worst = min(part.worst, held.key)
         part.places += held.places
         self.places[held.cls] += held.places
         self.total += held.places
@@ -167,38 +180,41 @@ class _Pool:
     def take(self, held: _Held) -> None:
         name = held.author.name
         part = self._parts[held.cls, name]
-        del part.held[held.id]
         part.places -= held.places
         self.places[held.cls] -= held.places
         self.total -= held.places
-        if part.held:
+        if part.places:
+            if part.worst == held.key:
+                part.worst = min(one.key for one in self._of(held.author, held.cls) if one is not held)
             self.lines[held.cls].put(name, self._key(held.cls, part))
         else:
             del self._parts[held.cls, name]
             del self.lines[held.cls].keys[name]
 
-    def loser(self) -> str:
+    def loser(self) -> _Held:
         """The release that has to go first."""
         cls = self._giving()
-        return _worst(self._parts[cls, self.lines[cls].first()].held)
+        return min(self._of(self._authors[self.lines[cls].first()], cls), key=_key_of)
+
+    def _of(self, author: _Author, cls: int) -> Iterator[_Held]:
+        tag = self._tag
+        return (one for one in author.held.values() if one.cls == cls and (tag is None or tag in one.tags))
 
     def _giving(self) -> int:
         if self.places[_STALE]:
             return _STALE
         if self.places[_NEW] > self._newcomers:
             return _NEW
-        others = (_SETTLED, _KIN, _FOLLOWED)
-        return next((cls for cls in others if self.places[cls]), _NEW)
+        return next((cls for cls in (_SETTLED, _KIN, _FOLLOWED) if self.places[cls]), _NEW)
 
     def _key(self, cls: int, part: _Part) -> tuple[int, ...]:
-        worst = min(part.held.values())
         if cls in (_NEW, _STALE):
-            return (-part.places, worst)
-        return (-max(part.places, self._fair), -part.since, worst)
+            return (-part.places, part.worst)
+        return (-max(part.places, self._fair), -part.since, part.worst)
 
 
-def _worst(held: dict[str, int]) -> str:
-    return min(held, key=held.__getitem__)
+def _key_of(held: _Held) -> int:
+    return held.key
 
 
 class Fairness:
@@ -214,7 +230,7 @@ class Fairness:
         self._authors: dict[str, _Author] = {}
         self._standing: dict[str, Standing] = {}
         self._held: dict[str, _Held] = {}
-        self._all = _Pool(self.limits.places, self.limits)
+        self._all = _Pool(self.limits.places, self.limits, self._authors)
         #: Places of strangers by facet; and the pools of those facets that were ever full.
         self._tagged: dict[int, int] = {}
         self._facets: dict[int, _Pool] = {}
@@ -356,15 +372,16 @@ class Fairness:
 
     def _supersede(self, held: _Held) -> None:
         """The newest release of a voice outlives the author's older ones; by the author's own account."""
-        newest = held.author.newest
-        other = newest.get(held.slug)
-        held.rank(other is not None and (other.created, other.id) > (held.created, held.id))
-        if other is None or (other.created, other.id) < (held.created, held.id):
-            newest[held.slug] = held
-            if other is not None:
-                self._leave(other)
-                other.rank(True)
-                self._enter(other)
+        other = held.author.newest(held.slug)
+        older = other is not None and (other.created, other.id) > (held.created, held.id)
+        held.rank(superseded=older)
+        if other is not None and not older:
+            self._rank(other, superseded=True)
+
+    def _rank(self, held: _Held, *, superseded: bool) -> None:
+        self._leave(held)
+        held.rank(superseded=superseded)
+        self._enter(held)
 
     def _drop(self, held: _Held) -> None:
         author = held.author
@@ -373,22 +390,17 @@ class Fairness:
         author.places -= held.places
         if not author.held:
             del self._authors[author.name]
-        elif author.newest.get(held.slug) is held:
-            del author.newest[held.slug]
-            same = [one for one in author.held.values() if one.slug == held.slug]
-            if same:
-                best = max(same, key=lambda one: (one.created, one.id))
-                author.newest[held.slug] = best
-                self._leave(best)
-                best.rank(False)
-                self._enter(best)
+            return
+        best = author.newest(held.slug)
+        if best is not None and best.superseded:
+            self._rank(best, superseded=False)
 
     def _settle(self, held: _Held) -> list[str]:
         """Bring everything that a release counts in within its limit."""
         limits, author, gone = self.limits, held.author, list[str]()
         quota = limits.followed if author.standing == Standing.FOLLOWED else limits.author
         while author.places > quota:
-            gone += self._lose(_worst({one.id: one.key for one in author.held.values()}))
+            gone += self._lose(min(author.held.values(), key=_key_of))
         if held.cls <= _SETTLED:
             for tag in held.tags:
                 while self._tagged.get(tag, 0) > limits.facet:
@@ -401,20 +413,19 @@ class Fairness:
         pool = self._facets.get(tag)
         if pool is None:
             # Read through once when it becomes full, and kept until it is half empty.
-            pool = self._facets[tag] = _Pool(self.limits.facet, self.limits)
+            pool = self._facets[tag] = _Pool(self.limits.facet, self.limits, self._authors, tag)
             for held in self._held.values():
                 if held.cls <= _SETTLED and tag in held.tags:
                     pool.put(held)
         return pool
 
-    def _lose(self, identifier: str) -> list[str]:
-        held = self._held[identifier]
+    def _lose(self, held: _Held) -> list[str]:
         self._drop(held)
         self._away.pop(held.draw, None)
         self._away[held.draw] = None
         if len(self._away) > self.limits.away:
             self._away.popitem(last=False)
-        self._guests[identifier] = held.places
+        self._guests[held.id] = held.places
         self._guest_places += held.places
         gone = []
         while self._guest_places > self.limits.guests:
@@ -431,7 +442,7 @@ class Fairness:
             author = self._authors.get(name)
             if author is not None and author.since == since:
                 author.settled = True
-                self._reclass(author.held.values())
+                self._reclass(list(author.held.values()))
         while self._ageing and self._ageing[0][0] + self.limits.stale <= now:
             seen, identifier = heappop(self._ageing)
             held = self._held.get(identifier)
