@@ -46,7 +46,7 @@ def paced(deliveries: list[tuple[int, float]]) -> tuple[Pace, float]:
 
 
 @given(st.lists(st.tuples(SIZES, SPANS), min_size=1, max_size=30))
-def test_a_rate_lies_between_the_slowest_and_the_fastest_delivery(deliveries: list[tuple[int, float]]) -> None:
+def test_a_rate_lies_between_the_slowest_and_the_fastest(deliveries: list[tuple[int, float]]) -> None:
     pace, now = paced(deliveries)
     seen = [size / seconds for size, seconds in deliveries]
     assert pace.rate is not None
@@ -92,7 +92,7 @@ def test_time_in_which_nothing_was_owed_does_not_count() -> None:
 
 
 @given(SIZES, SPANS, SPANS)
-def test_a_window_grows_with_the_rate_and_stays_within_its_bounds(size: int, one: float, other: float) -> None:
+def test_a_window_grows_with_the_rate_within_its_bounds(size: int, one: float, other: float) -> None:
     assert Pace().window(0.0) == FIRST_CHUNKS
     (slow, then), (fast, now) = paced([(size, max(one, other))]), paced([(size, min(one, other))])
     assert 1 <= slow.window(then) <= fast.window(now) <= WINDOW_CHUNKS
