@@ -153,7 +153,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             offer = Offer(store, catalog, successors, disk, deltas)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices, home.bases)
-            offer.hearer = network.hearsay.hear
+            offer.hearer, offer.sharing = network.hearsay.hear, network.sharing
             server.attach()
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
             community = open_community(host, database, catalog, following, successors, names, identity, disk)
