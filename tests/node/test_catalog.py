@@ -11,6 +11,7 @@ from p2pvoice.node import eviction, fairness
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.fairness import PLACE_BYTES, places_of
+from p2pvoice.node.following import Following
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.chunks import Chunk
@@ -328,6 +329,26 @@ def test_flood_of_newcomers_leaves_what_was_known(tmp_path: Path, monkeypatch: p
         assert catalog.resolve(f"junk-{number}")
     assert all(catalog.release(release.id) for release in [*known, *late])
     assert catalog.counts()[0] == 40 + 4
+    database.close()
+
+
+def test_whom_one_follows_keeps_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follow counts from the moment on at which it is made, and ends with it."""
+    limit(monkeypatch, places=20, guests=0)
+    database = open_database(tmp_path / "catalog.sqlite")
+    catalog = Catalog(database, clock=lambda: NOW)
+    following = Following(database, clock=lambda: NOW)
+    voices = [add(catalog, make_release(slug=f"voice-{number}")) for number in range(10)]
+    following.follow(author_id(public(KEYS[0])))
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes([7, number]) * 16) for number in range(80)]
+    for key in keys[:40]:
+        add(catalog, make_release(key, slug="junk"))
+    assert all(catalog.release(voice.id) for voice in voices)
+    following.unfollow(author_id(public(KEYS[0])))
+    for key in keys[40:]:
+        add(catalog, make_release(key, slug="junk"))
+    assert sum(catalog.release(voice.id) is not None for voice in voices) <= 1
+    assert catalog.counts() == (20, 0)
     database.close()
 
 
