@@ -259,11 +259,6 @@ class Fairness:
         """Releases that lost their place and are still here for a while."""
         return list(self._guests)
 
-    def since(self, author: str) -> int | None:
-        """Since when an author is known who has a release here."""
-        found = self._authors.get(author)
-        return found.since if found is not None else None
-
     def standings(self) -> set[str]:
         """The authors who are no strangers."""
         return set(self._standing)
