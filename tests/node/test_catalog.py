@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import eviction, fairness
+from p2pvoice.node import eviction, pools
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.fairness import PLACE_BYTES, places_of
@@ -308,7 +308,7 @@ def test_a_large_release_takes_several_places(catalog: Catalog, monkeypatch: pyt
         add(catalog, make_release(KEYS[1], slug=f"voice-{number}"))
     assert catalog.counts() == (4, 0)
     assert len(large.envelope.to_bytes()) < PLACE_BYTES
-    monkeypatch.setattr(fairness, "PLACE_BYTES", len(large.envelope.to_bytes()) - 1)
+    monkeypatch.setattr(pools, "PLACE_BYTES", len(large.envelope.to_bytes()) - 1)
     add(catalog, make_release(KEYS[2], description=large.manifest.description + "語"))
     # It takes two places. The author of three gives one; then of two authors with two the lot decides.
     assert catalog.release(large.id) is not None
