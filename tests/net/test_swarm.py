@@ -11,7 +11,8 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node import fetch as fetching
 from p2pvoice.node.exchange import ExchangeServer
-from p2pvoice.node.fetch import Progress, fetch_files
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.fetch_report import Progress
 from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.pacing import ALL_BYTES, POINTS, WINDOW_BYTES
