@@ -98,7 +98,7 @@ async def test_six_slow_providers_do_not_hold_all_lanes(network: Network, publis
             host.serve(EXCHANGE, trickling(library.chunks, JUST_ENOUGH, Counter()))
             b.peers.reward(host.id, 50)  # They come first.
         serve(fast, library)
-        with trio.fail_after(60):  # The six alone take 230 s.
+        with trio.fail_after(120):  # The six alone take 230 s.
             report = await fetch_files(b, voice.files, [info(host) for host in (*slow, fast)], shelf())
         assert report.peers == {fast.id: 24 * MIB}
         gone = [host for host in slow if b.peers.entry(host.id).drop is not None]
