@@ -24,8 +24,14 @@ __all__ = ["Catalog", "Installed"]
 class Catalog(Searching, Naming):
     """The catalog's tables in the node's database (schema.py)."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(database, clock=clock)
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.time,
+        own: Callable[[], str] = lambda: "",
+    ) -> None:
+        super().__init__(database, clock=clock, own=own)
         #: Lists of releases: own drafts, and signed ones.
         self.collections = Collections(database, clock=clock)
         #: What was measured of releases.

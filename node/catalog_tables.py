@@ -5,7 +5,6 @@ naming.py; catalog.py puts them together. Not for what a row means, which is eac
 specs/catalog.md.
 """
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -20,10 +19,17 @@ from p2pvoice.protocol.manifest import Release, verify_release
 class Tables:
     """What every part of the catalog works with."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.time,
+        own: Callable[[], str] = lambda: "",
+    ) -> None:
         self._database = database
         self._clock = clock
-        self._room = Room()
+        #: How much room strangers take, and how far authors are from ``own``, the user's author id.
+        self._room = Room(database, own)
         #: Asked before a release gets in or is installed.
         self.tombstones = Tombstones(database, clock=clock)
 
@@ -53,15 +59,20 @@ def first_schema(connection: sqlite3.Connection) -> None:
 
 def forget_releases(connection: sqlite3.Connection, identifiers: Sequence[str]) -> None:
     """Take releases out of every table of the catalog but that of installed ones."""
-    # All at once: to find one release among the words, all of them are read.
-    if identifiers:
-        given = (json.dumps(list(identifiers)),)
-        connection.execute("DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?))", given)
-        connection.execute("DELETE FROM parents WHERE child IN (SELECT value FROM json_each(?))", given)
-        for table in ("tags", "files", "words", "bases"):
-            connection.execute(
-                f"DELETE FROM {table} WHERE release IN (SELECT value FROM json_each(?))", given
-            )
+    for identifier in identifiers:
+        row = connection.execute("SELECT author, words FROM releases WHERE id=?", (identifier,)).fetchone()
+        if row is None:
+            continue
+        connection.execute("DELETE FROM words WHERE rowid=?", (row["words"],))
+        connection.execute("DELETE FROM releases WHERE id=?", (identifier,))
+        connection.execute("DELETE FROM parents WHERE child=?", (identifier,))
+        for table in ("tags", "files", "bases"):
+            connection.execute(f"DELETE FROM {table} WHERE release=?", (identifier,))
+        # Of whom nothing is left here nothing is known.
+        connection.execute(
+            "DELETE FROM authors WHERE author=?1 AND NOT EXISTS (SELECT 1 FROM releases WHERE author=?1)",
+            (row["author"],),
+        )
 
 
 @lru_cache(maxsize=512)

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from p2pvoice.node import base_tables, lineage_tables
+from p2pvoice.node.catalog_tables import forget_releases
 from p2pvoice.node.heads import Heads
 from p2pvoice.protocol.ancestry import OWN_STEP
 from p2pvoice.protocol.errors import ConflictError
@@ -52,11 +53,22 @@ class Installations(Heads):
                 "INSERT INTO installed(release, author, slug, at, seed) VALUES (?,?,?,?,?)",
                 (release.id, author, release.manifest.slug, int(self._clock()), int(seed)),
             )
+            self._room.left([release.id])
+            if row is not None and row[0] != release.id:
+                self._takes_room(connection, row[0])
 
     def uninstall(self, identifier: str) -> bool:
         """Take a release out of use; True when it was installed."""
         with self._database.write() as connection:
-            return connection.execute("DELETE FROM installed WHERE release=?", (identifier,)).rowcount > 0
+            done = connection.execute("DELETE FROM installed WHERE release=?", (identifier,)).rowcount > 0
+            if done:
+                self._takes_room(connection, identifier)
+            return done
+
+    def _takes_room(self, connection: sqlite3.Connection, identifier: str) -> None:
+        """What is not installed any more counts like everything else."""
+        gone = self._room.entered(connection, identifier, int(self._clock()))
+        forget_releases(connection, gone)
 
     def installed(self) -> list[Installed]:
         """Every installed voice and base, oldest first."""

@@ -223,7 +223,7 @@ class Network:
         """Put a verified release and its head into the catalog. RevokedError for one that was revoked."""
 
         def keep() -> None:
-            self._catalog.add_release(release.envelope.to_bytes())
+            self._catalog.add_verified(release)
             if head is not None:
                 try:
                     self._catalog.add_head(head.data)

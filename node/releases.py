@@ -5,14 +5,25 @@ Signed bytes go in and come out unchanged; the columns beside them are only for 
 """
 
 import sqlite3
+from collections.abc import Iterator
 
 from p2pvoice.node import base_tables, lineage_tables
 from p2pvoice.node.catalog_tables import forget_releases, open_release
+from p2pvoice.node.eviction import SEEN_STEP
 from p2pvoice.node.installed import Installations
 from p2pvoice.node.search import index_text
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Manifest, Release, verify_release
 from p2pvoice.protocol.tags import tag_names
+
+TAGGED_PAGE = 1_000
+"""Rows of a facet that are read at once."""
+
+TAGGED = (
+    "SELECT r.id, r.created, r.author FROM tags t JOIN releases r ON r.id=t.release"
+    " WHERE t.tag=? AND t.release>? ORDER BY t.release LIMIT ?"
+)
+"""A page of a facet: tag, the id before it, and how many."""
 
 
 class Releases(Installations):
@@ -24,34 +35,45 @@ class Releases(Installations):
         Raises what ``verify_release`` raises, and RevokedError for a release that was revoked.
         """
         release = verify_release(data)
-        manifest = release.manifest
+        self.add_verified(release)
+        return release
+
+    def add_verified(self, release: Release) -> None:
+        """Remember a release that ``verify_release`` gave. RevokedError for one that was revoked."""
         now = int(self._clock())
         # What a power cut takes of this is found again, or comes before a lasting commit, as a publication's.
         with self._database.write(lasting=False) as connection:
             self.tombstones.check(release, installed=self.is_installed(release.id))
-            known = connection.execute("SELECT 1 FROM releases WHERE id=?", (release.id,)).fetchone()
-            connection.execute(
-                "INSERT INTO releases(id, author, slug, created, seen, data) VALUES (?,?,?,?,?,?)"
-                " ON CONFLICT(id) DO UPDATE SET seen=excluded.seen",
-                (release.id, author_id(manifest.author), manifest.slug, manifest.created, now, data),
-            )
-            if known is None:
-                connection.executemany(
-                    "INSERT OR IGNORE INTO tags(tag, release) VALUES (?,?)",
-                    [(tag, release.id) for tag in manifest.finding_tags],
-                )
-                connection.executemany(
-                    "INSERT OR IGNORE INTO files(digest, release) VALUES (?,?)",
-                    [(file.digest, release.id) for file in manifest.files],
-                )
-                connection.execute(
-                    "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
-                )
-                lineage_tables.note(connection, release)
-                base_tables.note(connection, release)
-                author = author_id(manifest.author)
-                forget_releases(connection, self._room.added_release(connection, author, len(data), now))
-        return release
+            self._remember(connection, release, now)
+
+    def _remember(self, connection: sqlite3.Connection, release: Release, now: int) -> None:
+        manifest = release.manifest
+        row = connection.execute("SELECT seen FROM releases WHERE id=?", (release.id,)).fetchone()
+        if row is not None:
+            if row["seen"] + SEEN_STEP <= now:
+                connection.execute("UPDATE releases SET seen=? WHERE id=?", (now, release.id))
+            forget_releases(connection, self._room.offered_again(connection, release.id, now))
+            return
+        author = author_id(manifest.author)
+        words = connection.execute(
+            "INSERT INTO words(release, text) VALUES (?,?)", (release.id, _words_of(manifest))
+        ).lastrowid
+        connection.execute(
+            "INSERT INTO releases(id, author, slug, created, seen, data, words) VALUES (?,?,?,?,?,?,?)",
+            (release.id, author, manifest.slug, manifest.created, now, release.envelope.to_bytes(), words),
+        )
+        connection.execute("INSERT OR IGNORE INTO authors(author, since) VALUES (?,?)", (author, now))
+        connection.executemany(
+            "INSERT OR IGNORE INTO tags(tag, release) VALUES (?,?)",
+            [(tag, release.id) for tag in manifest.finding_tags],
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO files(digest, release) VALUES (?,?)",
+            [(file.digest, release.id) for file in manifest.files],
+        )
+        lineage_tables.note(connection, release)
+        base_tables.note(connection, release)
+        forget_releases(connection, self._room.arrived(connection, release, author, now))
 
     def release(self, identifier: str) -> Release | None:
         """A remembered release, or None."""
@@ -67,11 +89,13 @@ class Releases(Installations):
         """Forget a release altogether."""
         with self._database.write() as connection:
             forget_releases(connection, [identifier])
+            self._room.left([identifier])
 
     def drop(self, connection: sqlite3.Connection, identifier: str) -> None:
         """Take a release out of use and forget it, inside a transaction of the caller's."""
         connection.execute("DELETE FROM installed WHERE release=?", (identifier,))
         forget_releases(connection, [identifier])
+        self._room.left([identifier])
 
     def releases_of(self, author: str, slug: str) -> list[Release]:
         """Every remembered release of a voice, newest first."""
@@ -91,6 +115,28 @@ class Releases(Installations):
             "SELECT r.data FROM files f JOIN releases r ON r.id=f.release WHERE f.digest=?", (digest,)
         )
         return [open_release(bytes(row["data"])) for row in rows]
+
+    def releases_tagged(self, tag: str) -> Iterator[tuple[str, int, str]]:
+        """(id, time of creation, author id) of each remembered release with a tag, in order of the ids.
+
+        Without those that have no place of their own and are only here for a while. Read a page at a time, so
+        that nobody waits for a long facet; what changes meanwhile may be there or not.
+        """
+        after = ""
+        while True:
+            with self._database.alone():
+                rows = self._database.rows(TAGGED, (tag, after, TAGGED_PAGE))
+                guests = self._room.guests()
+            for row in rows:
+                if row["id"] not in guests:
+                    yield str(row["id"]), int(row["created"]), str(row["author"])
+            if len(rows) < TAGGED_PAGE:
+                return
+            after = str(rows[-1]["id"])
+
+    def turned_away(self, identifier: str) -> bool:
+        """Whether a release came lately and found no place, so that nobody needs to bring it again."""
+        return self._room.turned_away(identifier)
 
     def children(self, identifier: str, limit: int) -> list[str]:
         """Ids of remembered releases that say they were made from this one, installed ones first."""

@@ -17,6 +17,7 @@ from p2pvoice.node import (
     following,
     lineage_tables,
     recall_tables,
+    room_tables,
     successors,
 )
 from p2pvoice.node.community import reading
@@ -32,6 +33,7 @@ STEPS: Final[Sequence[Step]] = (
     collection_tables.first_schema,
     evaluations.first_schema,
     base_tables.first_schema,
+    room_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

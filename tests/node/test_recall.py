@@ -1,6 +1,7 @@
 """Tombstones: what they keep out, what they outlive, how many there are, and who cannot make one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,7 +231,7 @@ def test_a_crash_in_the_middle_leaves_all_or_nothing(catalog: Catalog, stones: T
 def test_eviction_of_the_release_does_not_lift_its_tombstone(
     catalog: Catalog, stones: Tombstones, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 1)
+    monkeypatch.setattr(eviction, "LIMITS", replace(eviction.LIMITS, places=0, guests=0))
     release = make_release(AUTHOR)
     catalog.add_release(data_of(release))
     stones.add(make_revocation(release, AUTHOR), Kind.SEEN, [seen(release)])
