@@ -9,7 +9,6 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import trio
@@ -17,6 +16,7 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
@@ -57,42 +57,6 @@ FindMore = Callable[[], Awaitable[Sequence[PeerInfo]]]
 """Looks for providers."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a fetch is: bytes of the files, bytes received now, bytes a second, peers at work.
-
-    ``received``, ``rate`` and ``rates``, bytes a second of each peer at work, count bytes of the files;
-    ``wire`` counts what they took to be sent.
-    """
-
-    have: int
-    total: int
-    received: int
-    rate: float
-    peers: int
-    file: str
-    wire: int
-    rates: dict[str, int]
-
-
-@dataclass(frozen=True)
-class FetchReport:
-    """What a fetch did. ``reused`` bytes were on disk already; ``peers`` maps peers to bytes received.
-
-    ``wire`` bytes were sent for the ``received`` ones: fewer where chunks came compressed or as deltas.
-    ``rates`` maps peers to the bytes a second that they gave while something was asked of them.
-    """
-
-    total: int
-    received: int
-    reused: int
-    wire: int
-    seconds: float
-    peers: dict[str, int]
-    dropped: dict[str, str]
-    rates: dict[str, int]
 
 
 class _Fetch:

@@ -14,7 +14,7 @@ import trio
 
 from p2pvoice.node import base_places, inheriting
 from p2pvoice.node.admit import admit
-from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.kin import kin_of
 from p2pvoice.node.offer import Landing, OnChunk
 from p2pvoice.node.parts import Parts

@@ -26,7 +26,8 @@ from p2pvoice.node.discovery import (
     find_successor,
 )
 from p2pvoice.node.exchange import ExchangeServer
-from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.hearsay import Hearsay
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
