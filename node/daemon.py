@@ -27,7 +27,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import collecting, expiry, keys
+from p2pvoice.node import allocator, collecting, expiry, keys
 from p2pvoice.node.api.door import ApiDoor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
@@ -233,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     os.umask(UMASK)
+    allocator.settle()
     home = Home.at(options.home)
     try:
         _start(home, options)

@@ -6,6 +6,7 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +17,7 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
+from p2pvoice.node.packing import Pace, Packing
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import DELTA, encode_chunk
@@ -97,6 +99,7 @@ class ExchangeServer:
         self._idle = idle
         self._catalog_slots = Slots()
         self._exchange_slots = Slots()
+        self._packing = Packing()
         self.chunk_bytes = 0
 
     def attach(self) -> None:
@@ -176,13 +179,14 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
+            pace = Pace()
             while (want := await self._request(channel, Want)) is not None:
                 for index in range(want.first, want.first + want.count):
-                    if not await self._send_chunk(channel, want, index):
+                    if not await self._send_chunk(channel, want, index, pace):
                         break
                     slot.worked()
 
-    async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
+    async def _send_chunk(self, channel: Channel, want: Want, index: int, pace: Pace) -> bool:
         found = await self._delta(want, index)
         if found is not None:
             base, blob = found
@@ -193,12 +197,24 @@ class ExchangeServer:
                 await channel.send(encode_message(Fail.of(NotFoundError("not held here"))))
                 return False
             codec, blob = "raw", raw
-            if "zstd" in want.codecs:
-                codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
+            if "zstd" in want.codecs and self._packing.worth(want.file, pace.seconds_a_byte):
+                codec, blob = await self._pack(want.file, raw)
             frame = ChunkFrame(index, codec, len(blob))
+        began = trio.current_time()
         await channel.send(encode_message(frame), blob, within=CHUNK_TIMEOUT)
+        pace.note(len(blob), trio.current_time() - began)
         self.chunk_bytes += len(blob)
         return True
+
+    async def _pack(self, file: Digest, raw: bytes) -> tuple[str, bytes]:
+        def work() -> tuple[str, bytes, float]:
+            began = time.perf_counter()
+            codec, blob = encode_chunk(raw)
+            return codec, blob, time.perf_counter() - began
+
+        codec, blob, seconds = await trio.to_thread.run_sync(work)
+        self._packing.note(file, len(raw), len(blob), seconds)
+        return codec, blob
 
     async def _read(self, file: Digest, index: int) -> bytes | None:
         try:

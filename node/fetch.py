@@ -180,23 +180,28 @@ class _Fetch:
             raise SinkFailed(gone)
         return found
 
-    async def keep(self, peer: str, job: Job, data: bytes, wire: int) -> None:
-        """Write a verified chunk, which took ``wire`` bytes to be sent, and account for it."""
-        try:
-            await self.sink.write(job.file, job.index, data)
-            if self.work.left[job.file.digest] == 1:
-                await self.sink.finish(job.file)
-        except (P2PVoiceError, OSError) as error:
-            raise SinkFailed(error) from error
-        size = len(data)
-        self.have += size
-        self.received += size
-        self.wire += wire
-        self.peers[peer] = self.peers.get(peer, 0) + size
-        self.host.peers.reward(peer, 0.1)
-        self.work.left[job.file.digest] -= 1
-        self.work.open_jobs -= 1
-        self.report(job.file.path)
+    async def keep(self, peer: str, chunks: Sequence[tuple[Job, bytes, int]]) -> None:
+        """Write verified chunks, with the bytes that each took to be sent, and account for them."""
+        done: dict[bytes, list[tuple[Job, bytes, int]]] = {}
+        for one in chunks:
+            done.setdefault(one[0].file.digest, []).append(one)
+        for digest, same in done.items():
+            file = same[0][0].file
+            try:
+                await self.sink.write(file, [(job.index, data) for job, data, _ in same])
+                if self.work.left[digest] == len(same):
+                    await self.sink.finish(file)
+            except (P2PVoiceError, OSError) as error:
+                raise SinkFailed(error) from error
+            size = sum(len(data) for _, data, _ in same)
+            self.have += size
+            self.received += size
+            self.wire += sum(wire for *_, wire in same)
+            self.peers[peer] = self.peers.get(peer, 0) + size
+            self.host.peers.reward(peer, 0.1 * len(same))
+            self.work.left[digest] -= len(same)
+            self.work.open_jobs -= len(same)
+            self.report(file.path)
         if self.work.open_jobs == 0:
             self.work.wake()
 

@@ -6,7 +6,8 @@ specs/exchange.md.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -23,13 +24,16 @@ WINDOW_CHUNKS = 8
 WINDOW_BYTES = 4 * 1024 * 1024
 """Raw bytes asked of one peer and not yet written: what a kill costs at most, per peer."""
 
+BATCH_CHUNKS = 4
+"""Chunks that are verified and synced together when they are there: a sync costs as much as a chunk."""
+
 MISSES_LIMIT = 3
 """Chunks in a row a peer may not have before it is left alone for this fetch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """One chunk to fetch."""
+    """One chunk to fetch; there is one job for each, so jobs are told apart by being the same."""
 
     file: FileEntry
     index: int
@@ -85,14 +89,14 @@ class SinkFailed(Exception):
 class Window:
     """The window of one peer: a task that asks and reads, a task that verifies and writes.
 
-    ``keep`` is given each chunk once it is verified, with the bytes that it took on the wire; ``read_base``
+    ``keep`` is given chunks once they are verified, with the bytes that each took on the wire; ``read_base``
     reads a chunk of a base. Both raise SinkFailed when our own side failed.
     """
 
     def __init__(
         self,
         work: Work,
-        keep: Callable[[Job, bytes, int], Awaitable[None]],
+        keep: Callable[[Sequence[tuple[Job, bytes, int]]], Awaitable[None]],
         read_base: Callable[[bytes, int], Awaitable[bytes | None]],
     ) -> None:
         self._work = work
@@ -170,16 +174,45 @@ class Window:
 
     async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer]]") -> None:
         async with receive:
-            async for job, answer in receive:
-                chunk = job.chunk
-                base = None if answer.base is None else await self._read_base(answer.base, job.index)
-                data = await trio.to_thread.run_sync(
-                    decode_chunk, answer.codec, answer.blob, chunk.size, chunk.digest, base
-                )
-                await self._keep(job, data, len(answer.blob))
-                self._arrived.remove(job)
+            async for first in receive:
+                # What arrived meanwhile is verified and synced with it.
+                batch = [first, *_waiting(receive, BATCH_CHUNKS - 1)]
+                bases = [
+                    None if answer.base is None else await self._read_base(answer.base, job.index)
+                    for job, answer in batch
+                ]
+                good, wrong = await trio.to_thread.run_sync(_decode, batch, bases)
+                await self._keep(good)
+                for job, _, _ in good:
+                    self._arrived.remove(job)
                 self._room.set()
                 self._room = trio.Event()
+                if wrong is not None:
+                    raise wrong
+
+
+def _waiting(
+    receive: "trio.MemoryReceiveChannel[tuple[Job, Answer]]", limit: int
+) -> Iterator[tuple[Job, Answer]]:
+    """What can be received without waiting."""
+    with suppress(trio.WouldBlock, trio.EndOfChannel):
+        for _ in range(limit):
+            yield receive.receive_nowait()
+
+
+def _decode(
+    batch: Sequence[tuple[Job, Answer]], bases: Sequence[bytes | None]
+) -> tuple[list[tuple[Job, bytes, int]], P2PVoiceError | None]:
+    """The chunks up to the first wrong one, with their sizes on the wire, and what is wrong with that one."""
+    good: list[tuple[Job, bytes, int]] = []
+    for (job, answer), base in zip(batch, bases, strict=True):
+        size, digest = job.chunk.size, job.chunk.digest
+        try:
+            data = decode_chunk(answer.codec, answer.blob, size, digest, base)
+        except P2PVoiceError as error:
+            return good, error
+        good.append((job, data, len(answer.blob)))
+    return good, None
 
 
 async def _either(first: trio.Event, second: trio.Event) -> None:
