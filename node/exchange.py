@@ -68,6 +68,9 @@ CHUNK_TIMEOUT = 60.0
 REQUESTS_PER_STREAM = 512
 """Catalog requests on one stream; a client that wants more opens another."""
 
+WANTS_HELD = 64
+"""Wants that are kept back until an answer is waited for, at most."""
+
 PAGE_RELEASES = 16
 """Releases in one page of a query's answer, at most."""
 
@@ -249,6 +252,7 @@ class ExchangeClient:
     def __init__(self, channel: Channel, stall: float) -> None:
         self._channel = channel
         self._stall = stall
+        self._wants: list[bytes] = []
 
     @classmethod
     async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
@@ -264,11 +268,19 @@ class ExchangeClient:
         await self._channel.__aexit__(kind, error, trace)
 
     async def want(self, file: bytes, index: int, bases: Sequence[Digest] = ()) -> None:
-        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer."""
+        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer.
+
+        What is asked leaves when an answer is waited for, so that several wants make one message below.
+        """
         codecs = CODECS if bases else PLAIN_CODECS
-        await self._channel.send(
-            encode_message(Want(file, index, 1, codecs, tuple(bases))), within=self._stall
-        )
+        self._wants.append(encode_message(Want(file, index, 1, codecs, tuple(bases))))
+        if len(self._wants) > WANTS_HELD:
+            await self._ask()
+
+    async def _ask(self) -> None:
+        wants, self._wants = self._wants, []
+        if wants:
+            await self._channel.send_frames(wants, within=self._stall)
 
     async def chunk(self, index: int, size: int, bases: Sequence[Digest] = ()) -> Answer | None:
         """The next answer, unverified, or ``None`` when the peer does not have it.
@@ -279,6 +291,7 @@ class ExchangeClient:
         """
         try:
             with trio.fail_after(CHUNK_TIMEOUT):
+                await self._ask()
                 frame = await self._channel.receive(message_limit(ChunkFrame, Fail), stall=self._stall)
                 if frame is None:
                     raise NetworkError(f"peer {self._channel.peer} ended the stream")

@@ -7,7 +7,7 @@ specs/network.md, "Streams".
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
@@ -106,7 +106,13 @@ class Channel:
 
         Raises :class:`PeerTimeoutError` when the peer does not take it in ``within`` seconds.
         """
-        data = encode_frame(payload, MESSAGE_LIMIT) + tail
+        await self._write(encode_frame(payload, MESSAGE_LIMIT) + tail, within)
+
+    async def send_frames(self, payloads: Sequence[bytes], *, within: float = SEND_TIMEOUT) -> None:
+        """Send several frames in one go. Raises as :meth:`send` does."""
+        await self._write(b"".join(encode_frame(one, MESSAGE_LIMIT) for one in payloads), within)
+
+    async def _write(self, data: bytes, within: float) -> None:
         try:
             with trio.fail_after(within):
                 await self.stream.write(data)
