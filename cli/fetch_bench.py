@@ -24,9 +24,6 @@ from p2pvoice.protocol.errors import BugError, NotFoundError, UsageError
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 
-RIVALS = ("stock", "libtorrent", "js")
-"""What ours can be compared with: our daemons on libp2p's own classes, BitTorrent, js-libp2p."""
-
 GOALS = {"libtorrent": 0.5, "libtorrent-tuned": 0.5, "js": 0.6}
 """Share of each other's CPU-seconds per GB that ours is to take at most."""
 
@@ -45,8 +42,8 @@ class Run:
 
     ``size`` are the bytes of the file, ``wire`` those that were sent for it. ``fetching`` and ``serving`` are
     CPU-seconds from the request until every byte is on disk and verified. ``admission`` is the time after
-    that, and ``admission_cpu`` what the fetching daemon and its workers took in it. ``peak`` is the largest
-    resident size of the process that fetches, over its whole life; ``workers`` of its workers.
+    that, ``admission_cpu`` what the fetching daemon took in it, ``workers_cpu`` what its workers did. ``peak``
+    is the largest resident size of the process that fetches, over its whole life and without its workers.
     """
 
     contestant: str
@@ -103,6 +100,7 @@ def compare(
         "mib": mib,
         "rounds": rounds,
         "deltas": deltas,
+        "memory_goal": MEMORY_GOAL,
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "settings": fetch_rivals.settings(contestants),
@@ -118,9 +116,13 @@ def summary(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     for name in dict.fromkeys(run.contestant for run in runs):
         own = [run for run in runs if run.contestant == name]
         per, wall = [run.per_gigabyte for run in own], [run.wall / run.size * 1e9 for run in own]
+        sides = {
+            side: [getattr(run, side) / run.size * 1e9 for run in own] for side in ("fetching", "serving")
+        }
         found[name] = {
             "cpu_per_gb": [min(per), statistics.median(per)],
             "wall_per_gb": [min(wall), statistics.median(wall)],
+            **{f"{side}_per_gb": [min(one), statistics.median(one)] for side, one in sides.items()},
             "peak": max(run.peak for run in own),
         }
     ours = found["own"]
@@ -164,7 +166,6 @@ def measure(root: Path, wire: str, releases: Sequence[str]) -> Run:
         _wait_for(client, releases)
         for release in releases[:-1]:
             _last(client.fetch_base(release))
-        wires = int(client.status()["uptime"]) if False else 0
         began, used = time.monotonic(), (cpu(fetching), cpu(serving))
         stopped: tuple[float, float, float, float] | None = None
         result: Event = {}
@@ -179,7 +180,7 @@ def measure(root: Path, wire: str, releases: Sequence[str]) -> Run:
         return Run(
             contestant=wire,
             size=int(result["bytes_fetched"]),
-            wire=int(result["bytes_sent"]) + wires,
+            wire=int(result["bytes_sent"]),
             wall=stopped[0] - began,
             fetching=stopped[1] - used[0],
             serving=stopped[2] - used[1],
