@@ -188,7 +188,7 @@ class _Fetch:
         for digest, same in done.items():
             file = same[0][0].file
             try:
-                await self.sink.write(file, [(job.index, data) for job, data, _ in same])
+                await self.sink.write_many(file, [(job.index, data) for job, data, _ in same])
                 if self.work.left[digest] == len(same):
                     await self.sink.finish(file)
             except (P2PVoiceError, OSError) as error:

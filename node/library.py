@@ -72,7 +72,7 @@ class Sink(Protocol):
     async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
         """One chunk of a file that :meth:`delta_bases` named."""
 
-    async def write(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Keep verified chunks with their indexes: data synced first, bits second. May be called several at once."""
 
     async def finish(self, file: FileEntry) -> None:

@@ -235,7 +235,7 @@ class Landing:
         """One chunk of a file that was named as a base."""
         return await trio.to_thread.run_sync(self._store.read_chunk, base, index, limiter=self._disk)
 
-    async def write(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Keep verified chunks: written, synced together, and only then marked."""
 
         def keep() -> tuple[int, int]:

@@ -224,7 +224,7 @@ class Shelf:
     async def missing(self, file: FileEntry) -> list[int]:
         return [i for i in range(len(file.chunks)) if (file.digest, i) not in self.chunks]
 
-    async def write(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
         await trio.lowlevel.checkpoint()
         self.chunks.update({(file.digest, index): data for index, data in chunks})
 

@@ -258,20 +258,25 @@ def test_chunk_that_changed_in_a_partial_file_is_missing_again(tmp_path: Path) -
     for index, piece in enumerate(parts):
         partial.write(index, piece)
     store.close()
-    damage(part, 3 * PIECE)
+    damage(part, 1 * PIECE)
     store = Store(tmp_path / "store")
     partial = store.open_partial(digest, chunks)
-    assert partial.missing() == [3]
-    partial.write(3, parts[3])
-    damage(part, PIECE)
+    assert partial.missing() == [1]
+    # What follows the gap is read for the hash of the whole when the gap is filled.
+    damage(part, 3 * PIECE)
+    partial.write(1, parts[1])
     with pytest.raises(CorruptError):
         store.finish(digest)
-    assert partial.missing() == [1]
-    partial.write(1, parts[1])
+    assert partial.missing() == [3]
+    partial.write(3, parts[3])
     damage(part, 2 * PIECE)
     assert partial.read(2) is None
     partial.write(2, parts[2])
     assert store.finish(digest).read_bytes() == data
+    # What changes after its turn is found whenever it is read, as in any whole file.
+    damage(store.path(digest), PIECE)
+    with pytest.raises(CorruptError):
+        store.read_chunk(digest, 1)
     store.close()
 
 
