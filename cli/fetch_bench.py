@@ -1,9 +1,9 @@
 """What a fetch between two daemons takes: time, CPU of both sides, memory of the one that fetches.
 
 Both are real daemons with homes of their own, on loopback. What is fetched is a base of made-up weights
-(sovits/bench/bulk.py): it travels, is verified, stored and admitted as a voice is, and can be published without
-being spoken with. Contestants take turns, each round with fresh processes and a fresh home. Other programs
-that move the same file are in fetch_rivals.py. Follows specs/exchange.md, "Figures".
+(sovits/bench/bulk.py): it travels, is verified, stored and admitted as a voice is, and can be published
+without being spoken with. Contestants take turns, each round with fresh processes and a fresh home. Other
+programs that move the same file are in fetch_rivals.py. Follows specs/exchange.md, "Figures".
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,8 +43,8 @@ class Run:
 
     ``size`` are the bytes of the file, ``wire`` those that were sent for it. ``fetching`` and ``serving`` are
     CPU-seconds from the request until every byte is on disk and verified. ``admission`` is the time after
-    that, ``admission_cpu`` what the fetching daemon took in it, ``workers_cpu`` what its workers did. ``peak``
-    is the largest resident size of the process that fetches, over its whole life and without its workers.
+    that, ``admission_cpu`` what the fetching daemon took in it, ``workers_cpu`` its workers. ``peak`` is the
+    largest resident size of the process that fetches, over its whole life and without its workers.
     """
 
     contestant: str
@@ -223,10 +224,7 @@ def _wait_for(client: Client, releases: Sequence[str]) -> None:
 
 
 def _last(events: Iterable[Event]) -> Event:
-    result: Event = {}
-    for result in events:
-        pass
-    return result
+    return deque(events, maxlen=1)[0]
 
 
 def _run_of(name: str, work: Callable[[], dict[str, Any]]) -> Callable[[], Run]:

@@ -47,10 +47,8 @@ TORRENTS: Mapping[str, Sequence[str]] = {
 Work = Callable[[], dict[str, Any]]
 
 
-def make(
-    rival: str, file: Path, root: Path, tell: Callable[[str], None]
-) -> dict[str, Work] | str:
-    """By name, functions that fetch ``file`` once and tell what :class:`fetch_bench.Run` holds; or why not."""
+def make(rival: str, file: Path, root: Path, tell: Callable[[str], None]) -> dict[str, Work] | str:
+    """By name, functions that fetch ``file`` once and tell what a Run of fetch_bench.py holds; or why not."""
     if rival == "libtorrent":
         if importlib.util.find_spec("libtorrent") is None:
             return "libtorrent is not installed: pip install libtorrent"
@@ -72,7 +70,8 @@ def settings(contestants: Iterable[str]) -> dict[str, Any]:
     for name, words in TORRENTS.items():
         tuned = fetch_torrent.TUNED if "--tuned" in words else {}
         version = "v2, SHA-256" if "--version" in words else "v1, SHA-1"
-        found[name] = {"torrent": version, "piece": fetch_torrent.PIECE, "synced": "never"} | fetch_torrent.CALM | tuned
+        told = {"torrent": version, "piece": fetch_torrent.PIECE, "synced": "never"}
+        found[name] = told | fetch_torrent.CALM | tuned
     return {name: found[name] for name in contestants}
 
 
@@ -110,7 +109,8 @@ def _packages(root: Path, tell: Callable[[str], None]) -> Path:
         (folder / "node_modules").symlink_to(Path(kept).resolve() / "node_modules")
         return folder
     tell("npm fetches js-libp2p")
-    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", *PACKAGES]
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
+    command = ["npm", "install", *quiet, *PACKAGES]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode:
         raise ValueError("npm could not fetch js-libp2p: " + " ".join(done.stderr.split())[:200])
@@ -142,7 +142,12 @@ def _transfer(
         try:
             said = _line(server.stdout.readline())
             done = subprocess.run(
-                fetch(said, Path(place)), cwd=where, capture_output=True, text=True, timeout=TIMEOUT, check=False
+                fetch(said, Path(place)),
+                cwd=where,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
             )
             if done.returncode:
                 raise BugError(f"the other side failed: {done.stderr.strip()[-300:]}")

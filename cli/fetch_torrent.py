@@ -48,10 +48,10 @@ TUNED = {
 """TCP alone, no encrypted handshake, long queues, large buffers, few threads."""
 
 
-def session(tuned: bool, **more: Any) -> Any:
+def session(tuned: bool) -> Any:
     """A session on a free port of loopback."""
     libtorrent = importlib.import_module("libtorrent")
-    settings = {"listen_interfaces": "127.0.0.1:0", "alert_mask": 0, **CALM, **(TUNED if tuned else {}), **more}
+    settings = {"listen_interfaces": "127.0.0.1:0", "alert_mask": 0, **CALM, **(TUNED if tuned else {})}
     return libtorrent.session(settings)
 
 

@@ -17,7 +17,6 @@ from p2pvoice.node.database import Database
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.errors import CorruptError
 
-
 #: Files whose chunk lists are kept in memory: those that are served just now.
 FILES_REMEMBERED = 8
 

@@ -73,7 +73,10 @@ class Sink(Protocol):
         """One chunk of a file that :meth:`delta_bases` named."""
 
     async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
-        """Keep verified chunks with their indexes: data synced first, bits second. May be called several at once."""
+        """Keep verified chunks, each with its index: data synced first, bits second.
+
+        May be called several at once.
+        """
 
     async def finish(self, file: FileEntry) -> None:
         """All chunks are there: check the whole file and put it into the store."""

@@ -31,7 +31,7 @@ class Offered:
         return self._now("file", digest, self._catalog.offering)
 
     def base(self, digest: bytes) -> bool:
-        """Whether peers may know of a file: an offered release uses it, or one that such a release comes from."""
+        """Whether peers may know of a file: an offered release uses it, or one that such a one comes from."""
         return self._now("base", digest, self._bases)
 
     def _bases(self, digest: bytes) -> list[str]:

@@ -1,8 +1,8 @@
 """Whether compressing a chunk is worth its time on the stream that it is to be sent on.
 
 Weights save about a tenth: on a slow line that is time won, on a fast one compressing takes longer than
-sending. So a chunk is compressed only when that is expected to save more time than it takes, by what chunks of
-the same file saved before and by how fast the stream takes bytes. Not for the compression itself: see
+sending. So a chunk is compressed only when that is expected to save more time than it takes, by what chunks
+of the same file saved before and by how fast the stream takes bytes. Not for the compression itself: see
 protocol/codec.py. Follows specs/chunks.md, "Encode".
 """
 
@@ -38,7 +38,7 @@ class Packing:
         self._files: OrderedDict[bytes, _Seen] = OrderedDict()
 
     def worth(self, file: bytes, pace: float | None) -> bool:
-        """Whether to compress the next chunk of ``file``; ``pace`` is seconds a byte on the stream, if known."""
+        """Whether to compress the next chunk of ``file``; ``pace`` is seconds a byte on its stream."""
         seen = self._files.get(file)
         if seen is None or pace is None:
             return True

@@ -1,4 +1,7 @@
-"""`bench`: how fast this machine speaks, what an update costs, what a fetch takes. See specs/speed.md, delta.md, exchange.md."""
+"""`bench`: how fast this machine speaks, what an update costs, what a fetch takes.
+
+See specs/speed.md, specs/delta.md and specs/exchange.md.
+"""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`p2pvoice bench fetch`: what a fetch takes between two daemons, beside what others take for the same file."""
+"""`p2pvoice bench fetch`: what a fetch takes between two daemons, beside what others take for the same."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ RIVALS = ("libtorrent", "js", "stock")
 
 @click.command()
 @click.option(
-    "--mib", type=click.IntRange(8, 1024), default=512, show_default=True, help="Size of what is fetched, in MiB."
+    "--mib", type=click.IntRange(8, 1024), default=512, show_default=True, help="Size of the file, in MiB."
 )
 @click.option(
     "--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Fetches by each contestant."
@@ -20,7 +20,7 @@ RIVALS = ("libtorrent", "js", "stock")
     "--against",
     multiple=True,
     type=click.Choice(RIVALS),
-    help="libtorrent (pip install libtorrent), js (js-libp2p by Node and npm), stock (our daemons on libp2p's own wire).",
+    help="libtorrent (from PyPI), js (js-libp2p; Node and npm), stock (our daemons on libp2p's wire).",
 )
 @click.option("--deltas", is_flag=True, help="Fetch the step from one release to the next.")
 @json_option
@@ -28,8 +28,8 @@ RIVALS = ("libtorrent", "js", "stock")
 def fetch(output: Output, mib: int, rounds: int, against: tuple[str, ...], deltas: bool) -> None:
     """Fetch made-up weights between two daemons of a temporary home each, on loopback.
 
-    Counted are time and CPU from the request until every byte is verified and on disk; the check of the tensors
-    that follows is told of by itself. With --against others move the same file in the same run, in turn.
+    Counted are time and CPU from the request until every byte is verified and on disk; the check of the
+    tensors that follows is told of by itself. With --against others move the same file in the same run.
     """
     from p2pvoice.cli.fetch_bench import compare
 
@@ -37,8 +37,10 @@ def fetch(output: Output, mib: int, rounds: int, against: tuple[str, ...], delta
     if output.as_json:
         output.document(found)
         return
-    output.line(f"{mib} MiB, {rounds} rounds, {found['cores']} cores, load {found['load']:.1f}; least / median")
-    columns = ["contestant", ">CPU-s/GB", ">fetching", ">serving", ">MB/s", ">own CPU", ">goal", ">own time", ">memory"]
+    machine = f"{found['cores']} cores, load {found['load']:.1f}"
+    output.line(f"{mib} MiB, {rounds} rounds, {machine}; least / median")
+    columns = ["contestant", ">CPU-s/GB", ">fetching", ">serving", ">MB/s"]
+    columns += [">own CPU", ">goal", ">own time", ">memory"]
     output.table(columns, rows(found))
     for line in remarks(found):
         output.line(line)
@@ -76,7 +78,7 @@ def remarks(found: dict[str, Any]) -> list[str]:
         "CPU-s/GB is of the busier side; memory is the fetching process's largest resident size, of daemons"
         f" over their whole life (goal: {size(found['memory_goal'])})",
     ]
-    lines += [f"{name}: {_plain(told)}" for name, told in found["settings"].items() if name in found["summary"]]
+    lines += [f"{name}: {_plain(told)}" for name, told in found["settings"].items()]
     return [*lines, *(f"{name}: not compared: {why}" for name, why in found["skipped"].items())]
 
 

@@ -1,9 +1,9 @@
-"""``python -m p2pvoice.sovits.bench.bulk FOLDER --mib N [--tuned]``: a release of any size, to be moved around.
+"""``python -m p2pvoice.sovits.bench.bulk FOLDER --mib N [--tuned]``: a base of any size, to be moved.
 
 Writes a HuBERT as others publish one: the smallest network of its kind with as many layers as fill the size.
 Its numbers are made up, in half precision, and look like weights: noise that no compressor saves much of.
-``--tuned`` gives the same network after a small step of training. Not for speaking. Follows specs/exchange.md,
-"Figures".
+``--tuned`` gives the same network after a small step of training. Not for speaking. Follows
+specs/exchange.md, "Figures".
 """
 
 import argparse
@@ -31,9 +31,7 @@ def settings(size: int) -> HubertSettings:
         rest = size - 2 * sum(one.numel() for one in Hubert(small).state_dict().values())
     # One more row of the feed-forward part is a column of its second half, too.
     rows = max(1, rest // (2 * 2 * small.width * layers))
-    return HubertSettings(
-        conv_dims=small.conv_dims, layers=layers, feed_forward=8 + rows, position_kernel=16
-    )
+    return HubertSettings(conv_dims=small.conv_dims, layers=layers, feed_forward=8 + rows, position_kernel=16)
 
 
 def write(folder: Path, size: int, tuned: bool) -> None:

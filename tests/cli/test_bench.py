@@ -1,4 +1,4 @@
-"""`bench speak` and `bench fetch`: tables are right, documents are whole, what is needed is said before it is missed."""
+"""`bench speak` and `bench fetch`: tables are right, documents are whole, what is needed is said first."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,6 @@ import pytest
 
 from p2pvoice.cli.commands.bench_fetch import rows as fetch_rows
 from p2pvoice.cli.commands.bench_speak import fidelity_lines, rows
-
 from p2pvoice.cli.fetch_bench import Run, summary
 
 from .conftest import Command

@@ -421,3 +421,34 @@ def test_killed_writer_never_leaves_a_bit_without_its_data(tmp_path: Path) -> No
         assert partial.missing() == list(range(index + 1, 6))
         store.close()
     assert os.listdir(tmp_path / "store" / "files") == []
+
+
+def test_the_index_knows_at_once_what_was_written_and_dropped(store: Store, tmp_path: Path) -> None:
+    data = _random(4 * PIECE)
+    digest = _add(store, tmp_path, data)
+    first = store.index.locate(digest, 3)
+    assert first is not None
+    assert first.start == 3 * PIECE
+    assert store.index.locate(digest, 4) is None
+    assert store.index.locate(digest, -1) is None
+    store.index.put(digest, _chunks(data, 2 * PIECE))
+    assert store.index.locate(digest, 3) is None
+    second = store.index.locate(digest, 1)
+    assert second is not None
+    assert second.start == 2 * PIECE
+    store.index.drop(digest)
+    assert store.index.locate(digest, 0) is None
+
+
+def test_several_chunks_are_kept_with_one_sync_and_hashed_in_turn(store: Store) -> None:
+    data = _random(6 * PIECE)
+    digest, parts = hashlib.sha256(data).digest(), _pieces(data)
+    partial = store.open_partial(digest, _chunks(data))
+    assert partial.write_many([(3, parts[3]), (1, parts[1])], checked=True) == 2 * PIECE
+    assert partial.write_many([(1, parts[1]), (0, parts[0]), (2, parts[2])], checked=True) == 2 * PIECE
+    # One that was not checked is compared, and passed over when it is another's bytes.
+    assert partial.write_many([(4, parts[5]), (5, parts[5])]) == PIECE
+    assert partial.have_bytes() == 5 * PIECE
+    assert partial.write(4, parts[4])
+    assert partial.digest() == digest
+    assert store.finish(digest).read_bytes() == data
