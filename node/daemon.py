@@ -14,6 +14,7 @@ api/. Follows specs/daemon.md.
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import collecting, expiry, keys
+from p2pvoice.node import allocator, collecting, expiry, keys
 from p2pvoice.node.api.door import ApiDoor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
@@ -109,6 +110,9 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
+            # What is here now stays: it need not be looked through again each time garbage is collected.
+            gc.collect()
+            gc.freeze()
             notify("READY=1", f"STATUS=listening, peer {parts.network.peer_id}")
             if ready is not None:
                 ready(parts)
@@ -235,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     os.umask(UMASK)
+    allocator.settle()
     home = Home.at(options.home)
     try:
         _start(home, options)

@@ -6,6 +6,7 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +17,7 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
+from p2pvoice.node.packing import Pace, Packing
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import DELTA, encode_chunk
@@ -68,6 +70,9 @@ CHUNK_TIMEOUT = 60.0
 REQUESTS_PER_STREAM = 512
 """Catalog requests on one stream; a client that wants more opens another."""
 
+WANTS_HELD = 64
+"""Wants that are kept back until an answer is waited for, at most."""
+
 PAGE_RELEASES = 16
 """Releases in one page of a query's answer, at most."""
 
@@ -102,6 +107,7 @@ class ExchangeServer:
         self._idle = idle
         self._catalog_slots = Slots()
         self._exchange_slots = Slots()
+        self._packing = Packing()
         self.chunk_bytes = 0
 
     def attach(self) -> None:
@@ -181,6 +187,7 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
+            pace = Pace()
             while True:
                 request = cast("Want | GetHave | None", await self._request(channel, Want, GetHave))
                 if request is None:
@@ -190,7 +197,7 @@ class ExchangeServer:
                     slot.worked()
                     continue
                 for index in range(request.first, request.first + request.count):
-                    if not await self._send_chunk(channel, request, index):
+                    if not await self._send_chunk(channel, request, index, pace):
                         break
                     slot.worked()
 
@@ -204,7 +211,7 @@ class ExchangeServer:
             answer = NOT_HELD
         await channel.send(encode_message(answer))
 
-    async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
+    async def _send_chunk(self, channel: Channel, want: Want, index: int, pace: Pace) -> bool:
         found = await self._delta(want, index)
         if found is not None:
             base, blob = found
@@ -215,12 +222,24 @@ class ExchangeServer:
                 await channel.send(encode_message(NOT_HELD))
                 return False
             codec, blob = "raw", raw
-            if "zstd" in want.codecs:
-                codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
+            if "zstd" in want.codecs and self._packing.worth(want.file, pace.seconds_a_byte):
+                codec, blob = await self._pack(want.file, raw)
             frame = ChunkFrame(index, codec, len(blob))
+        began = trio.current_time()
         await channel.send(encode_message(frame), blob, within=CHUNK_TIMEOUT)
+        pace.note(len(blob), trio.current_time() - began)
         self.chunk_bytes += len(blob)
         return True
+
+    async def _pack(self, file: Digest, raw: bytes) -> tuple[str, bytes]:
+        def work() -> tuple[str, bytes, float]:
+            began = time.perf_counter()
+            codec, blob = encode_chunk(raw)
+            return codec, blob, time.perf_counter() - began
+
+        codec, blob, seconds = await trio.to_thread.run_sync(work)
+        self._packing.note(file, len(raw), len(blob), seconds)
+        return codec, blob
 
     async def _read(self, file: Digest, index: int) -> bytes | None:
         try:
@@ -255,6 +274,7 @@ class ExchangeClient:
     def __init__(self, channel: Channel, stall: float) -> None:
         self._channel = channel
         self._stall = stall
+        self._wants: list[bytes] = []
 
     @classmethod
     async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
@@ -270,11 +290,19 @@ class ExchangeClient:
         await self._channel.__aexit__(kind, error, trace)
 
     async def want(self, file: bytes, index: int, bases: Sequence[Digest] = ()) -> None:
-        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer."""
+        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer.
+
+        What is asked leaves when an answer is waited for, so that several wants make one message below.
+        """
         codecs = CODECS if bases else PLAIN_CODECS
-        await self._channel.send(
-            encode_message(Want(file, index, 1, codecs, tuple(bases))), within=self._stall
-        )
+        self._wants.append(encode_message(Want(file, index, 1, codecs, tuple(bases))))
+        if len(self._wants) > WANTS_HELD:
+            await self._ask()
+
+    async def _ask(self) -> None:
+        wants, self._wants = self._wants, []
+        if wants:
+            await self._channel.send_frames(wants, within=self._stall)
 
     async def chunk(self, index: int, size: int, bases: Sequence[Digest] = ()) -> Answer | None:
         """The next answer, unverified, or ``None`` when the peer does not have it.
@@ -285,6 +313,7 @@ class ExchangeClient:
         """
         try:
             with trio.fail_after(CHUNK_TIMEOUT):
+                await self._ask()
                 frame = await self._channel.receive(message_limit(ChunkFrame, Fail), stall=self._stall)
                 if frame is None:
                     raise NetworkError(f"peer {self._channel.peer} ended the stream")

@@ -31,6 +31,9 @@ PREVIEW = "preview.wav"
 #: Bytes that a progress event must add before the next one is sent; a file's end is always told.
 PROGRESS_STEP = 1 << 18
 
+#: Seconds between two progress events: whoever watches sees no more, and each costs as much as a chunk.
+PROGRESS_PAUSE = 0.1
+
 
 async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
     """The preview clip's bytes; only this file is fetched when it is not here."""
@@ -193,6 +196,7 @@ class _Teller:
             await self._news.wait()
             self._news = trio.Event()
             await self.say()
+            await trio.sleep(PROGRESS_PAUSE)
 
     async def say(self) -> None:
         """Tell of what was not told yet."""

@@ -76,8 +76,11 @@ class Sink(Protocol):
     async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
         """One chunk of a file that :meth:`delta_bases` named."""
 
-    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
-        """Keep one verified chunk: data synced first, its bit second. May be called several at once."""
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+        """Keep verified chunks, each with its index: data synced first, bits second.
+
+        May be called several at once.
+        """
 
     async def finish(self, file: FileEntry) -> None:
         """All chunks are there: check the whole file and put it into the store."""

@@ -7,7 +7,7 @@ specs/network.md, "Streams".
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
@@ -106,7 +106,13 @@ class Channel:
 
         Raises :class:`PeerTimeoutError` when the peer does not take it in ``within`` seconds.
         """
-        data = encode_frame(payload, MESSAGE_LIMIT) + tail
+        await self._write(encode_frame(payload, MESSAGE_LIMIT) + tail, within)
+
+    async def send_frames(self, payloads: Sequence[bytes], *, within: float = SEND_TIMEOUT) -> None:
+        """Send several frames in one go. Raises as :meth:`send` does."""
+        await self._write(b"".join(encode_frame(one, MESSAGE_LIMIT) for one in payloads), within)
+
+    async def _write(self, data: bytes, within: float) -> None:
         try:
             with trio.fail_after(within):
                 await self.stream.write(data)
@@ -140,39 +146,51 @@ class Channel:
 
     async def receive_exactly(self, size: int, *, stall: float = STALL_TIMEOUT) -> bytes:
         """The next ``size`` bytes, which come bare. The caller has checked ``size`` against a limit."""
-        if not await self._fill(size, stall) and size:
-            self._failed = True
-            raise NetworkError(f"peer {self.peer} closed the connection")
-        payload = bytes(memoryview(self._buffer)[:size])
+        pieces, missing = [bytes(self._buffer[:size])], size - len(self._buffer)
         del self._buffer[:size]
-        return payload
+        while missing > 0:
+            # Never more than what is missing: nothing of it has to be moved again.
+            piece = await self._read(missing, stall)
+            if piece is None:
+                self._failed = True
+                raise NetworkError(f"peer {self.peer} closed the connection in the middle")
+            pieces.append(piece)
+            missing -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _fill(self, size: int, stall: float) -> bool:
         """Buffer at least ``size`` bytes; ``False`` at a clean end before the first of them."""
         while len(self._buffer) < size:
-            try:
-                with trio.fail_after(stall):
-                    # Never ask for more than is missing plus one read, so that the buffer stays bounded.
-                    data = await self.stream.read(READ_SIZE)
-            except trio.TooSlowError as error:
-                self._failed = True
-                raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
-            except StreamEOF as error:
+            # Never ask for more than is missing plus one read, so that the buffer stays bounded.
+            data = await self._read(READ_SIZE, stall)
+            if data is None:
                 if not self._buffer:
                     return False
                 self._failed = True
-                raise NetworkError(f"peer {self.peer} closed the connection in the middle") from error
-            except STREAM_ERRORS as error:
-                self._failed = True
-                raise NetworkError(f"peer {self.peer} closed the connection") from error
-            if not data:
-                self._failed = True
-                raise NetworkError(f"peer {self.peer} closed the connection")
+                raise NetworkError(f"peer {self.peer} closed the connection in the middle")
             self._buffer += data
-            self.received += len(data)
-            if self._count is not None:
-                self._count(len(data), 0)
         return True
+
+    async def _read(self, size: int, stall: float) -> bytes | None:
+        """What comes next, ``size`` bytes at most; ``None`` at the end of the stream."""
+        try:
+            with trio.fail_after(stall):
+                data = await self.stream.read(size)
+        except trio.TooSlowError as error:
+            self._failed = True
+            raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
+        except StreamEOF:
+            return None
+        except STREAM_ERRORS as error:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection") from error
+        if not data:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection")
+        self.received += len(data)
+        if self._count is not None:
+            self._count(len(data), 0)
+        return data
 
 
 class WholeWrites(SecureSession):

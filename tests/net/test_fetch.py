@@ -213,7 +213,7 @@ async def test_full_disk_is_our_own_fault(network: Network, publish: Make, shelf
         serve(a, shelf(voice))
 
         class Full(shelf):  # type: ignore[misc]
-            async def write(self, file: Any, index: int, data: bytes) -> None:
+            async def write_many(self, file: Any, chunks: Any) -> None:
                 raise DiskFullError()
 
         with trio.fail_after(30), pytest.raises(DiskFullError):
