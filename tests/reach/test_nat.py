@@ -1,6 +1,5 @@
 """Two nodes behind two NATs exchange a voice through a relay; neighbours on a LAN find each other."""
 
-import json
 import subprocess
 import sys
 import time
@@ -9,52 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from ..node.nodes import PROGRAM, Daemon, bring, eventually, install_encoder, publish
-from .nat import DELAY, WORLD, Internet, internet, missing
+from ..node.nodes import Daemon, bring, eventually, install_encoder, publish
+from .internet import HOMES, WORLD, internet
+from .link import DELAY
+from .placed import link, relayed_address, start
+from .spaces import Spaces, missing
 
 pytestmark = pytest.mark.netns
 
 
 @pytest.fixture(params=["symmetric", "plain"])
-def net(request: pytest.FixtureRequest) -> Iterator[Internet]:
-    if reason := missing():
+def net(request: pytest.FixtureRequest) -> Iterator[Spaces]:
+    if reason := missing("nft"):
         pytest.skip(reason)
     with internet(symmetric=request.param == "symmetric") as found:
         yield found
 
 
-def start(daemon: Daemon, net: Internet, where: str, *options: str, settings: str = "") -> Daemon:
-    """Start a daemon in a namespace."""
-    if settings:
-        (daemon.home / "config.toml").write_text(settings)
-    command = [*net.prefix(where), sys.executable, *PROGRAM, "--home", str(daemon.home), *options]
-    daemon.process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    assert daemon.process.stdout is not None
-    line = daemon.process.stdout.readline()
-    if not line:
-        raise AssertionError(f"the daemon did not start: {daemon.process.communicate()[1].decode()}")
-    ready = json.loads(line)
-    daemon.addresses, daemon.peer_id = ready["addresses"], ready["peer_id"]
-    return daemon
-
-
-def link(here: Daemon, there: Daemon) -> str:
-    return next((row["link"] for row in here.client.peers() if row["id"] == there.peer_id), "")
-
-
-def relayed_address(daemon: Daemon) -> str:
-    return next((a for a in daemon.client.status()["addresses"] if "p2p-circuit" in a), "")
-
-
-def test_the_links_are_slow_and_closed(net: Internet) -> None:
+def test_the_links_are_slow_and_closed(net: Spaces) -> None:
     ping = subprocess.run(
         [*net.prefix("carol"), "ping", "-c", "3", "-i", "0.2", WORLD], capture_output=True, text=True
     )
     if "rtt" in ping.stdout:
         assert float(ping.stdout.rsplit("= ", 1)[1].split("/")[0]) >= 2000 * DELAY
-    for address in ("10.1.0.2", "198.51.100.2"):
+    for address in ("10.1.0.2", HOMES["home1"]):
         reach = subprocess.run(
             [
                 *net.prefix("carol"),
@@ -68,7 +45,7 @@ def test_the_links_are_slow_and_closed(net: Internet) -> None:
 
 
 def test_a_voice_travels_between_two_homes(
-    net: Internet, request: pytest.FixtureRequest, daemons: Callable[[], Daemon], encoder: Path, clip: Path
+    net: Spaces, request: pytest.FixtureRequest, daemons: Callable[[], Daemon], encoder: Path, clip: Path
 ) -> None:
     relay = start(
         daemons(),
