@@ -21,6 +21,16 @@ def machine_addresses() -> list[IPAddress]:
     return [one for one in dict.fromkeys(found) if not (one.version == 6 and one.is_link_local)]
 
 
+def parse_ip(text: str) -> IPAddress | None:
+    """The IP address of a socket's end: without a zone, and an IPv4 one in IPv6's dress as what it is."""
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
 def split(address: str) -> tuple[IPAddress, str] | None:
     """The IP address a multiaddr text begins with, and all that follows it; None when it begins otherwise."""
     parts = address.split("/", 3)

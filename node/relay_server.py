@@ -35,6 +35,7 @@ from p2pvoice.node.relay_wire import (
     reset,
     write_message,
 )
+from p2pvoice.node.voucher import write_voucher
 from p2pvoice.node.wire import READ_SIZE, STREAM_ERRORS, WRITE_BUDGET
 from p2pvoice.protocol.errors import ManifestError, P2PVoiceError
 
@@ -149,9 +150,9 @@ class RelayServer:
         until = int(time.time()) + RESERVATION_SECONDS
         self._reserved[peer] = until, address
         ours = [a.to_bytes() for a in self._host.get_addrs() if "/p2p-circuit" not in str(a)]
-        await self._answer(
-            stream, OK, HopMessage(reservation=Reservation(expire=until, addrs=ours), limit=self._limit())
-        )
+        voucher = write_voucher(self._host.get_private_key(), peer, until)
+        given = Reservation(expire=until, addrs=ours, voucher=voucher)
+        await self._answer(stream, OK, HopMessage(reservation=given, limit=self._limit()))
 
     def _count(self, size: int) -> None:
         self.relayed += size

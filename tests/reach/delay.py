@@ -1,4 +1,4 @@
-"""`python tests/reach/delay.py`: a voice over a link of 80 ms and 1 % loss, by either wire (test_delay.py)."""
+"""`python tests/reach/delay.py`: a voice over a slow link, by either wire (test_delay.py)."""
 
 import subprocess
 import sys

@@ -1,8 +1,8 @@
 """A slow link between two network namespaces, in user space: every IP packet comes late, and some not at all.
 
 Each side has a TUN device; a process of its own carries packets between the two and ends with whoever started
-it. It delays, drops by a seeded chance, and holds so many packets and no more, as a router does. It shapes
-nothing else: no bandwidth, no jitter, no reordering.
+it. It delays, drops by a seeded chance, and holds so many packets and no more, as a router does; on request it
+is narrow. It shapes nothing else: no jitter, no reordering.
 """
 
 import contextlib
@@ -28,6 +28,9 @@ LOSS = 0.01
 QUEUE = 2048
 """Packets under way in one direction; more are dropped."""
 
+BACKLOG = 0.2
+"""Seconds that a packet waits for the link to be free, where its bandwidth is limited; longer ones are dropped."""
+
 MTU = 1400
 """Bytes of the largest packet."""
 
@@ -40,11 +43,20 @@ TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 
 @contextlib.contextmanager
 def slow_link(
-    one: tuple[str, str], other: tuple[str, str], *, seed: int, delay: float = DELAY, loss: float = LOSS
+    one: tuple[str, str],
+    other: tuple[str, str],
+    *,
+    seed: int,
+    delay: float = DELAY,
+    loss: float = LOSS,
+    bandwidth: float = 0.0,
 ) -> Iterator[None]:
-    """Join two namespaces, each given with the name of its device, which is down until somebody sets it up."""
+    """Join two namespaces, each given with the name of its device, which is down at first.
+
+    ``delay`` is in seconds, ``bandwidth`` in bytes a second each way; 0 is as fast as it goes.
+    """
     ends = [tun(*one), tun(*other)]
-    words = [str(word) for word in (*ends, delay, loss, seed)]
+    words = [str(word) for word in (*ends, delay, loss, bandwidth, seed)]
     carrier = subprocess.Popen(
         [sys.executable, __file__, *words], stdin=subprocess.PIPE, pass_fds=ends, start_new_session=True
     )
@@ -78,11 +90,13 @@ def tun(space: str, name: str) -> int:
     return made[0]
 
 
-def carry(one: int, other: int, delay: float, loss: float, seed: int, until: int) -> None:
+def carry(one: int, other: int, delay: float, loss: float, bandwidth: float, seed: int, until: int) -> None:
     """Carry packets between two devices until ``until`` can be read, which means that it was closed."""
     chance = random.Random(seed)
-    # The delay is the same for all, so a packet never overtakes another: a queue for each direction.
+    # The delay is the same for all, so a packet never overtakes another: a queue for each direction, and when
+    # the link is free again.
     ways: dict[int, tuple[int, deque[tuple[float, bytes]]]] = {one: (other, deque()), other: (one, deque())}
+    free = {one: 0.0, other: 0.0}
     while True:
         due = min((queue[0][0] for _, queue in ways.values() if queue), default=None)
         rest = None if due is None else max(0.0, due - time.monotonic())
@@ -96,8 +110,12 @@ def carry(one: int, other: int, delay: float, loss: float, seed: int, until: int
                     packet = os.read(source, MTU + 100)
                 except OSError:
                     break
-                if chance.random() >= loss and len(queue) < QUEUE:
-                    queue.append((time.monotonic() + delay, packet))
+                now = time.monotonic()
+                begins = max(now, free[source])
+                if chance.random() < loss or len(queue) >= QUEUE or begins - now > BACKLOG:
+                    continue
+                free[source] = begins + (len(packet) / bandwidth if bandwidth else 0.0)
+                queue.append((free[source] + delay, packet))
         now = time.monotonic()
         for target, queue in ways.values():
             while queue and queue[0][0] <= now:
@@ -108,5 +126,5 @@ def carry(one: int, other: int, delay: float, loss: float, seed: int, until: int
 
 
 if __name__ == "__main__":
-    devices, numbers = [int(word) for word in sys.argv[1:3]], [float(word) for word in sys.argv[3:5]]
-    carry(devices[0], devices[1], numbers[0], numbers[1], int(sys.argv[5]), sys.stdin.fileno())
+    devices, numbers = [int(word) for word in sys.argv[1:3]], [float(word) for word in sys.argv[3:6]]
+    carry(*devices, *numbers, int(sys.argv[6]), sys.stdin.fileno())

@@ -1,8 +1,8 @@
 """Network namespaces of a test: made, entered, and taken away with everything in them whatever happens.
 
 Needs root, ``ip`` and /dev/net/tun. Nothing touches the machine's own network: every interface lives in a
-namespace of its own. A guardian process takes them away even when the test is killed. Not for what lies between
-namespaces (link.py) nor for what is built of them (internet.py).
+namespace of its own. A guardian process takes them away even when the test is killed. Not for what lies
+between namespaces (link.py) nor for what is built of them (internet.py).
 """
 
 import contextlib

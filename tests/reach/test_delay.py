@@ -1,4 +1,4 @@
-"""A voice over a link of 80 ms and 1 % loss: how fast it comes with either wire. `python tests/reach/delay.py`."""
+"""A voice over a link of 80 ms and 1 % loss, by either wire: `python tests/reach/delay.py`."""
 
 import contextlib
 import subprocess
@@ -80,10 +80,10 @@ def test_a_voice_over_a_slow_link(
             eventually(lambda far=far, release=release: release in str(list(far.client.find(tags=["yue"]))))
             *_, result = far.client.fetch(release)
             assert result["bytes_fetched"] == result["bytes_total"] > 2 * 128 * FEED
-            speed = result["bytes_fetched"] / 1e6 / result["transfer_seconds"]
+            size, took = result["bytes_fetched"] / 1e6, result["transfer_seconds"]
             lines.append(
                 f"wire {wire:5}  round trip {1000 * trip:.0f} ms, loss {loss:.0%}, {congestion(net)}: "
-                f"{result['bytes_fetched'] / 1e6:.1f} MB in {result['transfer_seconds']:.1f} s, {speed:.2f} MB/s"
+                f"{size:.1f} MB in {took:.1f} s, {size / took:.2f} MB/s"
             )
             for daemon in (far, near):
                 assert daemon.end() == 0

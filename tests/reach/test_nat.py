@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ..node.nodes import Daemon, bring, eventually, install_encoder, publish
-from .internet import HOMES, WORLD, internet
+from ..node.nodes import Daemon, bring, eventually, install_encoder, large_gpt, publish
+from .internet import HOMES, OPEN, WORLD, close, forward, internet
 from .link import DELAY
 from .placed import link, relayed_address, start
 from .spaces import Spaces, missing
 
+FEED = 60_000
+BANDWIDTH = 150_000
 pytestmark = pytest.mark.netns
 
 
@@ -87,3 +89,83 @@ def test_a_voice_travels_between_two_homes(
     *_, result = bob.client.fetch(release)
     assert alice.peer_id in result["peers"]
     assert link(bob, alice) == "lan"
+
+
+def test_who_takes_a_place_at_a_relay(daemons: Callable[[], Daemon]) -> None:
+    """Whoever can be dialed from outside takes none, behind a NAT or not; whoever cannot takes one."""
+    if reason := missing("nft"):
+        pytest.skip(reason)
+    with internet() as net:
+        relay = start(
+            daemons(),
+            net,
+            "world",
+            *("--listen", f"/ip4/{WORLD}/tcp/4001"),
+            settings='[network]\nrelay = "server"\n',
+        )
+        forward(net, "home1", 4001, "10.1.0.2")
+        first = ("--bootstrap", relay.addresses[0])
+
+        def node(where: str) -> Daemon:
+            return start(daemons(), net, where, "--listen", "/ip4/0.0.0.0/tcp/4001", *first)
+
+        def verdict(daemon: Daemon) -> str:
+            found = daemon.client.status()["relay"]["reach"]["verdict"]
+            return "" if found == "unknown" else str(found)
+
+        close(net, "erin")
+        alice, carol, dave, erin = everybody = [node(name) for name in ("alice", "carol", "dave", "erin")]
+        assert [eventually(lambda one=one: verdict(one)) for one in everybody] == [
+            "open",  # a port is forwarded
+            "closed",
+            "open",  # a public address
+            "closed",  # a public address behind a firewall
+        ]
+        assert eventually(lambda: relayed_address(carol))
+        assert eventually(lambda: relayed_address(erin))
+        assert relay.client.status()["relay"]["serves"]["reservations"] == 2
+        assert relayed_address(alice) == relayed_address(dave) == ""
+        told = f"/ip4/{HOMES['home1']}/tcp/4001/p2p/{alice.peer_id}"
+        assert told in alice.client.status()["addresses"]
+        assert f"/ip4/{OPEN['dave']}/tcp/4001/p2p/{dave.peer_id}" in dave.client.status()["addresses"]
+        carol.client.connect(told)
+        assert link(carol, alice) == "direct"
+        assert relay.client.status()["relay"]["serves"]["bytes"] == 0
+
+
+def test_a_fetch_outlives_the_relayed_connection(
+    daemons: Callable[[], Daemon], encoder: Path, clip: Path, tmp_path: Path
+) -> None:
+    """It begins through the relay; the relayed connection closes a minute after the punch, in the middle of it."""
+    if reason := missing("nft"):
+        pytest.skip(reason)
+    # The direct way, 160 ms long, is narrow as well, so that the fetch lasts beyond that moment.
+    with internet(bandwidth=BANDWIDTH) as net:
+        relay = start(
+            daemons(),
+            net,
+            "world",
+            *("--listen", f"/ip4/{WORLD}/tcp/4001"),
+            settings='[network]\nrelay = "server"\n',
+        )
+        first = ("--bootstrap", relay.addresses[0])
+        alice = start(daemons(), net, "alice", "--listen", "/ip4/0.0.0.0/tcp/4001", *first)
+        carol = start(daemons(), net, "carol", "--listen", "/ip4/0.0.0.0/tcp/4001", *first)
+        for node in (alice, carol):
+            assert eventually(lambda node=node: relayed_address(node))
+        install_encoder(alice, encoder)
+        bring(alice, clip, gpt=large_gpt(tmp_path / "gpt.ckpt", feed=FEED, seed=3))
+        release = publish(alice)["release"]
+        assert eventually(lambda: any(v.get("release") == release for v in carol.client.find(tags=["yue"])))
+        kinds: list[tuple[float, str]] = []
+        began = time.monotonic()
+        for event in carol.client.fetch(release):
+            now = time.monotonic() - began
+            if not kinds or kinds[-1][1] != link(carol, alice):
+                kinds.append((now, link(carol, alice)))
+            result = event
+        took = time.monotonic() - began
+        print(
+            f"\nlinks {kinds}; {result['bytes_fetched']} bytes in {took:.0f} s; dropped {result['dropped']}"
+        )
+        print(f"relay passed {relay.client.status()['relay']['serves']['bytes']}; {result}")
