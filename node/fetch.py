@@ -15,9 +15,10 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.exchange import PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
+from p2pvoice.node.moving import MovingClient
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.window import Job, SinkFailed, Window, Work, first_failure
 from p2pvoice.node.wire import STALL_TIMEOUT
@@ -136,7 +137,7 @@ class _Fetch:
         fault: Fault | None = None
         detail = ""
         try:
-            async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
+            async with await MovingClient.open(self.host, info, stall=self.stall) as client:
                 await window.run(client)
         except PeerBusy as error:
             self.busy[name] = info

@@ -84,6 +84,10 @@ class P2PHost:
         """Peers with an open connection."""
         return [str(p) for p in self.host.get_connected_peers()]
 
+    def is_connected(self, peer: str) -> bool:
+        """Whether a connection to the peer is open."""
+        return bool(self._dialer.live(ID.from_string(peer)))
+
     def neighbours(self) -> list[PeerInfo]:
         """Connected peers that may be asked, best score first."""
         names = self.peers.best_first(self.connected())

@@ -22,7 +22,7 @@ from p2pvoice.node.dialing import Dialer
 from p2pvoice.node.door import Door
 from p2pvoice.node.interfaces import spelled_out
 from p2pvoice.node.peers import PeerBook
-from p2pvoice.node.punching import Puncher
+from p2pvoice.node.punching import Puncher, keep_both
 from p2pvoice.node.relay_client import RelayClient
 from p2pvoice.node.relay_server import RelayLimits, RelayServer
 from p2pvoice.node.wire import STREAM_ERRORS
@@ -83,6 +83,7 @@ class Relaying:
         self._host = host
         self._reachability = Reachability(host, door)
         DialBackServer(host, book).attach()
+        keep_both(host.get_network())
         client = self._client = RelayClient(host, door, self._reachability, self._tell)
         client.attach()
         dialer.call = lambda address, peer: client.call(address, peer, reach)

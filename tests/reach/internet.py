@@ -28,8 +28,8 @@ def internet(*, symmetric: bool = False, bandwidth: float = 0.0) -> Iterator[Spa
     """Build the namespaces and the links; take everything away at the end.
 
     Behind a ``symmetric`` NAT each connection gets another port outside, so that nobody can be told where to
-    dial; otherwise ports are kept where they can be, as most home routers do. ``bandwidth`` is that of each home,
-    in bytes a second each way.
+    dial; otherwise ports are kept where they can be, as most home routers do. ``bandwidth`` is that of each
+    home, in bytes a second each way.
     """
     masquerade = "masquerade fully-random" if symmetric else "masquerade"
     everybody = [one for members in MEMBERS.values() for one in members]

@@ -1,8 +1,8 @@
 """A slow link between two network namespaces, in user space: every IP packet comes late, and some not at all.
 
 Each side has a TUN device; a process of its own carries packets between the two and ends with whoever started
-it. It delays, drops by a seeded chance, and holds so many packets and no more, as a router does; on request it
-is narrow. It shapes nothing else: no jitter, no reordering.
+it. It delays, drops by a seeded chance, and holds so many packets and no more, as a router does; on request
+it is narrow. It shapes nothing else: no jitter, no reordering.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ QUEUE = 2048
 """Packets under way in one direction; more are dropped."""
 
 BACKLOG = 0.2
-"""Seconds that a packet waits for the link to be free, where its bandwidth is limited; longer ones are dropped."""
+"""Seconds that a packet waits for a narrow link to be free; those that would wait longer are dropped."""
 
 MTU = 1400
 """Bytes of the largest packet."""
