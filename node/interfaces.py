@@ -5,6 +5,7 @@ Not for what others say of us (host.py, ``observed``). Follows specs/reach.md.
 
 import ipaddress
 from collections.abc import Iterable
+from pathlib import Path
 
 import ifaddr
 
@@ -44,14 +45,18 @@ def split(address: str) -> tuple[IPAddress, str] | None:
 
 
 def spelled_out(addresses: Iterable[str]) -> list[str]:
-    """Multiaddr texts with each unspecified address (0.0.0.0, ::) replaced by those of the interfaces."""
+    """Multiaddr texts with each unspecified address (0.0.0.0, ::) replaced by those of the interfaces.
+
+    A listener at :: takes IPv4 as well, unless the system says otherwise.
+    """
     found: list[str] = []
     for address in addresses:
         apart = split(address)
         if apart is None or not apart[0].is_unspecified:
             found.append(address)
             continue
-        same = [one for one in machine_addresses() if one.version == apart[0].version]
+        versions = (6, 4) if apart[0].version == 6 and _takes_both() else (apart[0].version,)
+        same = [one for version in versions for one in machine_addresses() if one.version == version]
         # Loopback is of use only where there is nothing else.
         same = [one for one in same if not one.is_loopback] or same
         found += [f"/ip{one.version}/{one}/{apart[1]}" for one in same]
@@ -63,6 +68,14 @@ def is_local(address: IPAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         return address.is_link_local or address in _UNIQUE_LOCAL
     return address.is_link_local or any(address in network for network in _PRIVATE)
+
+
+def _takes_both() -> bool:
+    """Whether sockets at :: take IPv4 connections on this machine, which nobody told otherwise."""
+    try:
+        return Path("/proc/sys/net/ipv6/bindv6only").read_text().strip() == "0"
+    except OSError:
+        return False
 
 
 _PRIVATE = tuple(ipaddress.IPv4Network(one) for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))

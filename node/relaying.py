@@ -99,9 +99,13 @@ class Relaying:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows: the relays we can be called through, and what we relay."""
-        client = self._client.facts() if self._client is not None else {"relays": []}
-        reach = self._reachability.facts() if self._reachability is not None else None
-        return client | {"serves": self._server.facts() if self._server is not None else None, "reach": reach}
+        client = self._client.facts() if self._client is not None else {"relays": [], "refused": {}}
+        reachability = self._reachability
+        return client | {
+            "serves": self._server.facts() if self._server is not None else None,
+            "reach": reachability.facts() if reachability is not None else None,
+            "needed": reachability is not None and not reachability.can_be_dialed(),
+        }
 
     async def _tell(self) -> None:
         """Tell connected peers our new addresses; they tell others through the DHT."""

@@ -66,7 +66,7 @@ def make_host(
             abort_connection_on_ping_failure=True,
             health_check_interval=15,
             health_initial_delay=5,
-            ping_timeout=5,
+            ping_timeout=15,
         ),
     )
     if announce is not None:

@@ -161,10 +161,11 @@ def test_a_fetch_outlives_the_relayed_connection(
         assert link(carol, alice) == "relayed"
         kinds: list[tuple[int, int, str]] = []
         began = time.monotonic()
-        try: events = list(carol.client.fetch(release))
+        try:
+            events = list(carol.client.fetch(release))
         except Exception:
             for one in (carol, alice):
-                print("\n".join(x[:400] for x in one.log.splitlines() if "kad_dht" not in x)[-6000:]); print("=======")
+                print("\n".join(x[:400] for x in one.log.splitlines() if "kad_dht" not in x)[-6000:])
             raise
         for event in events:
             rows = [row for row in carol.client.peers() if row["id"] == alice.peer_id]
