@@ -78,7 +78,8 @@ async def relay(parts: Parts) -> Finding:
     if not facts["needed"]:
         return Finding("relay", "ok", f"needs none: others can dial this node{also}")
     if {reach(one) for one in parts.network.listening_addresses()} == {"loopback"}:
-        return Finding("relay", "ok", f"no place, and none is of use while only this machine can connect{also}")
+        text = "no place, and none is of use while only this machine can connect"
+        return Finding("relay", "ok", text + also)
     if facts["refused"]:
         why = "; ".join(f"…{peer[-6:]}: {reason}" for peer, reason in list(facts["refused"].items())[:3])
         text = f"no place, so nobody outside can begin a connection: {why}"

@@ -72,7 +72,7 @@ class Reachability:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` and the check-up show."""
-        said = [through for _, through, _ in self._fresh()]
+        said = [through for _, through, _ in self._fresh() if through is not None]
         return {
             "verdict": self.verdict,
             "asked": len(said),

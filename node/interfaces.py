@@ -9,6 +9,9 @@ from pathlib import Path
 
 import ifaddr
 
+V6ONLY = Path("/proc/sys/net/ipv6/bindv6only")
+"""Says 1 where a socket at :: takes no IPv4 connections."""
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -73,7 +76,7 @@ def is_local(address: IPAddress) -> bool:
 def _takes_both() -> bool:
     """Whether sockets at :: take IPv4 connections on this machine, which nobody told otherwise."""
     try:
-        return Path("/proc/sys/net/ipv6/bindv6only").read_text().strip() == "0"
+        return V6ONLY.read_text().strip() == "0"
     except OSError:
         return False
 

@@ -123,7 +123,12 @@ class Lan:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""
-        return {"addresses": list(self.told), "notice": self.notice, "heard": len(self._heard), "met": self.met}
+        return {
+            "addresses": list(self.told),
+            "notice": self.notice,
+            "heard": len(self._heard),
+            "met": self.met,
+        }
 
     async def run(self) -> None:
         """Announce, listen and dial until cancelled; then say goodbye."""

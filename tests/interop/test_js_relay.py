@@ -46,9 +46,7 @@ def relay_script(scripts: Scripts, *words: str) -> Iterator[Callable[[], Any]]:
         assert (script.returncode, errors) == (0, "")
 
 
-def test_js_takes_a_place_at_our_relay_and_is_called(
-    scripts: Scripts, daemons: Callable[[], Daemon]
-) -> None:
+def test_js_takes_a_place_at_our_relay_and_is_called(scripts: Scripts, daemons: Callable[[], Daemon]) -> None:
     relay, caller = daemons(), daemons()
     (relay.home / "config.toml").write_text('[network]\nrelay = "server"\n')
     relay.start()

@@ -92,3 +92,16 @@ def close(net: Spaces, name: str) -> None:
     net.inside(name, "nft", "add table ip guard")
     net.inside(name, "nft", "add chain ip guard input { type filter hook input priority 0 ; }")
     net.inside(name, "nft", "add rule ip guard input iifname eth ct state new drop")
+
+
+@contextlib.contextmanager
+def parted(net: Spaces, home: str, other: str) -> Iterator[None]:
+    """Two homes that reach everybody but each other, as long as the block runs."""
+    net.inside(home, "nft", "add table ip parted")
+    net.inside(home, "nft", "add chain ip parted forward { type filter hook forward priority -10 ; }")
+    net.inside(home, "nft", f"add rule ip parted forward ip daddr {HOMES[other]} drop")
+    net.inside(home, "nft", f"add rule ip parted forward ip saddr {HOMES[other]} drop")
+    try:
+        yield
+    finally:
+        net.inside(home, "nft", "delete table ip parted")
