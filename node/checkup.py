@@ -2,7 +2,8 @@
 
 Each check yields a row that says what was found and what to do about it. Nothing is repaired here, nothing
 is sent to anybody, and a check that fails in a way nobody foresaw is a row like another. Not for what can be
-told without a daemon (cli/checkup.py), nor for how others reach us (checkup_reach.py). Follows specs/doctor.md.
+told without a daemon (cli/checkup.py), nor for how others reach us (checkup_reach.py). Follows
+specs/doctor.md.
 """
 
 import logging

@@ -98,7 +98,9 @@ async def lan(parts: Parts) -> Finding:
     if facts["notice"]:
         todo = "set listen to an address of this LAN, or mdns = false under [network]"
         return Finding("lan", "warn", facts["notice"], todo)
-    return Finding("lan", "ok", f"mDNS is on; {_peers(facts['heard'])} heard of, {facts['met']} met that way")
+    return Finding(
+        "lan", "ok", f"mDNS is on; {_peers(facts['heard'])} found so, {facts['connected']} connected"
+    )
 
 
 def reach(address: str) -> str:

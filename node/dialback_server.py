@@ -23,7 +23,7 @@ from libp2p.security.security_multistream import SecurityMultistream
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node.addresses import is_tcp, without_peer
-from p2pvoice.node.interfaces import IPAddress, parse_ip, split
+from p2pvoice.node.interfaces import IPAddress, parse_ip, site, split
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.relay_wire import read_message, reset, write_message
@@ -75,8 +75,8 @@ class DialBackServer:
     def __init__(self, host: IHost, book: PeerBook) -> None:
         self._host = host
         self._book = book
-        #: IP address -> when it was dialed back last, the newest last; never more than a minute's worth.
-        self._dialed: dict[IPAddress, float] = {}
+        #: Site of an IP address -> when it was dialed back last; never more than a minute's worth.
+        self._dialed: dict[str, float] = {}
 
     def attach(self) -> None:
         """Serve; until then nobody is told that this node dials back."""
@@ -121,10 +121,10 @@ class DialBackServer:
     def _may_dial(self, asker: IPAddress) -> bool:
         """Whether there is a dial for this IP address now; it is taken."""
         now = trio.current_time()
-        self._dialed = {ip: at for ip, at in self._dialed.items() if now - at < PER_HOST_SECONDS}
-        if asker in self._dialed or len(self._dialed) >= PER_MINUTE:
+        self._dialed = {one: at for one, at in self._dialed.items() if now - at < PER_HOST_SECONDS}
+        if site(asker) in self._dialed or len(self._dialed) >= PER_MINUTE:
             return False
-        self._dialed[asker] = now
+        self._dialed[site(asker)] = now
         return True
 
 

@@ -35,6 +35,13 @@ def parse_ip(text: str) -> IPAddress | None:
     return mapped or found
 
 
+def site(address: IPAddress) -> str:
+    """Whom an address counts as: itself, or with IPv6 its /64, of which one machine has every address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
+
+
 def split(address: str) -> tuple[IPAddress, str] | None:
     """The IP address a multiaddr text begins with, and all that follows it; None when it begins otherwise."""
     parts = address.split("/", 3)

@@ -114,8 +114,6 @@ class Lan:
         self.told: list[str] = []
         """The addresses that are announced; empty as long as nothing is."""
         self.notice = ""
-        self.met = 0
-        """Connections that were made because of mDNS."""
         #: Peers heard of, the newest last, with the failed dials of each.
         self._heard: dict[ID, tuple[PeerInfo, int]] = {}
         self._send, self._names = trio.open_memory_channel[str](NAMES_WAITING)
@@ -123,11 +121,12 @@ class Lan:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""
+        connected = set(self._host.connected())
         return {
             "addresses": list(self.told),
             "notice": self.notice,
             "heard": len(self._heard),
-            "met": self.met,
+            "connected": sum(str(peer) in connected for peer in list(self._heard)),
         }
 
     async def run(self) -> None:
@@ -233,7 +232,6 @@ class Lan:
             if info.peer_id in self._heard:
                 self._remember(info, self._heard[info.peer_id][1] + 1)
             return
-        self.met += 1
         log.info("met on the LAN", extra={"peer": name})
         if not self._host.joined.is_set():
             # The first query tells our addresses, and only the second puts us into the others' tables.

@@ -18,6 +18,7 @@ from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, Limit, Reservatio
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import PeerId as PeerMessage
 
 from p2pvoice.node.dialing import Dialer
+from p2pvoice.node.interfaces import parse_ip, site
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.relay_wire import (
@@ -142,7 +143,8 @@ class RelayServer:
         self._forget()
         muxed: Any = stream.muxed_conn
         end = muxed.get_remote_address()
-        address = end[0] if end else ""
+        ip = parse_ip(end[0]) if end else None
+        address = site(ip) if ip is not None else ""
         others = [at for name, (_, at) in self._reserved.items() if name != peer]
         if len(others) >= self._limits.reservations or others.count(address) >= PER_HOST:
             await self._answer(stream, REFUSED)
