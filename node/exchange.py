@@ -79,7 +79,6 @@ CatalogRequest: TypeAlias = (
 
 CATALOG_REQUESTS = get_args(CatalogRequest)
 
-
 class PeerBusy(Exception):
     """The peer has no free place just now: no fault of it, and worth asking again."""
 
