@@ -28,6 +28,7 @@ def remote_address(stream: Any) -> tuple[str, int] | None:
 
 def install() -> None:
     """Put it in force. Raises :class:`BugError` when libp2p no longer has what is replaced."""
-    if not hasattr(TrioTCPStream, "get_remote_address"):
+    stock: Any = TrioTCPStream
+    if not hasattr(stock, "get_remote_address"):
         raise BugError("libp2p has no TrioTCPStream.get_remote_address any more")
-    TrioTCPStream.get_remote_address = remote_address  # type: ignore[method-assign]
+    stock.get_remote_address = remote_address

@@ -13,12 +13,13 @@ from typing import Any, Self
 import trio
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import EXCHANGE, Answer, ExchangeClient
+from p2pvoice.node.exchange import Answer, ExchangeClient
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.wire import STALL_TIMEOUT
 from p2pvoice.protocol.errors import NetworkError, P2PVoiceError, PeerTimeoutError
 from p2pvoice.protocol.ids import Digest
+from p2pvoice.protocol.messages import EXCHANGE
 
 CLOSED_SECONDS = 1.0
 """Seconds for the end of a connection to show, when a stream of it ended."""

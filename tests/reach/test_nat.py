@@ -176,12 +176,6 @@ def test_a_fetch_outlives_the_relayed_connection(
         assert result["dropped"] == {}
         assert result["peers"] == {alice.peer_id: result["bytes_total"]}
         passed = relay.client.status()["relay"]["serves"]["bytes"]
-        print(
-            "\n".join(x[:300] for x in carol.log.splitlines()),
-            passed,
-            result["bytes_sent"],
-            link(carol, alice),
-        )
         assert "a fetch goes on over another connection" in carol.log
         assert 0 < passed < result["bytes_sent"]
         assert link(carol, alice) == "direct"
