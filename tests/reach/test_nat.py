@@ -95,6 +95,16 @@ def test_a_voice_travels_between_two_homes(
     assert link(bob, alice) == "lan"
 
 
+def told(daemon: Daemon) -> dict[str, tuple[str, str]]:
+    """The check-up's rows about reach; the rest, with a spoken sentence, is not waited for."""
+    found: dict[str, tuple[str, str]] = {}
+    for event in daemon.client.doctor():
+        found[event["check"]] = event["state"], event["finding"]
+        if event["check"] == "lan":
+            break
+    return found
+
+
 def test_who_takes_a_place_at_a_relay(daemons: Callable[[], Daemon]) -> None:
     """Whoever can be dialed from outside takes none, behind a NAT or not; whoever cannot takes one."""
     if reason := missing("nft"):
@@ -129,10 +139,20 @@ def test_who_takes_a_place_at_a_relay(daemons: Callable[[], Daemon]) -> None:
         assert eventually(lambda: relayed_address(erin))
         assert relay.client.status()["relay"]["serves"]["reservations"] == 2
         assert relayed_address(alice) == relayed_address(dave) == ""
-        told = f"/ip4/{HOMES['home1']}/tcp/4001/p2p/{alice.peer_id}"
-        assert told in alice.client.status()["addresses"]
+        outside = f"/ip4/{HOMES['home1']}/tcp/4001"
+        address = f"{outside}/p2p/{alice.peer_id}"
+        assert address in alice.client.status()["addresses"]
         assert f"/ip4/{OPEN['dave']}/tcp/4001/p2p/{dave.peer_id}" in dave.client.status()["addresses"]
-        carol.client.connect(told)
+        rows = told(alice)
+        assert rows["reachable"] == ("ok", f"was dialed back from outside at {outside}")
+        assert rows["relay"] == ("ok", "needs none: others can dial this node")
+        assert outside in rows["addresses"][1]
+        rows = told(carol)
+        assert rows["reachable"][0] == "warn"
+        assert rows["reachable"][1].startswith("nobody outside gets through: ")
+        assert rows["relay"] == ("ok", f"has a place at {relay.peer_id}")
+        assert rows["lan"] == ("ok", "mDNS is on; 0 peers found so, 0 connected")
+        carol.client.connect(address)
         assert link(carol, alice) == "direct"
         assert relay.client.status()["relay"]["serves"]["bytes"] == 0
 
