@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeAlias, TypeVar, cast, get_args
+from typing import Self, TypeAlias, TypeVar, cast, get_args
 
 import trio
 from libp2p.peer.peerinfo import PeerInfo
@@ -277,11 +277,11 @@ class ExchangeClient:
         self._wants: list[bytes] = []
 
     @classmethod
-    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
+    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> Self:
         """Reach the peer and open the stream; raises as :meth:`P2PHost.open_stream` does."""
         return cls(await host.open_stream(peer, EXCHANGE), stall)
 
-    async def __aenter__(self) -> "ExchangeClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -15,11 +15,12 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.exchange import PeerBusy
 from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
+from p2pvoice.node.moving import MovingClient
 from p2pvoice.node.pacing import ENOUGH, FAR_BELOW, FETCH_PEERS, Standing, gives_way, points
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.window import SinkFailed, Verified, Window, first_failure
@@ -183,7 +184,7 @@ class _Fetch:
         detail = ""
         try:
             with window.scope:
-                async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
+                async with await MovingClient.open(self.host, info, stall=self.stall) as client:
                     await window.run(client)
         except PeerBusy as error:
             self.busy[name] = info

@@ -110,6 +110,10 @@ class Network:
         """Addresses under which others reach us."""
         return self._host.addresses()
 
+    def listening_addresses(self) -> list[str]:
+        """Where this node listens, without our peer id."""
+        return self._host.listening()
+
     def observed_addresses(self) -> list[str]:
         """Addresses at which peers see us; what a peer says is a claim."""
         return self._host.observed()

@@ -36,6 +36,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("addresses", state.get("addresses")),
             ("wyoming", wyoming_line(state.get("wyoming"))),
             ("lan", lan_line(state.get("lan"))),
+            ("reach", reach_line(state.get("relay"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
             ("key", key_line(state.get("key") or {})),
@@ -61,6 +62,17 @@ def lan_line(lan: dict[str, Any] | None) -> str | None:
     if not lan:
         return None
     return lan.get("notice") or f"announced, {lan.get('heard', 0)} heard"
+
+
+def reach_line(relay: dict[str, Any] | None) -> str | None:
+    """Whether others can dial this node, and through which relays; None while nothing is known."""
+    if not relay:
+        return None
+    known = {"open": "others can dial this node", "closed": "nobody outside can dial this node"}
+    said = known.get((relay.get("reach") or {}).get("verdict", ""))
+    places = [f"…{one[-6:]}" for one in relay.get("relays") or []]
+    through = f"called through the relay {', '.join(places)}" if places else None
+    return ", ".join(part for part in (said, through) if part) or None
 
 
 def wyoming_line(door: dict[str, Any] | None) -> str | None:

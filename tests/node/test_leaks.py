@@ -167,6 +167,7 @@ def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
         "/ipfs/id/1.0.0",
         "/ipfs/id/push/1.0.0",
         "/ipfs/ping/1.0.0",
+        "/libp2p/autonat/1.0.0",
         "/libp2p/circuit/relay/0.2.0/stop",
         "/libp2p/dcutr",
         "/p2pvoice/catalog/1.0.0",
