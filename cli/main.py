@@ -151,6 +151,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "peers",
         "List the peers this node knows, and why any was dropped.",
     ),
+    "limit": (
+        "p2pvoice.cli.commands.limit",
+        "limit",
+        "Show how fast chunks may leave and come, or change it.",
+    ),
     "connect": ("p2pvoice.cli.commands.network", "connect", "Connect to a peer by its multiaddress."),
     "base": (
         "p2pvoice.cli.commands.bases",

@@ -51,6 +51,7 @@ from p2pvoice.node.offer import Offer
 from p2pvoice.node.page.door import PageDoor
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.relaying import relay_settings
 from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
@@ -67,6 +68,7 @@ from p2pvoice.node.uploads import Uploads
 from p2pvoice.node.user_words import UserWords
 from p2pvoice.node.wyoming.place import place
 from p2pvoice.node.wyoming.server import WyomingDoor
+from p2pvoice.protocol.amounts import parse_rate
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 from p2pvoice.protocol.ids import author_id
 
@@ -147,6 +149,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             ) as host,
             trio.open_nursery() as nursery,
         ):
+            settings = config.network
+            host.limits = Limits(
+                parse_rate(settings.up), parse_rate(settings.down), lan=settings.limit_lan
+            )
             announcer = Announcer(host)
             deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
             offer = Offer(store, catalog, successors, disk, deltas)
@@ -231,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--api", nargs="?", const=-1, type=int, metavar="PORT", help="open the compatible APIs (specs/api.md)"
     )
+    for direction, what in (("--up", "send"), ("--down", "receive")):
+        parser.add_argument(direction, metavar="RATE", help=f"most to {what}, such as 2MB; 0: no limit")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     home = Home.at(options.home)
@@ -258,6 +266,8 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         wyoming=options.wyoming,
         wyoming_networks=options.wyoming_network,
         api=options.api,
+        up=options.up,
+        down=options.down,
     )
     with HomeLock(home):
         start_log(home.log, foreground=options.foreground, level=config.log_level)

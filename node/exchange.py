@@ -6,6 +6,7 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 """
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +17,7 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import DELTA, encode_chunk
@@ -98,6 +100,8 @@ class ExchangeServer:
         self._catalog_slots = Slots()
         self._exchange_slots = Slots()
         self.chunk_bytes = 0
+        #: Digest of each file that peers had chunks of -> when last, in trio's time.
+        self.served_at: dict[bytes, float] = {}
 
     def attach(self) -> None:
         """Begin to serve."""
@@ -176,11 +180,16 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
-            while (want := await self._request(channel, Want)) is not None:
-                for index in range(want.first, want.first + want.count):
-                    if not await self._send_chunk(channel, want, index):
-                        break
-                    slot.worked()
+            with self._host.limits.serving(channel) as place:
+                if not place:
+                    await channel.send(encode_message(BUSY))
+                    return
+                while (want := await self._request(channel, Want)) is not None:
+                    for index in range(want.first, want.first + want.count):
+                        if not await self._send_chunk(channel, want, index):
+                            break
+                        slot.worked()
+                        self.served_at[want.file] = trio.current_time()
 
     async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
         found = await self._delta(want, index)
@@ -196,7 +205,7 @@ class ExchangeServer:
             if "zstd" in want.codecs:
                 codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
             frame = ChunkFrame(index, codec, len(blob))
-        await channel.send(encode_message(frame), blob, within=CHUNK_TIMEOUT)
+        await self._host.limits.send(channel, encode_message(frame), blob, within=CHUNK_TIMEOUT)
         self.chunk_bytes += len(blob)
         return True
 
@@ -230,14 +239,18 @@ class Answer:
 class ExchangeClient:
     """One stream on which chunks are asked of a peer. Answers come in the order of the wants."""
 
-    def __init__(self, channel: Channel, stall: float) -> None:
+    def __init__(self, channel: Channel, stall: float, limits: Limits) -> None:
         self._channel = channel
         self._stall = stall
+        self._down = limits.down
+        self._limited = limits.applies(channel)
+        #: Bytes that were taken from the limit for each want that is not answered yet.
+        self._taken: deque[int] = deque()
 
     @classmethod
     async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
         """Reach the peer and open the stream; raises as :meth:`P2PHost.open_stream` does."""
-        return cls(await host.open_stream(peer, EXCHANGE), stall)
+        return cls(await host.open_stream(peer, EXCHANGE), stall, host.limits)
 
     async def __aenter__(self) -> "ExchangeClient":
         return self
@@ -245,10 +258,31 @@ class ExchangeClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        while self._taken:
+            self._settle(0)
         await self._channel.__aexit__(kind, error, trace)
 
-    async def want(self, file: bytes, index: int, bases: Sequence[Digest] = ()) -> None:
-        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer."""
+    def may_ask(self) -> bool:
+        """Whether :meth:`want` would not wait for the limit on receiving. While answers are on their way it
+        must not: they are to be read first.
+        """
+        return not self._limited or self._down.ready()
+
+    def _settle(self, size: int) -> None:
+        """Account for the answer to the oldest want, of ``size`` bytes; what was taken beyond goes back."""
+        taken = self._taken.popleft() if self._taken else 0
+        self._down.note(size)
+        if taken > size:
+            self._down.give_back(taken - size)
+
+    async def want(self, file: bytes, index: int, bases: Sequence[Digest] = (), size: int = 0) -> None:
+        """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer.
+
+        ``size`` are the chunk's bytes, for which this waits when receiving is limited.
+        """
+        if self._limited:
+            await self._down.take(size)
+        self._taken.append(size if self._limited else 0)
         codecs = CODECS if bases else PLAIN_CODECS
         await self._channel.send(
             encode_message(Want(file, index, 1, codecs, tuple(bases))), within=self._stall
@@ -269,6 +303,7 @@ class ExchangeClient:
                 answer = cast("ChunkFrame | Fail", decode_message(frame, ChunkFrame, Fail))
                 if isinstance(answer, Fail):
                     if answer.code == NotFoundError.code:
+                        self._settle(0)
                         return None
                     if answer.code == BUSY.code:
                         raise PeerBusy(f"peer {self._channel.peer}: {answer.error().message}")
@@ -282,6 +317,7 @@ class ExchangeClient:
                         raise ManifestError(f"peer {self._channel.peer} sent a delta to a base not named")
                     base = bases[answer.base]
                 blob = await self._channel.receive_exactly(answer.size, stall=self._stall)
+                self._settle(len(blob))
                 return Answer(answer.codec, blob, base)
         except trio.TooSlowError as error:
             raise PeerTimeoutError(f"peer {self._channel.peer} is too slow") from error

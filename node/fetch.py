@@ -260,8 +260,8 @@ async def fetch_files(
         queue = deque(fresh[name] for name in host.peers.best_first(fresh))
         try:
             async with trio.open_nursery() as nursery:
-                for _ in range(min(FETCH_PEERS, len(queue))):
-                    nursery.start_soon(_lane, fetch, queue)
+                for number in range(min(FETCH_PEERS, len(queue))):
+                    nursery.start_soon(_lane, fetch, queue, number == 0)
         except* SinkFailed as failed:
             raise first_failure(failed).cause from None
     return FetchReport(
@@ -275,10 +275,18 @@ async def fetch_files(
     )
 
 
-async def _lane(fetch: _Fetch, queue: deque[PeerInfo]) -> None:
-    """One lane: the next provider takes the place of one that failed."""
+async def _lane(fetch: _Fetch, queue: deque[PeerInfo], first: bool) -> None:
+    """One lane: the next provider takes the place of one that failed.
+
+    Where receiving is limited, lanes but the ``first`` end when there is no place for them.
+    """
     while queue and fetch.work.open_jobs:
-        await fetch.from_peer(queue.popleft())
+        info = queue.popleft()
+        with fetch.host.limits.asking(str(info.peer_id), fetch.host.peers, first=first) as free:
+            if not free:
+                queue.appendleft(info)
+                return
+            await fetch.from_peer(info)
 
 
 def _explain(fetch: _Fetch, tried: set[str]) -> str:

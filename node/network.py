@@ -32,6 +32,7 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.peers import Fault
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.recalling import Recall
 from p2pvoice.protocol.errors import (
     KeyLockedError,
@@ -130,6 +131,15 @@ class Network:
         """Payload bytes in and out since the start, and how often peers were dropped, by reason."""
         book = self._host.peers
         return book.received, book.sent, {fault.value: book.drops[fault] for fault in Fault}
+
+    @property
+    def limits(self) -> Limits:
+        """How fast chunks may leave and come."""
+        return self._host.limits
+
+    def served_at(self) -> dict[bytes, float]:
+        """Digest of each file that peers had chunks of since the start -> when last, in trio's time."""
+        return self._server.served_at
 
     def peer_rows(self) -> list[dict[str, Any]]:
         """The peer book."""
@@ -337,6 +347,7 @@ class Network:
         async def more() -> Sequence[Any]:
             return await find_providers(self._host, release)
 
-        return await fetch_files(
-            self._host, files, await more(), landing, progress=on_progress, find_more=more
-        )
+        async with self._host.limits.fetching():
+            return await fetch_files(
+                self._host, files, await more(), landing, progress=on_progress, find_more=more
+            )

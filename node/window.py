@@ -140,12 +140,15 @@ class Window:
         work = self._work
         while work.open_jobs:
             while len(self._asked) + len(self._arrived) < WINDOW_CHUNKS:
+                if self._asked and not client.may_ask():
+                    break
                 used = sum(j.chunk.size for j in (*self._asked, *self._arrived))
                 job = work.take(self.lacking, WINDOW_BYTES - used)
                 if job is None:
                     break
                 self._asked.append(job)
-                await client.want(job.file.digest, job.index, work.bases.get(job.file.digest, ()))
+                bases = work.bases.get(job.file.digest, ())
+                await client.want(job.file.digest, job.index, bases, job.chunk.size)
             if self._asked:
                 job = self._asked[0]
                 bases = work.bases.get(job.file.digest, ())

@@ -106,7 +106,10 @@ class Channel:
 
         Raises :class:`PeerTimeoutError` when the peer does not take it in ``within`` seconds.
         """
-        data = encode_frame(payload, MESSAGE_LIMIT) + tail
+        await self.send_bare(encode_frame(payload, MESSAGE_LIMIT) + tail, within=within)
+
+    async def send_bare(self, data: bytes, *, within: float = SEND_TIMEOUT) -> None:
+        """Send bytes that belong behind a frame. Raises as :meth:`send` does."""
         try:
             with trio.fail_after(within):
                 await self.stream.write(data)

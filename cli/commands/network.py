@@ -37,6 +37,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("wyoming", wyoming_line(state.get("wyoming"))),
             ("lan", lan_line(state.get("lan"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
+            ("limits", limits_line(state.get("limits"))),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
             ("key", key_line(state.get("key") or {})),
             ("following", moved_line(state.get("moved", 0))),
@@ -61,6 +62,16 @@ def lan_line(lan: dict[str, Any] | None) -> str | None:
     if not lan:
         return None
     return lan.get("notice") or f"announced, {lan.get('heard', 0)} heard"
+
+
+def limits_line(limits: dict[str, Any] | None) -> str | None:
+    """The limits on chunks; None where there are none."""
+    if not limits or not (limits.get("up") or limits.get("down")):
+        return None
+    # Imported here because most calls have no limits to tell of.
+    from p2pvoice.cli.commands.limit import rate_line
+
+    return f"up {rate_line(limits, 'up')}; down {rate_line(limits, 'down')}"
 
 
 def wyoming_line(door: dict[str, Any] | None) -> str | None:

@@ -67,6 +67,14 @@ class Client(Transport):
         """Dial a peer."""
         return dict(self.json("POST", "/v1/connect", {"multiaddr": multiaddr}))
 
+    def limits(self) -> dict[str, Any]:
+        """How fast chunks may leave and come, and do, in bytes per second; 0 is no limit."""
+        return dict(self.json("GET", "/v1/limits"))
+
+    def set_limits(self, *, up: int | None = None, down: int | None = None) -> dict[str, Any]:
+        """Change limits until the daemon stops; None leaves one as it is."""
+        return dict(self.json("POST", "/v1/limits", {"up": up, "down": down}))
+
     def key(self) -> dict[str, Any]:
         """The author key: ids and states, nothing secret."""
         return dict(self.json("GET", "/v1/key"))

@@ -5,7 +5,8 @@ from p2pvoice.node.following import PETNAME_LENGTH
 from p2pvoice.node.rpc import apis, bases, consents, keys, own_node, pages, upkeep
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.metrics import metrics
-from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, many, maybe, number, record, words
+from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, Schema, many, maybe, number, record, words
+from p2pvoice.protocol.amounts import AMOUNT_LIMIT, LEAST_RATE
 from p2pvoice.protocol.consent import DATA_SOURCES_LIMIT, SCOPES
 from p2pvoice.protocol.consent_statement import TIME_LIMIT
 from p2pvoice.protocol.keyfile import PASSPHRASE_LIMIT, SEALED_SIZE
@@ -15,6 +16,11 @@ _KEY = "/v1/key/{action}"
 _ONE_BASE = "/v1/bases/{rest:path}"
 _AUTHOR = "/v1/following/{rest:path}"
 _PASS = maybe(words(PASSPHRASE_LIMIT))
+
+#: Bytes per second, 0 for no limit.
+_RATE: Schema = {
+    "anyOf": [number(0, 0, whole=True), number(LEAST_RATE, AMOUNT_LIMIT, whole=True)]
+}
 
 _CONSENT = record(
     {
@@ -66,6 +72,14 @@ NODE: tuple[Operation, ...] = (
     Operation("POST", "/v1/api/token", apis.renew_token, "Make another token for them"),
     Operation("GET", "/v1/peers", own_node.peers, "The peers the node knows"),
     Operation("POST", "/v1/connect", own_node.connect, "Dial a peer", body=record({"multiaddr": words(512)})),
+    Operation("GET", "/v1/limits", own_node.limits, "How fast chunks may leave and come, and do"),
+    Operation(
+        "POST",
+        "/v1/limits",
+        own_node.set_limits,
+        "Change that until the daemon stops",
+        body=record({"up?": maybe(_RATE), "down?": maybe(_RATE)}),
+    ),
     Operation("GET", "/v1/key", keys.show, "The author key, nothing secret"),
     Operation(
         "POST",
