@@ -224,6 +224,12 @@ class Catalog:
         with self._database.write() as connection:
             return connection.execute("DELETE FROM installed WHERE release=?", (identifier,)).rowcount > 0
 
+    def set_seed(self, identifier: str, seed: bool) -> bool:
+        """Offer an installed release to peers, or not; False when that changes nothing."""
+        with self._database.write() as connection:
+            query = "UPDATE installed SET seed=? WHERE release=? AND seed<>?"
+            return connection.execute(query, (int(seed), identifier, int(seed))).rowcount > 0
+
     def installed(self) -> list[Installed]:
         """Every installed voice and base, oldest first."""
         rows = self._database.rows("SELECT * FROM installed ORDER BY at, release")
@@ -268,10 +274,12 @@ class Catalog:
         )
         return [str(row["release"]) for row in rows]
 
-    def wanted_files(self) -> set[bytes]:
-        """Digests of all files that installed releases need."""
+    def wanted_files(self, without: Collection[str] = ()) -> set[bytes]:
+        """Digests of all files that installed releases need, but for the releases in ``without``."""
         rows = self._database.rows(
             "SELECT DISTINCT f.digest FROM files f JOIN installed i ON i.release=f.release"
+            " WHERE f.release NOT IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(without)),),
         )
         return {bytes(row["digest"]) for row in rows}
 

@@ -9,7 +9,8 @@ shutdown set one event; then the RPC ends its requests, a training writes its ch
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
-what lists of voices are, to collecting.py; what programs made for other servers may ask, to
+what lists of voices are, to collecting.py; how whole
+collections are kept alive, to mirroring.py; what programs made for other servers may ask, to
 api/. Follows specs/daemon.md.
 """
 
@@ -44,6 +45,8 @@ from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.keys import settle_rotation
 from p2pvoice.node.lan import open_lan
 from p2pvoice.node.logs import start_log
+from p2pvoice.node.mirror_tables import Mirrors
+from p2pvoice.node.mirroring import Mirroring
 from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.notify import notify
@@ -94,6 +97,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.recall.run)
         nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(parts.community.run)
+        nursery.start_soon(parts.mirroring.run, parts)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         collecting.announce_all(parts)
@@ -181,6 +185,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 scratch=home.scratch / "training",
             )
             drafting = trio.Lock()
+            mirrors = Mirrors(database)
             yield Parts(
                 home=home,
                 config=config,
@@ -199,6 +204,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 successors=successors,
                 following=following,
                 names=names,
+                mirrors=mirrors,
+                mirroring=Mirroring(mirrors),
                 community=community,
                 words=UserWords(home.words),
                 page=PageDoor(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
@@ -54,6 +55,9 @@ ANNOUNCE_WAIT = 20.0
 
 #: Peers asked one after another for a release or a head, at most.
 ASK_LIMIT = 8
+
+#: Peers that are connected to in one round of counting holders, at most.
+ALIVE_LIMIT = 64
 
 
 class Network:
@@ -272,6 +276,32 @@ class Network:
     async def holders(self, identifier: str) -> list[str]:
         """Ids of the peers that say they have a release, the best first. NetworkError when nobody answers."""
         return [str(info.peer_id) for info in await find_providers(self._host, identifier)]
+
+    async def count_holders(self, identifier: str, alive: dict[str, bool]) -> int:
+        """How many others say that they have a release and can be reached.
+
+        Records in the DHT outlive whoever made them by two days, so those who say so are connected to; who
+        was reached or not is kept in ``alive`` by the caller, for the next count. After ALIVE_LIMIT attempts
+        the rest is believed.
+        """
+        count = 0
+        for info in await find_providers(self._host, identifier):
+            name = str(info.peer_id)
+            if name not in alive:
+                alive[name] = len(alive) >= ALIVE_LIMIT or await self._reaches(info)
+            count += alive[name]
+        return count
+
+    async def _reaches(self, info: PeerInfo) -> bool:
+        try:
+            await self._host.reach(info)
+        except P2PVoiceError:
+            return False
+        return True
+
+    async def arrival(self) -> None:
+        """Wait until some peer is connected."""
+        await self._host.arrival()
 
     async def find_successors(self, author: str, release: str | None) -> list[bytes]:
         """Verified records of what comes after an author's key, from the DHT and a release's providers.

@@ -56,7 +56,7 @@ def _parse(text: str, what: str, *, rate: bool) -> int:
     found = _AMOUNT.fullmatch(text.strip().lower()) if len(text) <= AMOUNT_LENGTH else None
     if found is None or (found[4] and not rate) or (found[3] and not found[2]):
         raise UsageError(f"{text[:AMOUNT_LENGTH]!r} is no {what} in bytes", hint=_HINT)
-    amount = round(Decimal(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]])
+    amount = int(Decimal(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]])
     if amount > AMOUNT_LIMIT:
         raise UsageError(f"{text!r} is too much", hint=_HINT)
     return amount

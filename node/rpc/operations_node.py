@@ -2,7 +2,8 @@
 
 from p2pvoice.node.api.gate import ORIGIN_LENGTH, ORIGINS_LIMIT
 from p2pvoice.node.following import PETNAME_LENGTH
-from p2pvoice.node.rpc import apis, bases, consents, keys, own_node, pages, upkeep
+from p2pvoice.node.mirror_tables import REPLICAS_LIMIT
+from p2pvoice.node.rpc import apis, bases, consents, keys, mirrors, own_node, pages, upkeep
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.metrics import metrics
 from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, Schema, many, maybe, number, record, words
@@ -79,6 +80,28 @@ NODE: tuple[Operation, ...] = (
         own_node.set_limits,
         "Change that until the daemon stops",
         body=record({"up?": maybe(_RATE), "down?": maybe(_RATE)}),
+    ),
+    Operation("GET", "/v1/mirrors", mirrors.listed, "What is kept alive here, and how that stands"),
+    Operation(
+        "POST",
+        "/v1/mirrors",
+        mirrors.begin,
+        "Keep the voices of an author or a tag alive, or change how",
+        body=record(
+            {
+                "what": REF,
+                "replicas?": maybe(number(1, REPLICAS_LIMIT, whole=True)),
+                "limit?": maybe(number(0, AMOUNT_LIMIT, whole=True)),
+            }
+        ),
+    ),
+    Operation("POST", "/v1/mirrors/look", mirrors.look, "Look now what there is to keep alive"),
+    Operation(
+        "DELETE",
+        "/v1/mirrors/{what}",
+        mirrors.stop,
+        "Keep it alive no longer",
+        route="/v1/mirrors/{rest:path}",
     ),
     Operation("GET", "/v1/key", keys.show, "The author key, nothing secret"),
     Operation(
