@@ -69,12 +69,11 @@ def reason_against(parts: Parts, mirror: Mirror, release: Release, now: float) -
     if (author, slug) in parts.mirrors.unwanted():
         return "removed by you"
     held = parts.catalog.installed_release(author, slug)
-    if held is not None and not parts.mirrors.is_mirrored(author, slug):
-        # What the user fetched stays as the user wants it: at its release, and offered or not.
-        if not held.seed:
-            return "not offered by you"
-        if held.release != release.id:
-            return "another release is yours"
+    if held is not None and not held.seed:
+        return "not offered by you"
+    # What the user fetched stays at the release that the user wants.
+    if held is not None and held.release != release.id and not parts.mirrors.is_mirrored(author, slug):
+        return "another release is yours"
     return ""
 
 

@@ -29,11 +29,20 @@ from p2pvoice.protocol.manifest import Release
 
 log = logging.getLogger("p2pvoice.mirroring")
 
+LOOK_SOON = 300.0
+"""Seconds until the next look when one found nothing, or did not get what it wanted."""
+
+JOIN_WAIT = 20.0
+"""Seconds a look waits for a node that has only just started to find its way into the DHT."""
+
 LOOK_EVERY = 3600.0
 """Seconds between two looks, give or take a fifth: mirrors of one collection must not move in step."""
 
 FIND_SECONDS = 30.0
 """Seconds one search of the network may take."""
+
+NOBODY = "nobody has it"
+"""Why a release is left out that is known and that nobody offers."""
 
 COUNT_WIDTH = 4
 """Releases whose holders are counted at the same time."""
@@ -79,8 +88,11 @@ class Mirroring:
             self._asked = trio.Event()
             if await disk(parts, self._mirrors.all):
                 await parts.network.arrival()
+                await parts.network.joined(JOIN_WAIT)
                 await self.look(parts)
-            pause = LOOK_EVERY * self._chance.uniform(0.8, 1.2)
+            rows = await disk(parts, self._mirrors.all)
+            soon = any(not row.wanted or row.error or NOBODY in row.left_out for row in rows)
+            pause = (LOOK_SOON if soon else LOOK_EVERY) * self._chance.uniform(0.8, 1.2)
             self.next_look = time.time() + pause
             with trio.move_on_after(pause):
                 await self._asked.wait()
@@ -137,7 +149,7 @@ class Mirroring:
         found.below = sum(one.total < mirror.replicas for one in candidates)
         for one in choose(candidates, mirror.replicas, parts.network.peer_id):
             if not one.others:
-                found.left_out["nobody has it"] += 1
+                found.left_out[NOBODY] += 1
                 continue
             if not await self._fits(parts, mirror, one):
                 found.left_out["limit"] += 1

@@ -303,6 +303,12 @@ class Network:
         """Wait until some peer is connected."""
         await self._host.arrival()
 
+    async def joined(self, within: float) -> None:
+        """Wait a while for a node that has only just started to find its way into the DHT."""
+        if not self._host.kad.table_size():
+            with trio.move_on_after(within):
+                await self._host.joined.wait()
+
     async def find_successors(self, author: str, release: str | None) -> list[bytes]:
         """Verified records of what comes after an author's key, from the DHT and a release's providers.
 

@@ -49,7 +49,8 @@ def mirror(
     elif stop:
         output.line(f"no longer mirroring {called(row)}")
         if row["held"]:
-            output.note(f"{row['held']} voices, {size(row['bytes'])}, stay until room is needed")
+            voices = "1 voice stays" if row["held"] == 1 else f"{row['held']} voices stay"
+            output.note(f"{voices} until room is needed, {size(row['bytes'])}")
             output.hint("p2pvoice gc   (frees them now; p2pvoice pin VOICE keeps one)")
     else:
         most = f", at most {size(row['limit'])}" if row["limit"] else ""
