@@ -65,6 +65,8 @@ async def _fetch_voice(parts: Parts, item: Item, count: str, *, seed: bool, tell
         known = await disk(parts, lambda: item_facts(parts, item))
         row["name"] = known["name"]
         if known["state"] == HERE:
+            # Asked for by hand now, it is no longer here for a mirror's sake only.
+            await disk(parts, partial(parts.mirrors.by_hand, known["author"], known["slug"]))
             return row | {"state": HERE}
         await tell({"event": "progress", "step": f"voice {count}"})
         release = await resolve(parts, item.release)

@@ -22,8 +22,9 @@ from p2pvoice.node.mirror_tables import AUTHOR, Mirror, Mirrored, Mirrors
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.quota import last_used, spare_first
 from p2pvoice.node.removing import let_go
+from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.voices import disk
-from p2pvoice.protocol.errors import BugError, P2PVoiceError, QuotaError, RevokedError
+from p2pvoice.protocol.errors import P2PVoiceError, QuotaError, RevokedError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
 
@@ -113,11 +114,9 @@ class Mirroring:
         found = _Found()
         try:
             await self._look_at(parts, mirror, alive, found)
-        except P2PVoiceError as error:
-            found.error = error.message
-        except Exception:  # libp2p raises many things, and none of them may end the mirrors.
-            log.exception("the look at a mirror failed", extra={"mirror": mirror.name})
-            found.error = BugError().message
+        except Exception as error:  # libp2p raises many things, and none of them may end the mirrors.
+            found.error = to_error(error).message
+            log.warning("the look at a mirror failed", extra={"kind": mirror.kind, "why": found.error})
         note = partial(
             self._mirrors.looked,
             mirror,
@@ -172,7 +171,7 @@ class Mirroring:
 
         spare = [one for one in await spare_first(parts) if one.plenty and _is_of(one, mirror)]
         if await disk(parts, lambda: held([one.release for one in spare])) + wanted.size > mirror.limit:
-            log.info("no room in a mirror", extra={"mirror": mirror.name, "wants": wanted.size})
+            log.info("no room in a mirror", extra={"kind": mirror.kind, "wants": wanted.size})
             return False
         while spare and await disk(parts, held) + wanted.size > mirror.limit:
             await let_go(parts, spare.pop(0))
@@ -191,7 +190,7 @@ class Mirroring:
         try:
             await disk(parts, partial(self._mirrors.bring, author, slug, mirror, one.others))
             await bring(parts, release, seed=True, tell=tell, mirror=True)
-            log.info("mirrored", extra={"release": release.id, "slug": slug, "holders": one.others})
+            log.info("mirrored", extra={"release": release.id, "holders": one.others})
             return "", ""
         except QuotaError as error:
             return "quota", error.message
@@ -242,7 +241,7 @@ async def _releases(parts: Parts, mirror: Mirror) -> tuple[list[Release], set[st
                 if await disk(parts, lambda: parts.catalog.release(head.release)) is None:
                     await parts.network.find_release(head.release)
             except P2PVoiceError as error:
-                log.info("no newer head of %s: %s", slug, error.message)
+                log.info("no newer head: %s", error.message, extra={"release": release})
 
     async with trio.open_nursery() as nursery:
         for author, slug, release in names[:HEADS_LIMIT]:

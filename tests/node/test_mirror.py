@@ -37,6 +37,14 @@ def looked(daemon: Daemon, fits: Callable[[dict[str, Any]], bool]) -> dict[str, 
     return dict(eventually(look))
 
 
+def far(daemon: Daemon, size: int) -> bool:
+    """Whether a mirror's fetch has this much; the daemon is made to look until one is under way."""
+    found = daemon.client.mirrors()
+    if not found["looking"]:
+        daemon.client.look_at_mirrors()
+    return bool(found["fetching"] and found["fetching"]["have"] > size)
+
+
 def here(daemon: Daemon) -> dict[str, dict[str, Any]]:
     """The voices of a daemon by their slugs."""
     return {voice["slug"]: voice for voice in daemon.client.voices()}
@@ -195,6 +203,37 @@ def test_a_quota_that_holds(daemons: Make, encoder: Path, clip: Path, tmp_path: 
     list(b.client.fetch(ids[second]))
     assert set(here(b)) == {first, second}
     assert b.client.status()["disk"]["bytes"] <= quota
+
+
+def test_a_mirror_that_is_stopped_leaves_off_and_what_came_is_kept(
+    daemons: Make, encoder: Path, clip: Path, tmp_path: Path
+) -> None:
+    a, b = daemons(), daemons()
+    (a.home / "config.toml").write_text('[network]\nlimit_lan = true\nup = "100 kB"\n')
+    a.start()
+    ids = random_voices(a, encoder, clip, tmp_path, 1)
+    b.start(a)
+    b.client.mirror("narration")
+    eventually(lambda: far(b, 500_000))
+    b.client.stop_mirror("narration")
+    eventually(lambda: not b.client.mirrors()["looking"])
+    assert b.client.mirrors()["fetching"] is None
+    assert here(b) == {}
+    for _ in range(2):
+        # Neither a start nor gc prunes what came, and gc tells of it.
+        *_, result = b.client.gc()
+        (left,) = result["unfinished"]
+        assert left["release"] == ids["voice-0"]
+        assert left["bytes"] > 200_000
+        assert result["removed"] == 0
+        b.end()
+        b.start(a)
+    a.client.set_limits(up=0)
+    *_, result = b.client.fetch(ids["voice-0"])
+    assert result["bytes_reused"] > 200_000
+    assert not here(b)["voice-0"]["mirrored"]
+    *_, result = b.client.gc()
+    assert result["unfinished"] == []
 
 
 def test_offered_or_not_can_be_changed(daemons: Make, encoder: Path, clip: Path) -> None:
