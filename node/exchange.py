@@ -8,6 +8,7 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias, TypeVar, cast, get_args
@@ -41,10 +42,12 @@ from p2pvoice.protocol.messages import (
     REQUEST_LIMIT,
     ChunkFrame,
     Fail,
+    GetHave,
     GetHead,
     GetRelease,
     GetRevocations,
     GetSuccessor,
+    Have,
     HeadReply,
     Message,
     Query,
@@ -73,6 +76,9 @@ PAGE_RELEASES = 16
 
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
+
+NOT_HELD = Fail.of(NotFoundError("not held here"))
+"""What a client hears that asks for what is not offered."""
 
 CatalogRequest: TypeAlias = (
     Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
@@ -180,16 +186,36 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
-            with self._host.limits.serving(channel) as place:
-                if not place:
-                    await channel.send(encode_message(BUSY))
-                    return
-                while (want := await self._request(channel, Want)) is not None:
-                    for index in range(want.first, want.first + want.count):
-                        if not await self._send_chunk(channel, want, index):
+            with ExitStack() as held:
+                placed = False
+                while True:
+                    request = cast("Want | GetHave | None", await self._request(channel, Want, GetHave))
+                    if request is None:
+                        return
+                    if isinstance(request, GetHave):
+                        await self._send_have(channel, request.file)
+                        slot.worked()
+                        continue
+                    if not placed:
+                        placed = held.enter_context(self._host.limits.serving(channel))
+                    if not placed:
+                        await channel.send(encode_message(BUSY))
+                        return
+                    for index in range(request.first, request.first + request.count):
+                        if not await self._send_chunk(channel, request, index):
                             break
                         slot.worked()
-                        self.served_at[want.file] = trio.current_time()
+                        self.served_at[request.file] = trio.current_time()
+
+    async def _send_have(self, channel: Channel, file: Digest) -> None:
+        answer: Message
+        try:
+            held = await self._library.get_have(file)
+            answer = NOT_HELD if held is None else Have(held.count, held.to_bytes())
+        except P2PVoiceError as error:
+            log.warning("could not tell what is here of %s: %s", file.hex()[:12], error.message)
+            answer = NOT_HELD
+        await channel.send(encode_message(answer))
 
     async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
         found = await self._delta(want, index)
@@ -199,7 +225,7 @@ class ExchangeServer:
         else:
             raw = await self._read(want.file, index)
             if raw is None:
-                await channel.send(encode_message(Fail.of(NotFoundError("not held here"))))
+                await channel.send(encode_message(NOT_HELD))
                 return False
             codec, blob = "raw", raw
             if "zstd" in want.codecs:
@@ -263,10 +289,13 @@ class ExchangeClient:
         await self._channel.__aexit__(kind, error, trace)
 
     def may_ask(self) -> bool:
-        """Whether :meth:`want` would not wait for the limit on receiving. While answers are on their way it
-        must not: they are to be read first.
-        """
+        """Whether the limit on receiving lets one more chunk be asked for now."""
         return not self._limited or self._down.ready()
+
+    async def turn(self) -> None:
+        """Wait until it does, after everybody who waits already. Not while answers are on their way."""
+        if self._limited:
+            await self._down.turn()
 
     def _settle(self, size: int) -> None:
         """Account for the answer to the oldest want, of ``size`` bytes; what was taken beyond goes back."""
@@ -278,11 +307,11 @@ class ExchangeClient:
     async def want(self, file: bytes, index: int, bases: Sequence[Digest] = (), size: int = 0) -> None:
         """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer.
 
-        ``size`` are the chunk's bytes, for which this waits when receiving is limited.
+        ``size`` are the chunk's bytes, which the limit on receiving counts from now on.
         """
-        if self._limited:
-            await self._down.take(size)
         self._taken.append(size if self._limited else 0)
+        if self._limited:
+            self._down.spend(size)
         codecs = CODECS if bases else PLAIN_CODECS
         await self._channel.send(
             encode_message(Want(file, index, 1, codecs, tuple(bases))), within=self._stall

@@ -16,7 +16,6 @@ import trio
 
 from p2pvoice.node.bucket import Bucket, Meter
 from p2pvoice.node.links import LAN, kind_of_muxed
-from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.amounts import check_rate
 from p2pvoice.protocol.errors import PeerTimeoutError
@@ -55,11 +54,11 @@ class Throttle:
         self._changed = trio.Event()
 
     def ready(self) -> bool:
-        """Whether :meth:`take` would not wait now."""
+        """Whether :meth:`turn` would not wait now."""
         return not self._turn.locked() and self._bucket.delay(trio.current_time()) <= 0
 
-    async def take(self, size: int) -> None:
-        """Wait until bytes may pass, after everybody who asked before, and take them."""
+    async def turn(self) -> None:
+        """Wait until bytes may pass, after everybody who asked before; :meth:`spend` is to follow at once."""
         if not self.rate:
             return
         async with self._turn:
@@ -67,7 +66,15 @@ class Throttle:
                 changed = self._changed
                 with trio.move_on_after(delay):
                     await changed.wait()
-            self._bucket.spend(size, trio.current_time())
+
+    def spend(self, size: int) -> None:
+        """Take bytes without waiting; whoever comes after waits for them."""
+        self._bucket.spend(size, trio.current_time())
+
+    async def take(self, size: int) -> None:
+        """Wait for the turn, and take bytes."""
+        await self.turn()
+        self.spend(size)
 
     def give_back(self, size: int) -> None:
         """Return bytes that were taken and did not pass."""
@@ -80,6 +87,13 @@ class Throttle:
     def current(self) -> float:
         """Bytes per second that pass now, on average over the last ten seconds."""
         return self._meter.rate(trio.current_time())
+
+    def share(self, most: int) -> int:
+        """What one holder of a place may have of all places: 1 at least, ``most`` where there is no limit."""
+        total = self._places.total_tokens
+        if total == math.inf:
+            return most
+        return max(1, min(most, int(total) // max(1, self._places.borrowed_tokens)))
 
     @contextmanager
     def place(self) -> Iterator[bool]:
@@ -143,14 +157,9 @@ class Limits:
         async with self.down.waited_place():
             yield
 
-    @contextmanager
-    def asking(self, peer: str, book: PeerBook, *, first: bool) -> Iterator[bool]:
-        """A place for one more peer of a fetch, for the block; the ``first`` has that of the fetch."""
-        if first or (not self.lan and book.link(peer) == LAN):
-            yield True
-            return
-        with self.down.place() as free:
-            yield free
+    def lanes(self, most: int) -> int:
+        """Peers that one fetch may ask at the same time, of ``most``: fetches share the places."""
+        return self.down.share(most)
 
     async def send(self, channel: Channel, payload: bytes, blob: bytes, *, within: float) -> None:
         """Send a frame with a chunk behind it, no faster than ``up`` allows.

@@ -148,6 +148,18 @@ async def test_one_who_gives_up_waiting_takes_nothing(autojump_clock: MockClock)
     assert trio.current_time() - began == pytest.approx(2, abs=0.1)
 
 
+async def test_fetches_share_the_places() -> None:
+    throttle = Throttle(10 * LEAST_RATE)
+    async with throttle.waited_place():
+        assert throttle.share(6) == 6
+        async with throttle.waited_place(), throttle.waited_place():
+            assert throttle.share(6) == 3
+            throttle.set_rate(LEAST_RATE)
+            assert throttle.share(6) == 1
+            throttle.set_rate(0)
+            assert throttle.share(6) == 6
+
+
 async def test_places_are_held_and_come_back() -> None:
     throttle = Throttle(LEAST_RATE)
     with throttle.place() as first:
