@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -177,9 +178,11 @@ LIMITED = "[network]\nlimit_lan = true\n"
 
 def watched_fetch(daemon: Daemon, release: str, giver: Daemon) -> tuple[list[int], int, float]:
     """Fetch, and ask the giver at each event how fast it sends; these, the bytes sent, and the seconds."""
-    rates, result = [], {}
-    for result in daemon.client.fetch(release):
+    rates: list[int] = []
+    result: dict[str, Any] = {}
+    for event in daemon.client.fetch(release):
         rates.append(giver.client.limits()["up_now"])
+        result = dict(event)
     return rates, int(result["bytes_sent"]), float(result["transfer_seconds"])
 
 
