@@ -9,7 +9,8 @@ shutdown set one event; then the RPC ends its requests, a training writes its ch
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
-what lists of voices are, to collecting.py; what programs made for other servers may ask, to
+what lists of voices are, to collecting.py; how whole
+collections are kept alive, to mirroring.py; what programs made for other servers may ask, to
 api/. Follows specs/daemon.md.
 """
 
@@ -45,6 +46,8 @@ from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.keys import settle_rotation
 from p2pvoice.node.lan import open_lan
 from p2pvoice.node.logs import start_log
+from p2pvoice.node.mirror_tables import Mirrors
+from p2pvoice.node.mirroring import Mirroring
 from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.notify import notify
@@ -52,6 +55,7 @@ from p2pvoice.node.offer import Offer
 from p2pvoice.node.page.door import PageDoor
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.relaying import relay_settings
 from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
@@ -68,6 +72,7 @@ from p2pvoice.node.uploads import Uploads
 from p2pvoice.node.user_words import UserWords
 from p2pvoice.node.wyoming.place import place
 from p2pvoice.node.wyoming.server import WyomingDoor
+from p2pvoice.protocol.amounts import parse_rate
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 from p2pvoice.protocol.ids import author_id
 
@@ -93,6 +98,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.recall.run)
         nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(parts.community.run)
+        nursery.start_soon(parts.mirroring.run, parts)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         collecting.announce_all(parts)
@@ -152,6 +158,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             ) as host,
             trio.open_nursery() as nursery,
         ):
+            settings = config.network
+            host.limits = Limits(
+                parse_rate(settings.up), parse_rate(settings.down), lan=settings.limit_lan
+            )
             announcer = Announcer(host)
             deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
             offer = Offer(store, catalog, successors, disk, deltas)
@@ -181,6 +191,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 scratch=home.scratch / "training",
             )
             drafting = trio.Lock()
+            mirrors = Mirrors(database)
             yield Parts(
                 home=home,
                 config=config,
@@ -199,6 +210,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 successors=successors,
                 following=following,
                 names=names,
+                mirrors=mirrors,
+                mirroring=Mirroring(mirrors),
                 community=community,
                 words=UserWords(home.words),
                 page=PageDoor(),
@@ -237,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--api", nargs="?", const=-1, type=int, metavar="PORT", help="open the compatible APIs (specs/api.md)"
     )
+    for direction, what in (("--up", "send"), ("--down", "receive")):
+        parser.add_argument(direction, metavar="RATE", help=f"most to {what}, such as 2MB; 0: no limit")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     allocator.settle()
@@ -265,6 +280,8 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         wyoming=options.wyoming,
         wyoming_networks=options.wyoming_network,
         api=options.api,
+        up=options.up,
+        down=options.down,
     )
     with HomeLock(home):
         start_log(home.log, foreground=options.foreground, level=config.log_level)

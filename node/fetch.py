@@ -128,7 +128,8 @@ class _Fetch:
                 fill()
 
             def fill() -> None:
-                while self.queue and self.work.open_jobs and len(self.lanes) < FETCH_PEERS:
+                most = self.host.limits.lanes(FETCH_PEERS)
+                while self.queue and self.work.open_jobs and len(self.lanes) < most:
                     info = self.queue.popleft()
                     self.lanes[str(info.peer_id)] = self._window(info)
                     nursery.start_soon(lane, info)

@@ -27,6 +27,7 @@ from p2pvoice.node.joining import keep_bootstrapped, rejoin
 from p2pvoice.node.kad import Kad
 from p2pvoice.node.links import kind_of
 from p2pvoice.node.peers import PeerBook
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.relaying import Relaying, RelaySettings
 from p2pvoice.node.swarm import make_host, say_goodbye
 from p2pvoice.node.transport.yamux import YamuxConnection
@@ -57,6 +58,8 @@ class P2PHost:
         self.host = host
         self.peers = peers
         self.id = str(host.get_id())
+        self.limits = Limits()
+        """How fast chunks may leave and come; the daemon sets it."""
         self.relaying: Relaying | None = None
         """What relays are used for, when they are."""
         self._dialer = dialer

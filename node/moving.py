@@ -84,10 +84,12 @@ class MovingClient(ExchangeClient):
         if not self._may_move or not muxed.is_closed or not (relayed or self._host.is_connected(peer)):
             raise error
         self._may_move = False
+        self._forget_asked()
         await self._channel.close(reset=True)
         try:
             with trio.fail_after(MOVE_SECONDS):
                 self._channel = await self._host.open_stream(self._info, EXCHANGE)
+                self._limited = self._host.limits.applies(self._channel)
                 for words, named in list(self._unanswered):
                     await super().want(*words, **named)
         except (trio.TooSlowError, P2PVoiceError) as again:

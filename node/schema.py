@@ -16,6 +16,7 @@ from p2pvoice.node import (
     evaluations,
     following,
     lineage_tables,
+    mirror_tables,
     recall_tables,
     room_tables,
     successors,
@@ -34,6 +35,7 @@ STEPS: Final[Sequence[Step]] = (
     evaluations.first_schema,
     base_tables.first_schema,
     room_tables.first_schema,
+    mirror_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

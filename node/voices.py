@@ -243,7 +243,22 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
         raise IntegrityError(
             f"a file of {release.manifest.name} is damaged and was set aside", hint=f"p2pvoice verify {ref}"
         )
+    parts.used[release.id] = time.time()
     return release
+
+
+async def holders(parts: Parts, ref: str, seconds: float) -> dict[str, Any]:
+    """Who else says that they have a release; ``peers`` is None when that was not told in time."""
+    release = await resolve(parts, ref)
+    here = await disk(parts, lambda: parts.catalog.is_installed(release.id))
+    peers: list[str] | None = None
+    if parts.network.connected_count():
+        with trio.move_on_after(seconds):
+            try:
+                peers = await parts.network.holders(release.id)
+            except NetworkError as error:
+                log.info("who holds %s was not told: %s", release.id, error.message)
+    return {"release": release.id, "here": here, "peers": peers}
 
 
 async def show(parts: Parts, ref: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("lan", lan_line(state.get("lan"))),
             ("reach", reach_line(state.get("relay"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
+            ("limits", limits_line(state.get("limits"))),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
             ("key", key_line(state.get("key") or {})),
             ("following", moved_line(state.get("moved", 0))),
@@ -73,6 +74,16 @@ def reach_line(relay: dict[str, Any] | None) -> str | None:
     places = [f"…{one[-6:]}" for one in relay.get("relays") or []]
     through = f"called through the relay {', '.join(places)}" if places else None
     return ", ".join(part for part in (said, through) if part) or None
+
+
+def limits_line(limits: dict[str, Any] | None) -> str | None:
+    """The limits on chunks; None where there are none."""
+    if not limits or not (limits.get("up") or limits.get("down")):
+        return None
+    # Imported here because most calls have no limits to tell of.
+    from p2pvoice.cli.commands.limit import rate_line
+
+    return f"up {rate_line(limits, 'up')}; down {rate_line(limits, 'down')}"
 
 
 def wyoming_line(door: dict[str, Any] | None) -> str | None:
