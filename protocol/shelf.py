@@ -24,7 +24,7 @@ AUTHOR_ROOM = 200
 """Of them, voices of one author."""
 
 EPOCH = 30 * 86_400
-"""Seconds of an epoch. Whoever offers a voice renews its epoch; the voices' epochs begin at different times."""
+"""Seconds of an epoch. Whoever offers a voice renews its epoch."""
 
 EPOCH_LIMIT = 1 << 16
 """Epochs are counted from 1970 and lie below this."""
@@ -57,7 +57,7 @@ def point_of(peer: str) -> int:
 
 
 def epoch_of(key: bytes, now: float) -> int:
-    """Which epoch it is for a voice. Renewals are spread, because each voice's epochs begin at a time of its own."""
+    """Which epoch it is for a voice. Different ones begin at different times, which spreads renewals."""
     shift = int.from_bytes(key[:4]) * EPOCH >> 32
     return max(0, min((int(now) + shift) // EPOCH, EPOCH_LIMIT - 1))
 
@@ -184,7 +184,7 @@ class Shelf:
         return not self.arc.whole
 
     def put(self, card: Card) -> list[bytes]:
-        """Put a voice on the shelf, or renew it; the keys that had to go for it, its own among them perhaps."""
+        """Put a voice on the shelf, or renew it; the keys that had to go for it, perhaps its own."""
         self._version += 1
         self.values[card.key] = card.value
         if card.own:

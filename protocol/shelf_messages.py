@@ -251,7 +251,7 @@ class GetEntries:
 
 @dataclass(frozen=True)
 class Entries:
-    """The voices asked for, in order. ``looked`` keys were looked up; the others are to be asked for again."""
+    """The voices asked for, in order; ``looked`` keys were looked up, the others are to be asked for again."""
 
     entries: tuple[Entry, ...] = ()
     looked: int = 0
@@ -446,7 +446,8 @@ def _tag(tag: object) -> None:
 
 
 def _ascii(text: object, limit: int, what: str) -> None:
-    if not isinstance(text, str) or not 1 <= len(text) <= limit or not text.isascii() or not text.isprintable():
+    fits = isinstance(text, str) and 1 <= len(text) <= limit and text.isascii() and text.isprintable()
+    if not fits:
         raise ManifestError(f"{what} has 1 to {limit} printable ASCII characters")
 
 

@@ -67,7 +67,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Check:
-    """Verify voices that came from the peer. Wanted: :class:`Checked`; SignatureError or ManifestError else."""
+    """Verify voices that came. Wanted: :class:`Checked`, or thrown in: SignatureError, ManifestError."""
 
     entries: tuple[Entry, ...]
 
@@ -130,10 +130,10 @@ def talk(keeper: Keeper, peer: str, tags: Sequence[str], now: float) -> Talk:
         raise ManifestError("the peer answered about other shelves than were asked about")
     for opening, opened in zip(asked, answer.shelves, strict=True):
         if opened is None:
-            keeper.lacks(peer, opening.tag)
+            keeper.peers.lacks(peer, opening.tag)
             continue
-        keeper.met(peer, opening.tag, opened.arc, now, opened.count)
-        keeper.providers(opening.tag, opened.others, now)
+        keeper.peers.talked(peer, opening.tag, opened.arc, opened.count, now)
+        keeper.peers.providers(opening.tag, opened.others)
     for opening, opened in zip(asked, answer.shelves, strict=True):
         if opened is not None and keeper.shelf(opening.tag) is not None:
             yield from _settle(keeper, peer, opening.tag, opened, now, outcome, budget)
@@ -153,7 +153,7 @@ def answer(
     """What the side that is asked does and says. NotFoundError about a tag that is not kept here."""
     match request:
         case Open(shelves):
-            return Shelves(tuple([_opened(keeper, peer, one, now) for one in shelves]))
+            return Shelves(tuple([_opened(keeper, peer, one) for one in shelves]))
         case CompareShelf(tag, arc, ranges):
             return ComparedShelf(answer_ranges(_required(keeper, tag).pairs(arc), ranges))
         case GetEntries(tag, keys):
@@ -178,14 +178,14 @@ def answer(
             return Took(len(kept), revocations[:REVOCATIONS_LIMIT])
 
 
-def _opened(keeper: Keeper, peer: str, asked: Opening, now: float) -> Opened | None:
+def _opened(keeper: Keeper, peer: str, asked: Opening) -> Opened | None:
     shelf = keeper.shelf(asked.tag)
     if shelf is None:
         return None
     # Whoever compares a shelf keeps one.
-    keeper.met(peer, asked.tag, asked.arc, now)
+    keeper.peers.met(peer, asked.tag, asked.arc)
     same = shelf.pairs(asked.arc).fingerprint() == asked.fingerprint
-    others = tuple(keeper.others(asked.tag, peer, asked.arc))
+    others = tuple(keeper.peers.others(asked.tag, peer, asked.arc))
     return Opened(same, shelf.arc, len(shelf), others)
 
 
@@ -197,6 +197,7 @@ def _settle(
     if not opened.same:
         differences, complete = yield from _compare(keeper, tag, opened.arc)
     plan = keeper.plan(peer, tag, differences, opened.arc, now)
+    promised = {one.key: one.theirs for one in differences if one.theirs is not None}
     left = list(plan.pull)
     while left and budget.take > 0:
         wanted = tuple(left[:ENTRIES_LIMIT])
@@ -210,15 +211,13 @@ def _settle(
         cards, revocations = yield from _take(keeper, peer, tag, came.entries, now, looked)
         outcome.to_revoke = (*outcome.to_revoke, *revocations)[:REVOCATIONS_LIMIT]
         outcome.taken += sum(card.key in keeper.cards for card in cards)
-        # What did not come as it was promised is not asked for again soon, of anybody.
-        promised = {one.key: one.theirs for one in differences if one.theirs is not None}
         for key in looked:
             held = keeper.cards.get(key)
             if held is None or held.value < promised[key]:
-                keeper.refuse(key, promised[key], now)
+                keeper.broke(peer, key, promised[key], now)
     yield from _push(keeper, peer, tag, plan.push, now, outcome, budget)
     if plan.more or left or not complete:
-        keeper.again(peer, tag, now)
+        keeper.peers.again(peer, tag, now)
 
 
 def _compare(
@@ -293,7 +292,7 @@ def _take(
         if allowed is not None and card.key not in allowed:
             raise ManifestError("the peer sent another voice than was asked for")
         cards.append(card)
-        verdict = keeper.judge(tag, card.key, card.value, now)
+        verdict = keeper.judge(peer, tag, card.key, card.value, now)
         if verdict is Verdict.RENEWED:
             keeper.renew(card.key, card.value, now)
         if verdict is not Verdict.WANTED:

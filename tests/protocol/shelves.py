@@ -58,7 +58,7 @@ class Node:
     @classmethod
     def make(cls, name: str, tags: tuple[str, ...] = (TAG,), **options: Any) -> "Node":
         keeper = Keeper(name, chance=random.Random(name), **options)
-        keeper.keep(tags, NOW)
+        keeper.keep(tags)
         return cls(name, keeper)
 
     def offer(self, voice: Voice, now: float = NOW) -> None:
@@ -117,7 +117,7 @@ def introduce(*nodes: Node, tag: str = TAG) -> None:
     """Let everybody know of everybody, as a look-up in the DHT does."""
     contacts = [Contact(node.name) for node in nodes]
     for node in nodes:
-        node.keeper.providers(tag, contacts, NOW)
+        node.keeper.peers.providers(tag, contacts)
 
 
 def _between(asker: Node, other: Node, steps: Generator[Any, Any, Outcome], now: float) -> Outcome:

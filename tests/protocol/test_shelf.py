@@ -20,15 +20,10 @@ from p2pvoice.protocol.shelf import (
     same_release,
     value_of,
 )
-from p2pvoice.protocol.shelf_keeper import (
-    FAILURES,
-    HINT_AGE,
-    KEEPERS_KNOWN,
-    MEMORY_SECONDS,
-    TALK_EVERY,
-    Memory,
-)
+from p2pvoice.protocol.shelf_keeper import HINT_AGE
+from p2pvoice.protocol.shelf_memory import MEMORY_SECONDS, Memory
 from p2pvoice.protocol.shelf_messages import CompareShelf, Contact, Entry, TellEntries
+from p2pvoice.protocol.shelf_peers import FAILURES, KEEPERS_KNOWN, TALK_EVERY
 from p2pvoice.protocol.shelf_talk import answer
 
 from .shelves import NOW, TAG, Node, Voice, drive, introduce, meet, tell_news, voices
@@ -182,7 +177,7 @@ def test_what_nobody_renews_leaves_and_what_somebody_renews_stays_everywhere() -
     # A renewal travels as a pair, and not as a release.
     assert sent < 1_000
     assert b.keeper.renewed == {held.key}
-    assert b.keeper.judge(TAG, gone.key, gone.card(epoch_of(gone.key, NOW)).value, now) is Verdict.DATED
+    assert b.keeper.judge("c", TAG, gone.key, gone.card(epoch_of(gone.key, NOW)).value, now) is Verdict.DATED
 
 
 def test_partial_shelves_are_alike_where_they_overlap_and_do_not_talk_for_ever() -> None:
@@ -221,7 +216,7 @@ def test_the_shelf_of_a_tag_that_is_not_kept_is_neither_told_nor_given() -> None
     a.offer(voices(1)[0])
     outcome = meet(a, b)
     assert (outcome.taken, outcome.told) == (0, 0)
-    assert "b" not in a.keeper.keepers(TAG)
+    assert "b" not in a.keeper.peers.of(TAG)
     with pytest.raises(NotFoundError):
         drive(answer(b.keeper, "a", CompareShelf(TAG, Arc(0), ()), NOW), b.do)
 
@@ -240,8 +235,8 @@ def test_a_voice_with_two_tags_stands_on_both_shelves_and_leaves_with_the_last()
     voice = Voice(b"x" * 32, "voice", tags=(TAG, "gender/male", "style/narration"))
     a.keeper.put(voice.card(epoch_of(voice.key, NOW)), NOW)
     assert all(len(a.keeper.shelf(tag) or ()) == 1 for tag in a.keeper.tags)
-    assert a.keeper.keep([TAG], NOW) == []
-    assert [card.key for card in a.keeper.keep([], NOW)] == [voice.key]
+    assert a.keeper.keep([TAG]) == []
+    assert [card.key for card in a.keeper.keep([])] == [voice.key]
 
 
 def test_a_hint_reaches_everybody_and_nobody_twice() -> None:
@@ -273,8 +268,12 @@ def test_what_was_refused_is_not_fetched_again_for_a_while() -> None:
     a, b = Node.make("a"), Node.make("b")
     [voice] = voices(1)
     b.offer(voice)
-    a.keeper.refuse(voice.key, b.keeper.cards[voice.key].value, NOW)
+    a.keeper.broke("b", voice.key, b.keeper.cards[voice.key].value, NOW)
     assert meet(a, b).taken == 0
+    # Of somebody else it is.
+    c = Node.make("c")
+    c.offer(voice)
+    assert meet(a, c).taken == 1
     newer = Voice(voice.author, voice.slug, sequence=2)
     b.offer(newer)
     assert meet(a, b).taken == 1
@@ -293,26 +292,26 @@ def test_memories_and_known_keepers_are_bounded() -> None:
     assert not memory.holds("a", b"\1", b"w", NOW)
     assert not memory.holds("a", b"\1", b"v", NOW + 10)
     node = Node.make("a")
-    node.keeper.providers(TAG, [Contact(f"p{number}") for number in range(3 * KEEPERS_KNOWN)], NOW)
-    assert len(node.keeper.keepers(TAG)) == KEEPERS_KNOWN
+    node.keeper.peers.providers(TAG, [Contact(f"p{number}") for number in range(3 * KEEPERS_KNOWN)])
+    assert len(node.keeper.peers.of(TAG)) == KEEPERS_KNOWN
 
 
 def test_whom_to_talk_to_and_when() -> None:
     node = Node.make("a")
     assert node.keeper.partners(NOW) == []
-    assert node.keeper.lookups(NOW) == [TAG]
-    assert node.keeper.lookups(NOW + 1) == []
-    node.keeper.providers(TAG, [Contact("a"), *(Contact(f"p{number}") for number in range(10))], NOW)
+    assert node.keeper.peers.lookups(NOW) == [TAG]
+    assert node.keeper.peers.lookups(NOW + 1) == []
+    node.keeper.peers.providers(TAG, [Contact("a"), *(Contact(f"p{number}") for number in range(10))])
     first = node.keeper.partners(NOW)
     assert len(first) == 3
     assert all(tags == [TAG] for _, tags in first)
     assert node.keeper.partners(NOW + 1) == []
     assert len(node.keeper.partners(NOW + 1.3 * TALK_EVERY)) == 3
-    node.keeper.arrived("p7")
+    node.keeper.peers.arrived("p7")
     assert "p7" in {contact.peer for contact, _ in node.keeper.partners(NOW + 1.3 * TALK_EVERY)}
     for _ in range(FAILURES):
-        node.keeper.failed("p7", [TAG], NOW)
-    assert "p7" not in node.keeper.keepers(TAG)
+        node.keeper.peers.failed("p7", [TAG], NOW)
+    assert "p7" not in node.keeper.peers.of(TAG)
     # A clock that was set back does not silence a keeper for long.
     assert len(node.keeper.partners(NOW - 10 * TALK_EVERY)) == 3
 
@@ -337,7 +336,7 @@ def test_many_keepers_converge_through_a_few_slots() -> None:
     everything = voices(60)
     for node, voice in zip(nodes.values(), everything, strict=True):
         node.offer(voice)
-        node.keeper.providers(TAG, [Contact(f"n{number}") for number in range(3)], NOW)
+        node.keeper.peers.providers(TAG, [Contact(f"n{number}") for number in range(3)])
     now = NOW
     for _ in range(8):
         now += 1.3 * TALK_EVERY
@@ -346,4 +345,4 @@ def test_many_keepers_converge_through_a_few_slots() -> None:
                 meet(node, nodes[contact.peer], now, tuple(tags))
     assert all(node.knows(voice) for node in nodes.values() for voice in everything)
     # Those with a slot are not asked by everybody for ever.
-    assert all(len(node.keeper.keepers(TAG)) > 10 for node in nodes.values())
+    assert all(len(node.keeper.peers.of(TAG)) > 10 for node in nodes.values())
