@@ -9,6 +9,7 @@ same where their arcs overlap. Nothing here sends, waits, or knows the clock. No
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -232,8 +233,10 @@ class Shelf:
         """What is offered here and lies in another keeper's arc and not in ours: no comparison shows it."""
         return [key for key in self.own if key not in self.arc and key in theirs]
 
-    def around(self, after: bytes | None, limit: int) -> list[bytes]:
-        """Keys in the order in which the shelf is read out: from the node's own point on, once around.
+    def around(
+        self, after: bytes | None, limit: int, fits: Callable[[bytes], bool] = lambda key: True
+    ) -> list[bytes]:
+        """Keys that fit, in the order in which a shelf is read out: from the node's point on, once around.
 
         ``after`` is the last key that was read, None at the beginning. Two keepers begin at different places,
         so that two short answers add up.
@@ -243,7 +246,7 @@ class Shelf:
             return (int.from_bytes(key) - self.point) % RING
 
         start = 0 if after is None else way(after) + 1
-        ahead = ((way(key), key) for key in self.values)
+        ahead = ((way(key), key) for key in self.values if fits(key))
         return [key for _, key in heapq.nsmallest(limit, (one for one in ahead if one[0] >= start))]
 
     def widen(self) -> None:

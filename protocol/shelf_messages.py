@@ -251,7 +251,7 @@ class GetEntries:
 
 @dataclass(frozen=True)
 class Entries:
-    """The voices asked for, in order; ``looked`` keys were looked up, the others are to be asked for again."""
+    """The voices asked for, in order; ``looked`` keys were looked up, the rest is to be asked for again."""
 
     entries: tuple[Entry, ...] = ()
     looked: int = 0

@@ -39,10 +39,9 @@ FAILURES = 2
 
 @dataclass
 class Known:
-    """What is known of another keeper of a tag; ``talked`` is when it was last asked, 0 for never."""
+    """What is known of another keeper of a tag; ``talked`` is when there was a talk last, 0 for never."""
 
     arc: Arc | None = None
-    count: int = 0
     talked: float = 0.0
     failures: int = 0
     arrived: bool = False
@@ -106,19 +105,13 @@ class Peers:
         while len(self._contacts) > CONTACTS:
             self._contacts.popitem(last=False)
 
-    def met(self, peer: str, tag: str, arc: Arc) -> None:
-        """A peer has shown, by asking, that it keeps the shelf of a tag, and which part of it."""
+    def met(self, peer: str, tag: str, arc: Arc, now: float) -> None:
+        """A peer has shown, by asking or answering, that it keeps a part of the shelf of a tag."""
         one = self._tags.get(tag)
         if one is not None and peer != self._me:
             known = self._admit(one, peer)
-            known.arc, known.failures = arc, 0
-
-    def talked(self, peer: str, tag: str, arc: Arc, count: int, now: float) -> None:
-        """A peer has answered about the shelf of a tag."""
-        self.met(peer, tag, arc)
-        known = self.of(tag).get(peer)
-        if known is not None:
-            known.count, known.talked, known.arrived = count, now, False
+            # A talk serves both sides: who has just asked need not be asked.
+            known.arc, known.talked, known.failures, known.arrived = arc, now, 0, False
 
     def lacks(self, peer: str, tag: str) -> None:
         """A peer says that it does not keep the shelf of a tag."""

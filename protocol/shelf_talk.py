@@ -132,7 +132,7 @@ def talk(keeper: Keeper, peer: str, tags: Sequence[str], now: float) -> Talk:
         if opened is None:
             keeper.peers.lacks(peer, opening.tag)
             continue
-        keeper.peers.talked(peer, opening.tag, opened.arc, opened.count, now)
+        keeper.peers.met(peer, opening.tag, opened.arc, now)
         keeper.peers.providers(opening.tag, opened.others)
     for opening, opened in zip(asked, answer.shelves, strict=True):
         if opened is not None and keeper.shelf(opening.tag) is not None:
@@ -153,7 +153,7 @@ def answer(
     """What the side that is asked does and says. NotFoundError about a tag that is not kept here."""
     match request:
         case Open(shelves):
-            return Shelves(tuple([_opened(keeper, peer, one) for one in shelves]))
+            return Shelves(tuple([_opened(keeper, peer, one, now) for one in shelves]))
         case CompareShelf(tag, arc, ranges):
             return ComparedShelf(answer_ranges(_required(keeper, tag).pairs(arc), ranges))
         case GetEntries(tag, keys):
@@ -178,12 +178,12 @@ def answer(
             return Took(len(kept), revocations[:REVOCATIONS_LIMIT])
 
 
-def _opened(keeper: Keeper, peer: str, asked: Opening) -> Opened | None:
+def _opened(keeper: Keeper, peer: str, asked: Opening, now: float) -> Opened | None:
     shelf = keeper.shelf(asked.tag)
     if shelf is None:
         return None
     # Whoever compares a shelf keeps one.
-    keeper.peers.met(peer, asked.tag, asked.arc)
+    keeper.peers.met(peer, asked.tag, asked.arc, now)
     same = shelf.pairs(asked.arc).fingerprint() == asked.fingerprint
     others = tuple(keeper.peers.others(asked.tag, peer, asked.arc))
     return Opened(same, shelf.arc, len(shelf), others)
