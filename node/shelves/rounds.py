@@ -16,7 +16,7 @@ from p2pvoice.node.addresses import is_circuit, is_tcp
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.shelves.keeping import Keeping
 from p2pvoice.node.shelves.talk import asking
-from p2pvoice.protocol.errors import BusyError, NotFoundError, P2PVoiceError
+from p2pvoice.protocol.errors import BusyError, NotFoundError, P2PVoiceError, ProtocolMismatchError
 from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.reconcile import Pair
 from p2pvoice.protocol.shelf_messages import ADDRESSES_LIMIT, PEER_LENGTH, Contact
@@ -71,12 +71,19 @@ class Rounds:
         self._hear = hear
         self._tell = tell
         self._talking: set[str] = set()
+        # Connected peers, those of the last seconds perhaps not yet.
+        self._met: set[str] = set()
         self._width = trio.CapacityLimiter(TALK_WIDTH)
         self._hint_width = trio.CapacityLimiter(HINT_WIDTH)
         self._soon = trio.Event()
         #: Talks that went through since the start, and hints given, for tests and metrics.
         self.talks = 0
         self.hinted = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a talk is under way."""
+        return bool(self._talking)
 
     async def run(self) -> None:
         """Keep the shelves alike with others'; for ever."""
@@ -94,8 +101,13 @@ class Rounds:
                     await soon.wait()
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        connected = self._host.connected()
-        for contact, tags in self._keeper.partners(self._keeping.now(), connected):
+        connected, now = self._host.connected(), self._keeping.now()
+        chosen = dict(self._keeper.partners(now, connected))
+        for peer in self._met:
+            # Peers that happen to be there may keep the same shelves: what they say is worth a question.
+            if peer not in self._talking and (tags := self._keeper.peers.unasked(peer, now)):
+                chosen.setdefault(self._keeper.peers.contact(peer), tags)
+        for contact, tags in chosen.items():
             if contact.peer not in self._talking and not self._host.peers.is_shunned(contact.peer):
                 self._talking.add(contact.peer)
                 nursery.start_soon(self._talk_and_note, contact, tags)
@@ -125,9 +137,10 @@ class Rounds:
                 self.talks += 1
                 await self._pass_on(peer, outcome)
                 return outcome
-            except BusyError as error:
+            except (BusyError, ProtocolMismatchError) as error:
                 log.debug("no talk of shelves with peer %s: %s", name, error.message)
-                return None
+                if isinstance(error, BusyError):
+                    return None
             except P2PVoiceError as error:
                 log.info("the talk of shelves with peer %s ended: %s", name, error.message)
             except Exception:
@@ -187,6 +200,7 @@ class Rounds:
         while True:
             coming = self._host.coming()
             connected = set(self._host.connected())
+            self._met &= connected
             for peer in connected - here:
                 nursery.start_soon(self._arrived, peer)
             here = connected
@@ -196,6 +210,7 @@ class Rounds:
     async def _arrived(self, peer: str) -> None:
         if self._host.id > peer:
             await trio.sleep(YIELD_SECONDS)
+        self._met.add(peer)
         self._keeper.peers.arrived(peer)
         self._wake()
 

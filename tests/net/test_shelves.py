@@ -1,4 +1,4 @@
-"""Shelves between real hosts: everybody answers for everybody, traffic follows the difference, hints, recall."""
+"""Shelves between real hosts: all answer for all, traffic follows the difference, hints, recall."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def traffic(*nodes: Node) -> int:
 
 
 async def test_eight_keepers_answer_for_the_voices_of_all(tmp_path: Path, publish: Make) -> None:
-    """Each offers one voice; they find each other in the DHT by themselves, and anyone answers a search alone."""
+    """Each offers one voice; they find each other by themselves, and anyone answers a search alone."""
     made = [publish(slug=f"voice-{number}") for number in range(8)]
     async with keepers(tmp_path, 8, run=True) as nodes:
         for node, publication in zip(nodes, made, strict=True):
@@ -44,7 +44,7 @@ async def test_eight_keepers_answer_for_the_voices_of_all(tmp_path: Path, publis
 
 
 async def test_the_second_talk_costs_what_is_new_and_not_what_there_is(tmp_path: Path, publish: Make) -> None:
-    made = [publish(slug=f"voice-{number}", sizes={"a.bin": 100}) for number in range(500)]
+    made = [publish(slug=f"voice-{number}", sizes={"voice.json": 100}) for number in range(500)]
     async with keepers(tmp_path, 2) as (a, b):
         await a.offer(*made)
         await b.offer(publish(slug="one-of-its-own"))
@@ -54,7 +54,7 @@ async def test_the_second_talk_costs_what_is_new_and_not_what_there_is(tmp_path:
         first = traffic(a, b)
         await b.talk(a)
         equal = traffic(a, b) - first
-        news = publish(slug="news", sizes={"a.bin": 100})
+        news = publish(slug="news", sizes={"voice.json": 100})
         await a.offer(news)
         before = traffic(a, b)
         outcome = await b.talk(a)
@@ -65,9 +65,9 @@ async def test_the_second_talk_costs_what_is_new_and_not_what_there_is(tmp_path:
         assert cost < 10_000 < first / 20
 
 
-async def test_twenty_five_providers_are_more_than_slots_and_none_is_lost(tmp_path: Path, publish: Make) -> None:
+async def test_twenty_five_providers_are_more_than_slots(tmp_path: Path, publish: Make) -> None:
     """The DHT gives out twenty providers; the voices of the others are found on their shelves."""
-    made = [publish(slug=f"voice-{number}", sizes={"a.bin": 100}) for number in range(25)]
+    made = [publish(slug=f"voice-{number}", sizes={"voice.json": 100}) for number in range(25)]
     async with keepers(tmp_path, 25, run=True) as nodes:
         for node in nodes[1:]:
             await node.host.joined.wait()
@@ -79,7 +79,8 @@ async def test_twenty_five_providers_are_more_than_slots_and_none_is_lost(tmp_pa
         async with keeper(tmp_path / "reader", bootstrap=nodes[0].host.addresses()) as reader:
             await reader.host.joined.wait()
             with trio.fail_after(100):
-                while len(found := await reader.find()) < 25:
+                # What other nodes do by themselves has no event here.
+                while len(found := await reader.find()) < 25:  # noqa: ASYNC110
                     await trio.sleep(0.2)
             named = {str(info.peer_id) for info in await reader.host.kad.find_providers(tag_key(TAG))}
             assert set(found) == {one.release.id for one in made}
@@ -98,6 +99,7 @@ async def test_a_hint_arrives_without_waiting(tmp_path: Path, publish: Make) -> 
             node.install(publication)
             node.announce(publication)
         await eventually(lambda: all(node.knows(one) for node in (a, b, c) for one in made))
+        await eventually(lambda: not any(node.shelves.rounds.busy for node in (a, b, c)))
         talks = [node.shelves.rounds.talks for node in (a, b, c)]
         news = publish(slug="news")
         a.install(news)
@@ -147,7 +149,8 @@ async def test_shelves_last_and_go_with_the_last_voice_of_the_tag(tmp_path: Path
             assert b.knows(theirs)
     async with keeper(tmp_path / "b") as b:
         await b.shelves.keeping.refresh()
-        assert b.knows(mine) and b.knows(theirs)
+        assert b.knows(mine)
+        assert b.knows(theirs)
         b.catalog.uninstall(mine.release.id)
         await b.shelves.keeping.refresh()
         assert b.shelves.keeping.keeper.tags == []
@@ -203,7 +206,7 @@ async def test_full_shelves_are_alike_where_they_overlap_and_searches_find_all(
     tmp_path: Path, publish: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four keepers of thirty voices with room for twelve strangers: each answers for a part, and says so."""
-    made = [publish(slug=f"voice-{number}", sizes={"a.bin": 100}) for number in range(32)]
+    made = [publish(slug=f"voice-{number}", sizes={"voice.json": 100}) for number in range(32)]
     async with keepers(tmp_path, 4, room=12) as nodes:
         for number, node in enumerate(nodes):
             await node.offer(*made[number * 8 : number * 8 + 8])
@@ -232,7 +235,7 @@ async def test_full_shelves_are_alike_where_they_overlap_and_searches_find_all(
 async def test_a_search_stops_when_shelves_bring_nothing_new(
     tmp_path: Path, publish: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = [publish(slug=f"voice-{number}", sizes={"a.bin": 100}) for number in range(40)]
+    made = [publish(slug=f"voice-{number}", sizes={"voice.json": 100}) for number in range(40)]
     async with keepers(tmp_path, 4) as nodes:
         for number, node in enumerate(nodes):
             await node.offer(*made[number * 10 : number * 10 + 10])
