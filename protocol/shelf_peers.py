@@ -37,6 +37,9 @@ LOOKUP_SOON = 60.0
 ASKED_SECONDS = 3_600.0
 """Seconds for which a connected peer is not asked again whether it keeps the shelf of a tag."""
 
+KEEPERS_ENOUGH = 6
+"""Keepers of a tag with which connected peers are not asked any more whether they keep it, too."""
+
 KEEPERS_KNOWN = 64
 """Keepers remembered of one tag."""
 
@@ -109,11 +112,15 @@ class Peers:
         return due
 
     def unasked(self, peer: str, now: float) -> list[str]:
-        """Tags that a connected peer was not asked about lately and is not known to keep; it is asked now."""
+        """Tags that a connected peer was not asked about lately and is not known to keep; it is asked now.
+
+        Only those of which hardly any keepers are known: as in a small network, or on a LAN.
+        """
         tags = [
             tag
             for tag, one in self._tags.items()
-            if peer not in one.keepers and not self._asked.holds(peer, tag.encode(), b"", now)
+            if len(one.keepers) < KEEPERS_ENOUGH and peer not in one.keepers
+            if not self._asked.holds(peer, tag.encode(), b"", now)
         ][:TAGS_COMPARED]
         for tag in tags:
             self._asked.note(peer, tag.encode(), b"", now)
@@ -162,6 +169,11 @@ class Peers:
             if peer in one.keepers:
                 one.keepers[peer].arrived = True
                 one.talk_at = 0.0
+
+    def is_settled(self, peer: str, tags: Iterable[str], now: float) -> bool:
+        """Whether there was a talk with a peer about all these tags just now, whoever began it."""
+        known = [self.of(tag).get(peer) for tag in tags]
+        return all(one is not None and abs(now - one.talked) < TALK_PAUSE for one in known)
 
     # -- choosing ----------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ TALK_TIMEOUT = 120.0
 HINT_TIMEOUT = 20.0
 """Seconds a hint may take."""
 
-HINT_PAUSE = 0.2
+HINT_PAUSE = 1.0
 """Seconds for which news are gathered before they are hinted at."""
 
 YIELD_SECONDS = 3.0
@@ -121,7 +121,9 @@ class Rounds:
     async def _talk_and_note(self, contact: Contact, tags: Sequence[str]) -> None:
         try:
             async with self._width:
-                await self.with_peer(_info(contact), tags)
+                # The other side may have begun meanwhile; one talk serves both.
+                if not self._keeper.peers.is_settled(contact.peer, tags, self._keeping.now()):
+                    await self.with_peer(_info(contact), tags)
         finally:
             self._talking.discard(contact.peer)
         self._wake()
