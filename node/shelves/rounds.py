@@ -100,6 +100,13 @@ class Rounds:
                 with trio.move_on_after(CHECK_EVERY):
                     await soon.wait()
 
+    async def once(self) -> None:
+        """Look up the keepers of every tag that is due, and talk with those whose turn it is; one by one."""
+        for tag in self._keeper.peers.lookups(self._keeping.now()):
+            await self._look_up(tag)
+        for contact, tags in self._keeper.partners(self._keeping.now(), self._host.connected()):
+            await self.with_peer(_info(contact), tags)
+
     def _begin(self, nursery: trio.Nursery) -> None:
         connected, now = self._host.connected(), self._keeping.now()
         chosen = dict(self._keeper.partners(now, connected))
