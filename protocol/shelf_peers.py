@@ -163,6 +163,12 @@ class Peers:
                 if known.failures >= FAILURES:
                     del one.keepers[peer]
 
+    def forget(self, peer: str) -> None:
+        """A peer turned out to be none."""
+        self._contacts.pop(peer, None)
+        for one in self._tags.values():
+            one.keepers.pop(peer, None)
+
     def arrived(self, peer: str) -> None:
         """A peer connected: what both keep is compared soon."""
         for one in self._tags.values():

@@ -105,7 +105,7 @@ class Rounds:
         for tag in self._keeper.peers.lookups(self._keeping.now()):
             await self._look_up(tag)
         for contact, tags in self._keeper.partners(self._keeping.now(), self._host.connected()):
-            await self.with_peer(_info(contact), tags)
+            await self._talk_and_note(contact, tags)
 
     def _begin(self, nursery: trio.Nursery) -> None:
         connected, now = self._host.connected(), self._keeping.now()
@@ -129,8 +129,11 @@ class Rounds:
         try:
             async with self._width:
                 # The other side may have begun meanwhile; one talk serves both.
-                if not self._keeper.peers.is_settled(contact.peer, tags, self._keeping.now()):
-                    await self.with_peer(_info(contact), tags)
+                info = _info(contact)
+                if info is None:
+                    self._keeper.peers.forget(contact.peer)
+                elif not self._keeper.peers.is_settled(contact.peer, tags, self._keeping.now()):
+                    await self.with_peer(info, tags)
         finally:
             self._talking.discard(contact.peer)
         self._wake()
@@ -175,12 +178,13 @@ class Rounds:
                 nursery.start_soon(self._hint, contact, tag, pairs)
 
     async def _hint(self, contact: Contact, tag: str, pairs: Sequence[Pair]) -> None:
-        if self._host.peers.is_shunned(contact.peer):
+        info = _info(contact)
+        if info is None or self._host.peers.is_shunned(contact.peer):
             return
         try:
             async with self._hint_width:
                 with trio.fail_after(HINT_TIMEOUT):
-                    async with asking(self._host, _info(contact)) as ask:
+                    async with asking(self._host, info) as ask:
                         steps = hint(self._keeper, contact.peer, tag, pairs, self._keeping.now())
                         outcome = await self._keeping.drive(steps, ask)
             self.hinted += 1
@@ -246,8 +250,8 @@ def _contact(info: PeerInfo) -> Contact:
     return Contact(str(info.peer_id)[:PEER_LENGTH], tuple(map(str, info.addrs))[:ADDRESSES_LIMIT])
 
 
-def _info(contact: Contact) -> PeerInfo:
-    """Where a peer may be dialed; addresses that are none, or of other kinds, are left out."""
+def _info(contact: Contact) -> PeerInfo | None:
+    """Where a peer may be dialed; addresses that are none are left out. None when its id is none."""
     addresses = []
     for text in contact.addresses:
         try:
@@ -257,4 +261,7 @@ def _info(contact: Contact) -> PeerInfo:
         except Exception as error:
             # The library has no common error for what strangers write; another address may do.
             log.debug("not an address: %s", error)
-    return PeerInfo(ID.from_string(contact.peer), addresses)
+    try:
+        return PeerInfo(ID.from_string(contact.peer), addresses)
+    except ValueError:
+        return None
