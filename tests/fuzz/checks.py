@@ -328,10 +328,11 @@ def check_shelf(data: bytes) -> None:
                 assert isinstance(step, shelf_talk.Read)
                 result = [(key, shelf_messages.Entry(b"release")) for key in step.keys]
     except StopIteration as end:
-        messages.encode_message(end.value)
-        assert isinstance(end.value, shelf_messages.REPLY[type(message)])
+        said = end.value
     except (ManifestError, NotFoundError):
-        pass
+        return
+    messages.encode_message(said)
+    assert isinstance(said, shelf_messages.REPLY[type(message)])
     assert len(keeper.cards) <= 5
 
 

@@ -23,10 +23,12 @@ from p2pvoice.node.schema import open_database
 from p2pvoice.node.shelves.parts import Shelving, open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.shelf import ROOM, voice_key
 from p2pvoice.protocol.shelf_talk import Outcome
 
+from .commons import PATIENCE
 from .conftest import LOOPBACK, Publication
 
 TAG = "language/yue"
@@ -74,6 +76,12 @@ class Node:
         card = self.shelves.keeping.keeper.cards.get(voice_key(manifest.author, manifest.slug))
         row = self.database.row("SELECT release FROM shelved WHERE voice=?", (card.key,)) if card else None
         return row is not None and row["release"] == publication.release.id
+
+    async def provide(self) -> None:
+        """Say in the DHT that the tag's shelf is kept here. On a busy machine an attempt may fail."""
+        with trio.fail_after(PATIENCE):
+            while not await self.host.kad.provide(tag_key(TAG)):  # noqa: ASYNC110
+                await trio.sleep(0.1)
 
     async def talk(self, other: "Node", tags: Sequence[str] = (TAG,)) -> Outcome | None:
         """Compare shelves with another node."""

@@ -2,16 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node import discovery
-from p2pvoice.node.kad import Kad
 from p2pvoice.node.tombstone import Kind
-from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
 
 from .commons import eventually
@@ -75,7 +71,7 @@ async def test_twenty_five_providers_are_more_than_slots(tmp_path: Path, publish
             await node.offer(publication)
         # One after another: twenty-five hosts share one process here.
         for node in nodes:
-            assert await node.host.kad.provide(tag_key(TAG))
+            await node.provide()
             await node.shelves.rounds.once()
         for node in nodes:
             await node.shelves.rounds.once()
@@ -220,12 +216,11 @@ async def test_full_shelves_are_alike_where_they_overlap_and_searches_find_all(
         settled = [await a.talk(b) for a in nodes for b in nodes if a is not b]
         assert sum(one.taken + one.told for one in settled if one is not None) == 0
 
-        async def providers(self: Kad, key: bytes) -> Any:
-            return [node.info for node in nodes]
-
-        monkeypatch.setattr(Kad, "find_providers", providers)
+        for node in nodes:
+            await node.provide()
         monkeypatch.setattr(discovery, "QUIET_PEERS", 1)
-        async with keeper(tmp_path / "reader") as reader:
+        async with keeper(tmp_path / "reader", bootstrap=nodes[0].host.addresses()) as reader:
+            await reader.host.joined.wait()
             assert set(await reader.find()) == {one.release.id for one in made}
 
 
@@ -241,15 +236,15 @@ async def test_a_search_stops_when_shelves_bring_nothing_new(
         for node in nodes[1:]:
             await node.talk(nodes[0])
 
-        async def providers(self: Kad, key: bytes) -> Any:
-            return [node.info for node in nodes]
-
-        monkeypatch.setattr(Kad, "find_providers", providers)
+        for node in nodes:
+            await node.provide()
         monkeypatch.setattr(discovery, "QUIET_PEERS", 1)
         monkeypatch.setattr(discovery, "FIND_WIDTH", 1)
-        async with keeper(tmp_path / "reader") as reader:
+        async with keeper(tmp_path / "reader", bootstrap=nodes[0].host.addresses()) as reader:
+            await reader.host.joined.wait()
             found = await reader.find()
             assert set(found) == {one.release.id for one in made}
             # The first told of all, the second of nothing new, and the others were not asked.
             assert len(set(found.values())) == 1
-            assert len(reader.host.connected()) == 2
+            asked = [node for node in nodes if node.shelves.reader.read_out]
+            assert len(asked) == 2

@@ -173,6 +173,7 @@ def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
         "/p2pvoice/exchange/1.0.0",
         "/p2pvoice/kad/1.0.0",
         "/p2pvoice/operations/1.0.0",
+        "/p2pvoice/shelf/1.0.0",
     }
 
 

@@ -29,6 +29,7 @@ CONTACT = s.Contact("p" * s.PEER_LENGTH, ("a" * s.ADDRESS_LENGTH,) * s.ADDRESSES
 OPENED = s.Opened(False, ARC, s.SHELF_LIMIT - 1, (CONTACT,) * s.OTHERS_LIMIT)
 KEYS = tuple(wide(number) for number in range(s.ENTRIES_LIMIT))
 ENTRY = s.Entry(b"r" * (s.ENTRIES_BYTES // s.ENTRIES_LIMIT - 4), b"head", EPOCH_LIMIT - 1)
+LONGER = s.Entry(ENTRY.release + b"r", ENTRY.head)
 PAIRS = tuple((wide(number), wide(number)) for number in range(s.PAIRS_TOUCHED))
 RECORDS = (b"r" * REVOCATION_LIMIT,) * s.REVOCATIONS_LIMIT
 
@@ -110,7 +111,7 @@ BEYOND = [
     lambda: s.Entries((s.Entry(b"r"),) * (s.ENTRIES_LIMIT + 1), s.ENTRIES_LIMIT),
     lambda: s.TellEntries("tag/a", ()),
     lambda: s.TellEntries("tag/a", (s.Entry(b"r"),) * (s.ENTRIES_LIMIT + 1)),
-    lambda: s.TellEntries("tag/a", (*(ENTRY,) * (s.ENTRIES_LIMIT - 1), s.Entry(ENTRY.release + b"r", b"head"))),
+    lambda: s.TellEntries("tag/a", (*(ENTRY,) * (s.ENTRIES_LIMIT - 1), LONGER)),
     lambda: s.Touch("tag/a", ()),
     lambda: s.Touch("tag/a", (*PAIRS, (b"k" * 32, b"v" * 32))),
     lambda: s.Touch("tag/a", (PAIRS[0], PAIRS[0])),

@@ -1,4 +1,4 @@
-"""Keepers that lie about shelves, or flood them: each answer and each question that must cost the victim little.
+"""Keepers that lie about shelves, or flood them: each answer and question that must cost the victim little.
 
 A liar is a real host whose side of the stream of shelves says what an attack wants; the victim is a keeper
 with a real database. What must hold afterwards: nothing of it is on the shelf, the liar is shunned where it
@@ -119,7 +119,10 @@ class Liar:
 @asynccontextmanager
 async def attacked(folder: Path, publish: Make) -> AsyncIterator[tuple[Node, Liar]]:
     """A victim that offers a voice, and a liar connected to it."""
-    async with keeper(folder / "victim") as victim, open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as host:
+    async with (
+        keeper(folder / "victim") as victim,
+        open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]) as host,
+    ):
         await victim.offer(publish(slug="own"))
         liar = Liar(host)
         await victim.host.connect(host.addresses()[0])
@@ -319,7 +322,9 @@ async def test_a_flood_stops_at_the_allowance(
         tally(f"{kind} in a flood", tried=turns, refused=turns)
 
 
-async def test_requests_that_make_no_sense_end_the_stream(tmp_path: Path, publish: Make, tally: Tally) -> None:
+async def test_requests_that_make_no_sense_end_the_stream(
+    tmp_path: Path, publish: Make, tally: Tally
+) -> None:
     async with attacked(tmp_path, publish) as (victim, liar):
         limit = message_limit(Open, CompareShelf, GetEntries, Touch, TellEntries)
         bad = [
