@@ -130,7 +130,8 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
     store = Store(home.store, quota=config.quota_bytes)
     new_catalog = not home.catalog.exists()
     database = open_database(home.catalog)
-    catalog, successors, following = Catalog(database), Successors(database), Following(database)
+    catalog = Catalog(database, own=lambda: author_id(identity.author_public))
+    successors, following = Successors(database), Following(database)
     settle_rotation(home.keys, identity, successors)
     uploads, drafts, trainings = Uploads(home.uploads), Drafts(home.drafts), Trainings(home.trainings)
     uploads.clean(all_of_them=True)
@@ -154,16 +155,17 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             offer = Offer(store, catalog, successors, disk, deltas)
             server = ExchangeServer(host, offer)
             network = Network(host, announcer, server, catalog, identity, disk, home.voices, home.bases)
-            offer.hearer = network.hearsay.hear
+            offer.hearer, offer.sharing = network.hearsay.hear, network.sharing
             server.attach()
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
-            community = open_community(
-                host, database, catalog, following, successors, names, identity, disk
-            )
+            community = open_community(host, database, catalog, following, successors, names, identity, disk)
             community.server.attach()
             shelves = open_shelves(host, database, catalog, disk, network.hearsay.hear)
             shelves.server.attach()
             offer.shelves, network.on_offer = shelves.reader, shelves.keeping.wake
+            catalog.stars = lambda author, slug: int(
+                community.views.figures(community.lines.of(author, slug))["stars"]
+            )
             nursery.start_soon(announcer.run)
             lan = open_lan(host, config.network.mdns)
             if lan is not None:

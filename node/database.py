@@ -30,6 +30,8 @@ class Database:
     def __init__(self, path: Path, steps: Sequence[Step]) -> None:
         self._lock = threading.RLock()
         self._lasting = True
+        #: Transactions that were undone: what was kept in memory of one is not true.
+        self.undone = 0
         self._path = path
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -76,6 +78,7 @@ class Database:
                     yield self._connection
                     self._connection.execute("COMMIT")
                 except BaseException:
+                    self.undone += 1
                     # SQLite has undone the transaction by itself after some errors, a full disk among them.
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")

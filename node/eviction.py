@@ -1,71 +1,112 @@
-"""What the catalog forgets when strangers' releases and heads take too much room, and in which order.
+"""Applies the rules of the catalog's room to its tables: what comes in, what is forgotten for it.
 
-Author keys cost nothing, so anybody can offer endless, validly signed releases. Four rules keep the catalog
-small and what it knew: an author has a quota; what was not seen for long goes first; then newcomers make room
-for newcomers, those of the author with most of them first; what is installed stays. Not for
-searching (catalog.py). All functions run inside a transaction of the catalog. Follows specs/catalog.md,
-"Room".
+The rules themselves are fairness.py's, the heads' one is here. What is installed takes no room. What is held
+in memory is read from the tables at the first use, and again after a transaction that was undone. All methods
+run inside a transaction of the catalog's. Follows specs/catalog.md, "Room".
 """
 
 import sqlite3
+from collections.abc import Callable, Sequence
 
-RELEASES_LIMIT = 20_000
-"""Releases that are remembered without being installed."""
+from p2pvoice.node.database import Database
+from p2pvoice.node.distance import Distances
+from p2pvoice.node.fairness import Fairness, Limits, Row
+from p2pvoice.protocol.manifest import Release
 
-BYTES_LIMIT = 256 * 1024 * 1024
-"""Signed bytes of those releases together; a usual one has about 10 KB."""
-
-AUTHOR_RELEASES = 200
-"""Releases of one author among them."""
-
-AUTHOR_BYTES = 8 * 1024 * 1024
-"""Signed bytes of one author's releases among them."""
+LIMITS = Limits()
+"""The limits of a node."""
 
 HEADS_LIMIT = 40_000
 """Heads that are remembered of voices that are not installed."""
 
-STALE_SECONDS = 90 * 86_400
-"""A release that nobody offered for this long goes before all others."""
-
 NEWCOMERS = 0.25
-"""Share of a full catalog in which newcomers replace each other; the rest stays while it is seen."""
+"""Share of a full table of heads in which newcomers replace each other; the rest stays."""
 
 FILL_AGAIN = 0.01
-"""Share of the limits that is made free at once, so that a flood does not cost a count each time."""
+"""Share of the heads that is made free at once, so that a flood does not cost a count each time."""
 
-_STRANGERS = "id NOT IN (SELECT release FROM installed)"
+SEEN_STEP = 86_400
+"""Seconds after which it is written down again that a release was offered."""
+
+_ROWS = (
+    "SELECT r.id, r.author, r.slug, r.created, r.seen, length(r.data) AS size, a.since FROM releases r"
+    " LEFT JOIN authors a ON a.author=r.author WHERE r.id NOT IN (SELECT release FROM installed)"
+)
 
 
 class Room:
-    """How much room strangers take. The counts may be too high between two evictions, never too low."""
+    """The room of a catalog: its releases with their places, and how many heads there are."""
 
-    def __init__(self) -> None:
-        self._releases = RELEASES_LIMIT + 1
-        self._bytes = 0
+    def __init__(self, database: Database, own: Callable[[], str]) -> None:
+        self._database = database
+        #: Who is how far from the user.
+        self.distances = Distances(database, own)
+        self._fairness: Fairness | None = None
+        self._undone = self._looked = -1
         self._heads = HEADS_LIMIT + 1
 
-    def added_release(self, connection: sqlite3.Connection, author: str, size: int, now: int) -> list[str]:
-        """Account for a new release; the ids of those to forget for it."""
-        self._releases += 1
-        self._bytes += size
-        forget = _beyond_quota(connection, author)
-        if self._releases > RELEASES_LIMIT or self._bytes > BYTES_LIMIT:
-            gone = set(forget)
-            rows = [row for row in _in_order(connection, now) if row["id"] not in gone]
-            self._releases, self._bytes = len(rows), sum(row["size"] for row in rows)
-            if self._releases > RELEASES_LIMIT or self._bytes > BYTES_LIMIT:
-                for row in rows:
-                    if self._releases <= RELEASES_LIMIT * (1 - FILL_AGAIN) and (
-                        self._bytes <= BYTES_LIMIT * (1 - FILL_AGAIN)
-                    ):
-                        break
-                    forget.append(row["id"])
-                    self._releases -= 1
-                    self._bytes -= row["size"]
-        return forget
+    # -- releases ------------------------------------------------------------------------------------------
+
+    def rules(self, connection: sqlite3.Connection, now: int) -> tuple[Fairness, list[str]]:
+        """The rules, holding what the tables hold; and what is too much in these."""
+        gone: list[str] = []
+        fresh = self._fairness is None or self._undone != self._database.undone
+        looked = self.distances.look()
+        if fresh:
+            self._undone = self._database.undone
+            salt = bytes(connection.execute("SELECT salt FROM room").fetchone()[0])
+            self._fairness = Fairness(salt, LIMITS)
+        assert self._fairness is not None
+        if fresh or looked != self._looked:
+            self._looked = looked
+            near = self.distances.near()
+            for author in [*self._fairness.standings() - near.keys(), *near]:
+                gone += self._fairness.stand(author, self.distances.of(author))
+        if fresh:
+            for row in connection.execute(_ROWS + " ORDER BY r.rowid").fetchall():
+                gone += self._fairness.add(_row(connection, row), now)
+        return self._fairness, gone
+
+    def arrived(self, connection: sqlite3.Connection, release: Release, author: str, now: int) -> list[str]:
+        """A release that was not known is in the tables now; the ids of those to forget."""
+        rules, gone = self.rules(connection, now)
+        for nearer in self.distances.learn(release, author):
+            gone += rules.stand(nearer, self.distances.of(nearer))
+        return gone + self.entered(connection, release.id, now)
+
+    def entered(self, connection: sqlite3.Connection, identifier: str, now: int) -> list[str]:
+        """A release of the tables takes room from now on, if it is not installed; those to forget for it."""
+        rules, gone = self.rules(connection, now)
+        row = connection.execute(_ROWS + " AND r.id=?", (identifier,)).fetchone()
+        return gone if row is None else gone + rules.add(_row(connection, row), now)
+
+    def offered_again(self, connection: sqlite3.Connection, identifier: str, now: int) -> list[str]:
+        """A release that is known was offered once more; those to forget."""
+        rules, gone = self.rules(connection, now)
+        rules.touch(identifier, now)
+        return gone
+
+    def left(self, identifiers: Sequence[str]) -> None:
+        """Releases are gone from the tables, or were installed."""
+        if self._fairness is not None:
+            for identifier in identifiers:
+                self._fairness.remove(identifier)
+
+    def guests(self) -> frozenset[str]:
+        """Releases that have no place of their own and are still here."""
+        return frozenset(self._fairness.guests()) if self._fairness is not None else frozenset()
+
+    def turned_away(self, identifier: str) -> bool:
+        """Whether a release found no place lately."""
+        return self._fairness is not None and self._fairness.turned_away(identifier)
+
+    # -- heads ---------------------------------------------------------------------------------------------
 
     def added_head(self, connection: sqlite3.Connection) -> None:
-        """Account for the head of a voice that had none; forgets others when there are too many."""
+        """Account for the head of a voice that had none; forgets others when there are too many.
+
+        The count may be too high between two evictions, never too low.
+        """
         self._heads += 1
         if self._heads <= HEADS_LIMIT:
             return
@@ -76,45 +117,20 @@ class Room:
             connection.execute(
                 "DELETE FROM heads WHERE rowid IN (SELECT rowid FROM (SELECT rowid FROM heads"
                 f" WHERE {others} ORDER BY rowid DESC LIMIT ?) ORDER BY rowid LIMIT ?)",
-                (_newest_part(self._heads), surplus),
+                (max(2, int(self._heads * NEWCOMERS)), surplus),
             )
             self._heads -= surplus
 
 
-def _beyond_quota(connection: sqlite3.Connection, author: str) -> list[str]:
-    """An author's releases that are too many or too large together: those seen longest ago."""
-    rows = connection.execute(
-        f"SELECT id, length(data) AS size FROM releases WHERE author=? AND {_STRANGERS}"
-        " ORDER BY seen DESC, rowid DESC",
-        (author,),
-    ).fetchall()
-    total, beyond = 0, []
-    for number, row in enumerate(rows, start=1):
-        total += row["size"]
-        if number > AUTHOR_RELEASES or total > AUTHOR_BYTES:
-            beyond.append(str(row["id"]))
-    return beyond
-
-
-def _in_order(connection: sqlite3.Connection, now: int) -> list[sqlite3.Row]:
-    """All strangers' releases, the first to be forgotten first.
-
-    The stale ones, longest unseen first. Then the newest part by arrival: of each author the newest last, so
-    that who has most of it loses first. Then the others, the latest to arrive first.
-    """
-    count = connection.execute(f"SELECT count(*) FROM releases WHERE {_STRANGERS}").fetchone()[0]
-    return connection.execute(
-        "WITH held AS (SELECT id, rowid AS place, author, seen, length(data) AS size,"
-        f" row_number() OVER (ORDER BY rowid DESC) AS age FROM releases WHERE {_STRANGERS}),"
-        " classed AS (SELECT *, CASE WHEN seen < :stale THEN 0 WHEN age <= :newest THEN 1 ELSE 2 END"
-        " AS class FROM held),"
-        " ranked AS (SELECT *, row_number() OVER (PARTITION BY class, author ORDER BY seen DESC, place DESC)"
-        " AS rank FROM classed)"
-        " SELECT id, size FROM ranked ORDER BY class, CASE class WHEN 1 THEN -rank ELSE 0 END,"
-        " CASE class WHEN 2 THEN age ELSE seen END, place",
-        {"stale": now - STALE_SECONDS, "newest": _newest_part(count)},
-    ).fetchall()
-
-
-def _newest_part(count: int) -> int:
-    return max(2, int(count * NEWCOMERS))
+def _row(connection: sqlite3.Connection, row: sqlite3.Row) -> Row:
+    tags = connection.execute("SELECT tag FROM tags WHERE release=?", (row["id"],)).fetchall()
+    return Row(
+        row["id"],
+        row["author"],
+        row["slug"],
+        int(row["created"]),
+        int(row["size"]),
+        [str(tag[0]) for tag in tags],
+        int(row["seen"]),
+        None if row["since"] is None else int(row["since"]),
+    )

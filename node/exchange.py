@@ -39,10 +39,12 @@ from p2pvoice.protocol.messages import (
     REQUEST_LIMIT,
     ChunkFrame,
     Fail,
+    GetHave,
     GetHead,
     GetRelease,
     GetRevocations,
     GetSuccessor,
+    Have,
     HeadReply,
     Message,
     Query,
@@ -71,6 +73,9 @@ PAGE_RELEASES = 16
 
 BUSY = Fail("busy", "too many streams")
 """What a client hears that finds no free slot."""
+
+NOT_HELD = Fail.of(NotFoundError("not held here"))
+"""What a client hears that asks for what is not offered."""
 
 CatalogRequest: TypeAlias = (
     Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
@@ -178,11 +183,28 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
-            while (want := await self._request(channel, Want)) is not None:
-                for index in range(want.first, want.first + want.count):
-                    if not await self._send_chunk(channel, want, index):
+            while True:
+                request = cast("Want | GetHave | None", await self._request(channel, Want, GetHave))
+                if request is None:
+                    return
+                if isinstance(request, GetHave):
+                    await self._send_have(channel, request.file)
+                    slot.worked()
+                    continue
+                for index in range(request.first, request.first + request.count):
+                    if not await self._send_chunk(channel, request, index):
                         break
                     slot.worked()
+
+    async def _send_have(self, channel: Channel, file: Digest) -> None:
+        answer: Message
+        try:
+            held = await self._library.get_have(file)
+            answer = NOT_HELD if held is None else Have(held.count, held.to_bytes())
+        except P2PVoiceError as error:
+            log.warning("could not tell what is here of %s: %s", file.hex()[:12], error.message)
+            answer = NOT_HELD
+        await channel.send(encode_message(answer))
 
     async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
         found = await self._delta(want, index)
@@ -192,7 +214,7 @@ class ExchangeServer:
         else:
             raw = await self._read(want.file, index)
             if raw is None:
-                await channel.send(encode_message(Fail.of(NotFoundError("not held here"))))
+                await channel.send(encode_message(NOT_HELD))
                 return False
             codec, blob = "raw", raw
             if "zstd" in want.codecs:

@@ -1,10 +1,11 @@
 """Fetching the files of a release from several peers at once, every chunk verified before it is kept.
 
 Each peer has a window of chunks asked for and not yet written (window.py). A peer that serves wrong bytes or
-hangs is dropped with the reason noted; its chunks go to the others. Not for deciding what to fetch, nor for
-admitting it. Follows specs/exchange.md.
+hangs is dropped with the reason noted, one that is slow makes room for others (pacing.py); its chunks go to
+the others. Not for deciding what to fetch, nor for admitting it. Follows specs/exchange.md.
 """
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,11 +17,15 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
+from p2pvoice.node.pacing import ENOUGH, FAR_BELOW, FETCH_PEERS, Standing, gives_way, points
 from p2pvoice.node.peers import Fault
-from p2pvoice.node.window import Job, SinkFailed, Window, Work, first_failure
+from p2pvoice.node.window import SinkFailed, Window, first_failure
 from p2pvoice.node.wire import STALL_TIMEOUT
+from p2pvoice.node.work import Job, Work
+from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.errors import (
     IntegrityError,
     ManifestError,
@@ -36,14 +41,20 @@ from p2pvoice.protocol.errors import (
 from p2pvoice.protocol.manifest import FileEntry
 from p2pvoice.protocol.messages import BASES_LIMIT
 
-FETCH_PEERS = 6
-"""Peers fetched from at the same time."""
-
 SEARCH_PAUSES = (0.0, 1.0, 3.0)
 """Seconds before each search for new providers when none is left; an announcement may be on its way."""
 
 BUSY_PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds before peers that had no place for us are asked again; a server frees idle places after 5 s."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who is slow while others wait; at most one gives way each time."""
+
+MORE_AFTER = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds before each search for further providers while a fetch goes on and none waits; the last repeats."""
+
+FindMore = Callable[[], Awaitable[Sequence[PeerInfo]]]
+"""Looks for providers."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +63,8 @@ log = logging.getLogger(__name__)
 class Progress:
     """How far a fetch is: bytes of the files, bytes received now, bytes a second, peers at work.
 
-    ``received`` and ``rate`` count bytes of the files; ``wire`` counts what they took to be sent.
+    ``received``, ``rate`` and ``rates``, bytes a second of each peer at work, count bytes of the files;
+    ``wire`` counts what they took to be sent.
     """
 
     have: int
@@ -62,6 +74,7 @@ class Progress:
     peers: int
     file: str
     wire: int
+    rates: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,7 @@ class FetchReport:
     """What a fetch did. ``reused`` bytes were on disk already; ``peers`` maps peers to bytes received.
 
     ``wire`` bytes were sent for the ``received`` ones: fewer where chunks came compressed or as deltas.
+    ``rates`` maps peers to the bytes a second that they gave while something was asked of them.
     """
 
     total: int
@@ -78,6 +92,7 @@ class FetchReport:
     seconds: float
     peers: dict[str, int]
     dropped: dict[str, str]
+    rates: dict[str, int]
 
 
 class _Fetch:
@@ -102,42 +117,110 @@ class _Fetch:
         self.wire = 0
         self.peers: dict[str, int] = {}
         self.dropped: dict[str, str] = {}
-        self.active: set[str] = set()
+        self.rates: dict[str, int] = {}
+        #: Peers at work, and providers that wait for a place.
+        self.lanes: dict[str, Window] = {}
+        self.queue: deque[PeerInfo] = deque()
+        #: Peers that were asked, are not now, and may be asked again when nobody else is left.
         self.busy: dict[str, PeerInfo] = {}
+        self.slow: dict[str, PeerInfo] = {}
+        self.tried: set[str] = set()
         #: Peers that never said that they have the release: what they send may be right and not fit.
         self.unasked: set[str] = set()
         self.started = trio.current_time()
         self._progress = progress
-        self.work = Work(deque(), {}, 0)
+        self.work = Work(crowded=lambda: bool(self.queue))
 
     async def prepare(self) -> None:
         """Ask the sink what is missing; files that are whole already are finished at once."""
-        jobs: list[Job] = []
         for file in self.files:
             missing = await self.sink.missing(file)
-            jobs.extend(Job(file, index) for index in missing)
             held = file.size - sum(file.chunks[i].size for i in missing)
             self.have += held
             self.reused += held
             if missing:
-                self.work.left[file.digest] = len(missing)
-                self.work.bases[file.digest] = tuple(await self.sink.delta_bases(file))[:BASES_LIMIT]
+                bases = await self.sink.delta_bases(file)
+                self.work.add(file, missing, tuple(bases)[:BASES_LIMIT])
             else:
                 await self.sink.finish(file)
-        self.work.pending.extend(jobs)
-        self.work.open_jobs = len(jobs)
         self.report("")
+
+    # -- peers -------------------------------------------------------------------------------------------
+
+    def enqueue(self, found: Sequence[PeerInfo]) -> bool:
+        """Let providers that were not tried yet wait for a place, best score first; whether there are any."""
+        fresh = {str(info.peer_id): info for info in found if str(info.peer_id) not in self.tried}
+        self.tried.update(fresh)
+        self.queue.extend(fresh[name] for name in self.host.peers.best_first(fresh))
+        return bool(fresh)
+
+    async def run(self, find_more: FindMore | None) -> None:
+        """Fetch from those who wait until nobody is left or nothing is missing. Raises SinkFailed."""
+        async with trio.open_nursery() as nursery:
+
+            async def lane(info: PeerInfo) -> None:
+                await self.from_peer(info)
+                fill()
+
+            def fill() -> None:
+                while self.queue and self.work.open_jobs and len(self.lanes) < FETCH_PEERS:
+                    info = self.queue.popleft()
+                    self.lanes[str(info.peer_id)] = self._window(info)
+                    nursery.start_soon(lane, info)
+                if not self.lanes:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(self._watch)
+            if find_more is not None:
+                nursery.start_soon(self._search, find_more, fill)
+            fill()
+
+    async def _watch(self) -> None:
+        """While untried providers wait, whoever is far too slow makes room, one at a time."""
+        while True:
+            await trio.sleep(LOOK_EVERY)
+            if not self.queue or len(self.lanes) < FETCH_PEERS:
+                continue
+            now = trio.current_time()
+            standings = [
+                Standing(name, lane.pace.best(now), lane.pace.owing(now)) for name, lane in self.lanes.items()
+            ]
+            name = gives_way(standings)
+            if name is not None:
+                self.lanes[name].slow = True
+                self.lanes[name].scope.cancel()
+
+    async def _search(self, find_more: FindMore, fill: Callable[[], None]) -> None:
+        """Look for further providers now and then: partial holders come up, and those at work may be slow."""
+        for pause in itertools.chain(MORE_AFTER, itertools.repeat(MORE_AFTER[-1])):
+            await trio.sleep(pause)
+            if self.queue:
+                continue
+            try:
+                found = await find_more()
+            except NetworkError as error:
+                log.info("no further providers: %s", error.message)
+                continue
+            if self.enqueue(found):
+                fill()
+
+    def _window(self, info: PeerInfo) -> Window:
+        async def look(files: Sequence[FileEntry]) -> Sequence[Bitmap | None]:
+            return await ask_have(self.host, info, files, stall=self.stall)
+
+        return Window(self.work, partial(self.keep, str(info.peer_id)), self.read_base, look)
 
     async def from_peer(self, info: PeerInfo) -> None:
         """Fetch from one peer until nothing is left for it; every failure is noted, none escapes but ours."""
         name = str(info.peer_id)
-        window = Window(self.work, partial(self.keep, name), self.read_base)
-        self.active.add(name)
+        window = self.lanes[name]
+        self.work.holders.append(window)
         fault: Fault | None = None
         detail = ""
         try:
-            async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
-                await window.run(client)
+            with window.scope:
+                async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
+                    await window.run(client)
         except PeerBusy as error:
             self.busy[name] = info
             detail = str(error)
@@ -155,9 +238,15 @@ class _Fetch:
         except NotFoundError as error:
             detail = error.message
         finally:
-            self.active.discard(name)
-            self.work.give_back(window.outstanding())
-            self.work.wake()
+            if window.slow and window.scope.cancelled_caught:
+                best = window.pace.best(trio.current_time())
+                fault, detail = Fault.SLOW, f"at most {best / 1024:.0f} KiB/s"
+                self.slow[name] = info
+            del self.lanes[name]
+            self.work.holders.remove(window)
+            window.leave()
+            if window.pace.delivered:
+                self.rates[name] = int(window.pace.mean())
         if fault is Fault.WRONG_BYTES and name in self.unasked:
             # Of a manifest that lies about a file's chunks an honest peer knows nothing.
             fault = None
@@ -168,6 +257,8 @@ class _Fetch:
             self.host.peers.drop(name, fault, detail)
             if fault is Fault.WRONG_BYTES or fault is Fault.HUNG:
                 await self.host.disconnect(name)
+
+    # -- chunks ------------------------------------------------------------------------------------------
 
     async def read_base(self, base: bytes, index: int) -> bytes | None:
         """A chunk that a delta is to be applied to; one that is gone meanwhile is our own fault."""
@@ -180,8 +271,8 @@ class _Fetch:
             raise SinkFailed(gone)
         return found
 
-    async def keep(self, peer: str, job: Job, data: bytes, wire: int) -> None:
-        """Write a verified chunk, which took ``wire`` bytes to be sent, and account for it."""
+    async def keep(self, peer: str, job: Job, data: bytes, wire: int, seconds: float) -> None:
+        """Write a verified chunk, which took so many bytes and seconds to be sent, and account for it."""
         try:
             await self.sink.write(job.file, job.index, data)
             if self.work.left[job.file.digest] == 1:
@@ -193,27 +284,40 @@ class _Fetch:
         self.received += size
         self.wire += wire
         self.peers[peer] = self.peers.get(peer, 0) + size
-        self.host.peers.reward(peer, 0.1)
+        self.host.peers.reward(peer, points(size, seconds))
         self.work.left[job.file.digest] -= 1
         self.work.open_jobs -= 1
         self.report(job.file.path)
         if self.work.open_jobs == 0:
-            self.work.wake()
+            self._end()
+
+    def _end(self) -> None:
+        """Everything is here: whoever still owes a copy is let go, and noted when it is far too slow."""
+        now = trio.current_time()
+        for lane in self.lanes.values():
+            if lane.asked:
+                lane.slow = lane.pace.best(now) < FAR_BELOW * ENOUGH
+            if lane.asked or not lane.connected:
+                lane.scope.cancel()
+        self.work.wake()
 
     def report(self, path: str) -> None:
-        if self._progress is not None:
-            seconds = max(trio.current_time() - self.started, 1e-6)
-            self._progress(
-                Progress(
-                    self.have,
-                    self.total,
-                    self.received,
-                    self.received / seconds,
-                    len(self.active),
-                    path,
-                    self.wire,
-                )
+        if self._progress is None:
+            return
+        seconds = max(trio.current_time() - self.started, 1e-6)
+        rates = {name: int(lane.pace.rate) for name, lane in self.lanes.items() if lane.pace.rate is not None}
+        self._progress(
+            Progress(
+                self.have,
+                self.total,
+                self.received,
+                self.received / seconds,
+                len(self.lanes),
+                path,
+                self.wire,
+                rates,
             )
+        )
 
 
 async def fetch_files(
@@ -223,7 +327,7 @@ async def fetch_files(
     sink: Sink,
     *,
     progress: Callable[[Progress], None] | None = None,
-    find_more: Callable[[], Awaitable[Sequence[PeerInfo]]] | None = None,
+    find_more: FindMore | None = None,
     stall: float = STALL_TIMEOUT,
 ) -> FetchReport:
     """Fetch what ``sink`` lacks of ``files`` from ``providers``; give one entry to fetch one file only.
@@ -233,37 +337,34 @@ async def fetch_files(
     """
     fetch = _Fetch(host, list({f.digest: f for f in files}.values()), sink, progress, stall)
     await fetch.prepare()
-    tried: set[str] = set()
     waiting = list(providers)
     rounds = waits = 0
     while fetch.work.open_jobs:
-        fresh = {str(i.peer_id): i for i in waiting if str(i.peer_id) not in tried}
-        if not fresh and fetch.busy and waits < len(BUSY_PAUSES):
+        if fetch.enqueue(waiting):
+            try:
+                await fetch.run(find_more)
+            except* SinkFailed as failed:
+                raise first_failure(failed).cause from None
+            waiting = []
+        elif fetch.slow:
+            waiting, fetch.slow = list(fetch.slow.values()), {}
+            fetch.tried.difference_update(str(i.peer_id) for i in waiting)
+        elif fetch.busy and waits < len(BUSY_PAUSES):
             await trio.sleep(BUSY_PAUSES[waits])
             waits += 1
             waiting, fetch.busy = list(fetch.busy.values()), {}
-            tried.difference_update(str(i.peer_id) for i in waiting)
-            continue
-        if not fresh:
-            if find_more is None or rounds > len(SEARCH_PAUSES):
-                raise NoPeersError(_explain(fetch, tried))
+            fetch.tried.difference_update(str(i.peer_id) for i in waiting)
+        elif find_more is None or rounds > len(SEARCH_PAUSES):
+            raise NoPeersError(_explain(fetch))
+        else:
             if rounds < len(SEARCH_PAUSES):
                 await trio.sleep(SEARCH_PAUSES[rounds])
                 waiting = list(await find_more())
             else:
                 # Whoever we are connected to may hold it without having announced it yet.
                 waiting = [PeerInfo(ID.from_string(name), []) for name in host.connected()]
-                fetch.unasked = {str(i.peer_id) for i in waiting} - tried
+                fetch.unasked = {str(i.peer_id) for i in waiting} - fetch.tried
             rounds += 1
-            continue
-        tried.update(fresh)
-        queue = deque(fresh[name] for name in host.peers.best_first(fresh))
-        try:
-            async with trio.open_nursery() as nursery:
-                for _ in range(min(FETCH_PEERS, len(queue))):
-                    nursery.start_soon(_lane, fetch, queue)
-        except* SinkFailed as failed:
-            raise first_failure(failed).cause from None
     return FetchReport(
         fetch.total,
         fetch.received,
@@ -272,17 +373,12 @@ async def fetch_files(
         trio.current_time() - fetch.started,
         fetch.peers,
         fetch.dropped,
+        fetch.rates,
     )
 
 
-async def _lane(fetch: _Fetch, queue: deque[PeerInfo]) -> None:
-    """One lane: the next provider takes the place of one that failed."""
-    while queue and fetch.work.open_jobs:
-        await fetch.from_peer(queue.popleft())
-
-
-def _explain(fetch: _Fetch, tried: set[str]) -> str:
-    if not tried:
+def _explain(fetch: _Fetch) -> str:
+    if not fetch.tried:
         return "nobody who holds these files is known or may be asked"
     reasons = "; ".join(f"…{peer[-6:]} {reason}" for peer, reason in list(fetch.dropped.items())[:4])
-    return f"none of {len(tried)} peers could give the rest" + (f" ({reasons})" if reasons else "")
+    return f"none of {len(fetch.tried)} peers could give the rest" + (f" ({reasons})" if reasons else "")

@@ -16,7 +16,7 @@ from p2pvoice.node import base_places, inheriting
 from p2pvoice.node.admit import admit
 from p2pvoice.node.fetch import FetchReport, Progress
 from p2pvoice.node.kin import kin_of
-from p2pvoice.node.offer import Landing
+from p2pvoice.node.offer import Landing, OnChunk
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.removing import withdraw
 from p2pvoice.node.voices import Tell, disk, require_voice, resolve
@@ -83,7 +83,7 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
     started = trio.current_time()
     files = release.manifest.files
     with parts.store.holding(file.digest for file in files):
-        report = await bring_files(parts, release, tell)
+        report = await bring_files(parts, release, tell, seed=seed)
         transferred = trio.current_time()
         await tell({"event": "progress", "step": "checking"})
         previous = await disk(
@@ -118,6 +118,7 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
         "transfer_seconds": round(transferred - started, 3),
         "seconds": round(trio.current_time() - started, 3),
         "peers": report.peers if report else {},
+        "rates": report.rates if report else {},
         "dropped": report.dropped if report else {},
         "seeding": seed,
         "warnings": await disk(
@@ -126,17 +127,27 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
     }
 
 
-async def bring_files(parts: Parts, release: Release, tell: Tell) -> FetchReport | None:
+async def bring_files(
+    parts: Parts, release: Release, tell: Tell, *, seed: bool = False
+) -> FetchReport | None:
     """Bring every file of a release that is not here yet; None when all were. The caller holds the files.
 
-    What comes of it outlives a crash, until the fetch is taken up again, ends with an installation, or is
-    given up.
+    With ``seed`` what is here is announced and given to peers while the fetch lasts. What comes of it
+    outlives a crash, until the fetch is taken up again, ends with an installation, or is given up.
     """
     files = sorted(release.manifest.files, key=_small_first)
     if await disk(parts, lambda: all(_is_here(parts, file) for file in files)):
         return None
     await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
-    return await _fetch_files(parts, release, files, tell)
+    if not seed:
+        return await _fetch_files(parts, release, files, tell)
+    with parts.network.sharing.while_fetching(release) as begin:
+
+        async def share(file: FileEntry, have: int) -> None:
+            if have:
+                begin()
+
+        return await _fetch_files(parts, release, files, tell, share)
 
 
 async def fetch_missing(
@@ -191,10 +202,10 @@ class _Teller:
 
 
 async def _fetch_files(
-    parts: Parts, release: Release, files: list[FileEntry], tell: Tell
+    parts: Parts, release: Release, files: list[FileEntry], tell: Tell, on_chunk: OnChunk = _silent
 ) -> FetchReport:
     teller = _Teller(tell)
-    landing = Landing(parts.store, parts.disk, _silent, partial(kin_of, parts, release))
+    landing = Landing(parts.store, parts.disk, on_chunk, partial(kin_of, parts, release))
     report: FetchReport | None = None
     failure: P2PVoiceError | None = None
     try:

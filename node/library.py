@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.manifest import FileEntry
 
 
@@ -29,7 +30,7 @@ class Page:
 
 
 class Library(Protocol):
-    """What this node offers to others. It must not offer drafts or what was fetched without seeding."""
+    """What this node offers to others: no draft, nothing that was or is being fetched without seeding."""
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
         """Releases offered that carry all ``tags``, at most ``limit``, from ``cursor`` on ("" at first)."""
@@ -53,6 +54,9 @@ class Library(Protocol):
 
     async def get_collection(self, author: str, slug: str) -> bytes | None:
         """The signed collection of an author and a slug."""
+
+    async def get_have(self, file: bytes) -> Bitmap | None:
+        """Which chunks of a file may be had here; ``None`` when none of it is offered."""
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         """The raw bytes of one chunk of a file, named by the file's digest; ``None`` when not held."""

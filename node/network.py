@@ -33,6 +33,7 @@ from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.recalling import Recall
+from p2pvoice.node.sharing import Sharing
 from p2pvoice.protocol.errors import (
     KeyLockedError,
     NetworkError,
@@ -92,6 +93,8 @@ class Network:
         self.hearsay = Hearsay(host, catalog, self.recall, disk)
         #: Collections: announcing and finding them.
         self.collections = CollectionSwarm(host, announcer)
+        #: What is being fetched with seeding.
+        self.sharing = Sharing(announcer)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
         #: Told when what is offered here has changed: the shelves of its tags are kept.
@@ -223,7 +226,7 @@ class Network:
         """Put a verified release and its head into the catalog. RevokedError for one that was revoked."""
 
         def keep() -> None:
-            self._catalog.add_release(release.envelope.to_bytes())
+            self._catalog.add_verified(release)
             if head is not None:
                 try:
                     self._catalog.add_head(head.data)

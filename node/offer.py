@@ -1,7 +1,8 @@
 """What this node offers to its peers, and where what it fetches goes: the network's two windows.
 
 ``Offer`` implements ``library.Library``: installed voices that are seeded, their heads, and the chunks of
-their files; drafts and voices fetched without seeding do not exist for a peer. ``Landing`` implements
+their files, and what is here of those that are being fetched with seeding (sharing.py); drafts and voices
+fetched without seeding do not exist for a peer. ``Landing`` implements
 ``library.Sink`` over the store. Both only move work into threads. A voice whose consent has expired does not
 exist for a peer either (specs/consent.md). Follows specs/exchange.md.
 """
@@ -12,13 +13,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from p2pvoice.node.blocks import fits
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.deltas import Deltas
 from p2pvoice.node.library import Page
+from p2pvoice.node.sharing import Sharing
 from p2pvoice.node.shelves.reading import CURSOR, ShelfReader
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tombstone import Kind
+from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError, StaleError
 from p2pvoice.protocol.head import verify_head
@@ -54,6 +58,8 @@ class Offer:
         self.shelves: ShelfReader | None = None
         #: Told of the revocations that peers tell of; set when the part that judges them is there.
         self.hearer: Callable[[bytes], Awaitable[None]] | None = None
+        #: What is being fetched with seeding; set when the part that announces it is there.
+        self.sharing: Sharing | None = None
 
     def _current(self, identifier: str) -> Release | None:
         """A release that is offered, unless its consent has expired; blocking."""
@@ -109,7 +115,10 @@ class Offer:
         """
 
         def read() -> bytes | None:
-            if not self._catalog.is_offered(release) and not self._catalog.leads_to_offered(release):
+            shared = self.sharing is not None and self.sharing.has(release)
+            if not (
+                shared or self._catalog.is_offered(release) or self._catalog.leads_to_offered(release)
+            ):
                 stone = self._catalog.tombstones.of_release(release)
                 # What was merely remembered from a search is nothing this node could prove.
                 if stone is not None and stone.kind > Kind.SEEN:
@@ -171,14 +180,42 @@ class Offer:
             self._catalog.collections.offered, author, slug, limiter=self._disk
         )
 
+    async def get_have(self, file: bytes) -> Bitmap | None:
+        """Which chunks are here of a file that an offered or a shared release uses."""
+
+        def read() -> Bitmap | None:
+            if any(self._current(release) for release in self._catalog.offering(file)):
+                return self._store.held(file)
+            entry = self._shared(file)
+            return None if entry is None else self._store.held(file, entry.chunks)
+
+        return await trio.to_thread.run_sync(read, limiter=self._disk)
+
+    def _shared(self, file: bytes) -> FileEntry | None:
+        """A file as a release that is being fetched with seeding has it; blocking."""
+        entries = self.sharing.entries(file) if self.sharing is not None else ()
+        return next((entry for release, entry in entries if self._current(release) is not None), None)
+
+    def _read_shared(self, file: bytes, index: int) -> bytes | None:
+        """A chunk that is here of a file being fetched, when it is what the manifest says; blocking.
+
+        The release is not admitted yet: its manifest may lie about a file that is here whole, and those who
+        fetch by it would take the file's true chunk for a wrong one.
+        """
+        entry = self._shared(file)
+        if entry is None or index >= len(entry.chunks):
+            return None
+        data = self._store.read_chunk(file, index)
+        return data if data is not None and fits(data, entry.chunks[index]) else None
+
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
-        """One chunk of a file that an offered release uses."""
+        """One chunk of a file that an offered release uses, or that is being fetched with seeding."""
 
         def read() -> bytes | None:
-            # A file that several releases share is had through any that may still be given.
-            if not any(self._current(release) for release in self._catalog.offering(file)):
-                return None
             try:
+                # A file that several releases share is had through any that may still be given.
+                if not any(self._current(release) for release in self._catalog.offering(file)):
+                    return self._read_shared(file, index)
                 return self._store.read_chunk(file, index)
             except CorruptError as error:
                 # The store has set the file aside: it is neither served nor spoken until it is repaired.
@@ -186,7 +223,6 @@ class Offer:
                 return None
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
-
 
     async def read_delta(self, file: bytes, index: int, bases: Sequence[bytes]) -> tuple[int, bytes] | None:
         """One chunk of an offered file as a delta to the nearest base that a peer may know is here."""

@@ -39,6 +39,7 @@ class Partial:
         self.offsets = offsets_of(self.chunks)
         self._part, self._bits = part, bits
         self._lock = threading.Lock()
+        self._closed = False
         self._stamp = hashlib.sha256(
             b"".join(chunk.size.to_bytes(8, "big") + chunk.digest for chunk in self.chunks)
         ).digest()
@@ -154,7 +155,8 @@ class Partial:
     def read(self, index: int) -> bytes | None:
         """The bytes of chunk ``index``, or None when it is not here. Damaged ones are not here any more."""
         with self._lock:
-            if not 0 <= index < len(self.chunks) or index not in self._bitmap:
+            # A fetch may end while a peer is served from it.
+            if self._closed or not 0 <= index < len(self.chunks) or index not in self._bitmap:
                 return None
             data = self._pread(index)
             if not fits(data, self.chunks[index]):
@@ -165,5 +167,6 @@ class Partial:
     def close(self) -> None:
         """Close the files; what is on disk stays for the next time."""
         with self._lock:
+            self._closed = True
             os.close(self._file)
             os.close(self._bits_file)

@@ -45,6 +45,7 @@ class Fault(Enum):
     BAD_SIGNATURE = "served a bad signature"
     BROKE_PROTOCOL = "broke the protocol"
     HUNG = "stopped answering"
+    SLOW = "was too slow"
     UNREACHABLE = "could not be reached"
     LEFT = "closed the connection"
 
@@ -54,16 +55,18 @@ SHUN_SECONDS = {
     Fault.BAD_SIGNATURE: 6 * 3600.0,
     Fault.BROKE_PROTOCOL: 3600.0,
     Fault.HUNG: 120.0,
+    Fault.SLOW: 0.0,
     Fault.UNREACHABLE: 0.0,
     Fault.LEFT: 0.0,
 }
-"""How long a peer is not asked after a fault. Lies cost hours, weakness minutes, absence nothing."""
+"""How long a peer is not asked after a fault. Lies cost hours, silence minutes, absence nothing."""
 
 SCORE_LOSS = {
     Fault.WRONG_BYTES: 50.0,
     Fault.BAD_SIGNATURE: 50.0,
     Fault.BROKE_PROTOCOL: 20.0,
     Fault.HUNG: 10.0,
+    Fault.SLOW: 2.0,
     Fault.UNREACHABLE: 2.0,
     Fault.LEFT: 1.0,
 }

@@ -11,12 +11,13 @@ from typing import Final
 
 from p2pvoice.node import (
     base_tables,
-    catalog,
+    catalog_tables,
     collection_tables,
     evaluations,
     following,
     lineage_tables,
     recall_tables,
+    room_tables,
     successors,
 )
 from p2pvoice.node.community import reading
@@ -24,7 +25,7 @@ from p2pvoice.node.database import Database, Step
 from p2pvoice.node.shelves import tables as shelf_tables
 
 STEPS: Final[Sequence[Step]] = (
-    catalog.first_schema,
+    catalog_tables.first_schema,
     recall_tables.first_schema,
     successors.first_schema,
     following.first_schema,
@@ -33,6 +34,7 @@ STEPS: Final[Sequence[Step]] = (
     collection_tables.first_schema,
     evaluations.first_schema,
     base_tables.first_schema,
+    room_tables.first_schema,
     shelf_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""

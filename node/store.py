@@ -23,7 +23,7 @@ from p2pvoice.node.index import ChunkIndex
 from p2pvoice.node.inspection import Inspection
 from p2pvoice.node.layout import ADDING, BITS, DAMAGED, PART, Layout, digest_of_name
 from p2pvoice.node.partial import Partial, storage_error
-from p2pvoice.protocol.chunks import CHUNKS_LIMIT, Chunk
+from p2pvoice.protocol.chunks import CHUNKS_LIMIT, Bitmap, Chunk
 from p2pvoice.protocol.errors import CorruptError, IntegrityError, NotFoundError, QuotaError, UsageError
 
 log = logging.getLogger("p2pvoice.store")
@@ -201,13 +201,14 @@ class Store:
     def finish(self, digest: bytes) -> Path:
         """Turn a complete partial file into a whole one, after hashing all of it.
 
-        Raises CorruptError when the disk changed chunks that were right: they count as missing again.
+        Raises CorruptError when the disk changed chunks that were right: they are missing again.
         Raises IntegrityError, and forgets the partial file, when its chunks are right and the whole is
         not: then the manifest contradicts itself and no peer can help.
         """
         partial = self._opened(digest)
         if partial.missing():
-            raise IntegrityError("the file is not complete")
+            # Serving peers meanwhile may have shown that a chunk was damaged after it was written.
+            raise CorruptError("chunks changed on this disk after they were written", hint="fetch it again")
         path = self.layout.partial(digest, PART)
         good = hash_file(path) == digest
         if not good and partial.recheck():
@@ -239,11 +240,19 @@ class Store:
 
     # -- serving -----------------------------------------------------------------------------------------
 
-    def bitmap(self, digest: bytes) -> bytes | None:
-        """The bitmap of a file being fetched; None when the file is whole or unknown."""
+    def held(self, digest: bytes, chunks: Sequence[Chunk] | None = None) -> Bitmap | None:
+        """Which chunks of a file are here: all of a whole one, some of one being fetched; None for others.
+
+        With ``chunks``: None as well when the file is known to be cut otherwise.
+        """
+        known = self.chunks(digest)
+        if known is None or (chunks is not None and known != tuple(chunks)):
+            return None
         with self.layout.lock:
             partial = self._open.get(digest)
-        return partial.bitmap() if partial is not None else None
+        if self.has(digest):
+            return Bitmap.full(len(known))
+        return Bitmap.from_bytes(partial.bitmap(), len(known)) if partial is not None else None
 
     def read_chunk(self, digest: bytes, index: int) -> bytes | None:
         """One chunk of a whole file or of one being fetched; None when it is not here.

@@ -8,6 +8,7 @@ use (removing.py); how voices are made is publish.py's. Follows specs/catalog.md
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ import trio
 from p2pvoice.node import base_needs, inheriting
 from p2pvoice.node.moves import look_up_followed
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.searching import Found
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.consent_state import consent_facts, require_current
 from p2pvoice.protocol.consent_statement import verify_statement
@@ -76,10 +78,22 @@ def _figures(parts: Parts, author: str, release: Release) -> dict[str, Any]:
     return parts.community.views.figures(parts.community.lines.of(author, release.manifest.slug))
 
 
-async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: float, tell: Tell) -> int:
-    """Tell of every voice that fits, the known ones at once, then those the network adds; their number.
+@dataclass(frozen=True)
+class Sought:
+    """What a search came to: how many voices it told of, and the cursor of what stands behind, or ""."""
 
-    Raises UsageError for a tag that does not exist.
+    count: int
+    next: str
+
+
+async def find(
+    parts: Parts, tags: list[str], text: str, limit: int, seconds: float, tell: Tell, cursor: str = ""
+) -> Sought:
+    """Tell of the voices that fit, the known ones at once, then those the network adds.
+
+    With a cursor it goes on behind a place of the known ones and asks nobody. Nothing is left out between two
+    pages; what came from the network while a page was told may be told again on the next one. Raises
+    UsageError for a tag that does not exist, and for a cursor that is none or is another search's.
     """
     wanted = [canonical_tag(tag) for tag in tags]
     told: set[str] = set()
@@ -87,7 +101,8 @@ async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: fl
 
     async def look(source: str) -> None:
         async with gate:
-            for release in await disk(parts, lambda: parts.catalog.search(wanted, text, limit)):
+            page = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
+            for release in page.releases:
                 if release.id in told or len(told) >= limit:
                     continue
                 told.add(release.id)
@@ -98,13 +113,24 @@ async def find(parts: Parts, tags: list[str], text: str, limit: int, seconds: fl
         await look("network")
 
     await look("local")
-    if seconds > 0:
+    if seconds > 0 and not cursor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_look_up_within, parts, seconds, tell)
             answered = await parts.network.find(wanted, arrived, seconds)
         if not answered and not told and not parts.network.connected_count():
             await tell({"event": "warning", "message": "no peer is connected: only this node was searched"})
-    return len(told)
+    page = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
+    return Sought(len(told), _behind(page, told))
+
+
+def _behind(page: Found, told: set[str]) -> str:
+    """The cursor behind the last voice before which every one was told; "" when that is all there is."""
+    place = page.begin
+    for release, cursor in zip(page.releases, page.cursors, strict=True):
+        if release.id not in told:
+            return place
+        place = cursor
+    return page.next
 
 
 async def _look_up_within(parts: Parts, seconds: float, tell: Tell) -> None:

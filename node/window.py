@@ -1,78 +1,37 @@
-"""The window of one peer in a fetch: what is asked of it and not yet written, and the work all peers share.
+"""The window of one peer in a fetch: what is asked of it and not yet written, and what it is known to have.
 
 A chunk counts against the window until it is on disk, so memory is bounded, the stream is always drained, and
-a crash loses at most one window a peer. Not for choosing peers nor judging them: see fetch.py. Follows
-specs/exchange.md.
+a crash loses at most one window a peer. How much is asked ahead is in pacing.py, which chunk in work.py. Not
+for choosing peers nor judging them: see fetch.py. Follows specs/exchange.md.
 """
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 import trio
 
 from p2pvoice.node.exchange import Answer, ExchangeClient, PeerBusy
-from p2pvoice.protocol.chunks import Chunk
+from p2pvoice.node.pacing import WINDOW_CHUNKS, Pace, room, spare
+from p2pvoice.node.work import Job, Work
+from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.codec import decode_chunk
-from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
+from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.manifest import FileEntry
 
-WINDOW_CHUNKS = 8
-"""Chunks asked of one peer and not yet written."""
-
-WINDOW_BYTES = 4 * 1024 * 1024
-"""Raw bytes asked of one peer and not yet written: what a kill costs at most, per peer."""
-
 MISSES_LIMIT = 3
-"""Chunks in a row a peer may not have before it is left alone for this fetch."""
+"""Chunks in a row a peer may not have, or not have though it said so, before it is left alone."""
 
+LOOKS_LIMIT = 3
+"""Looks in a row at what a partial holder has that show nothing new, before it is left when all are stuck."""
 
-@dataclass(frozen=True)
-class Job:
-    """One chunk to fetch."""
+LOOK_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between looks at what a partial holder has; from the beginning again when there was news."""
 
-    file: FileEntry
-    index: int
+TICK = 0.25
+"""Seconds after which a peer with nothing to do looks again whether somebody slower owes a chunk."""
 
-    @property
-    def chunk(self) -> Chunk:
-        """Its size and digest."""
-        return self.file.chunks[self.index]
-
-
-@dataclass
-class Work:
-    """What is left to do, shared by the peers' tasks of one fetch. Single-threaded."""
-
-    pending: deque[Job]
-    left: dict[bytes, int]
-    open_jobs: int
-    #: By digest of a file: files held here that its chunks may come as deltas to.
-    bases: dict[bytes, Sequence[bytes]] = field(default_factory=dict)
-    changed: trio.Event = field(default_factory=trio.Event)
-
-    def take(self, lacking: set[Job], room: int) -> Job | None:
-        """The first pending job the peer can have and that fits its window."""
-        for position, job in enumerate(self.pending):
-            if job not in lacking and job.chunk.size <= room:
-                del self.pending[position]
-                return job
-        return None
-
-    def stuck(self) -> bool:
-        """Whether every job left is waiting, that is, no peer is working on any."""
-        return len(self.pending) == self.open_jobs
-
-    def give_back(self, jobs: Sequence[Job]) -> None:
-        """Put jobs back to the front: somebody else does them."""
-        if jobs:
-            self.pending.extendleft(reversed(jobs))
-            self.wake()
-
-    def wake(self) -> None:
-        """Let every peer's task look again."""
-        self.changed.set()
-        self.changed = trio.Event()
+Look = Callable[[Sequence[FileEntry]], Awaitable[Sequence[Bitmap | None]]]
+"""Asks which chunks of files the peer has; None for a file that it cannot tell of."""
 
 
 class SinkFailed(Exception):
@@ -85,48 +44,81 @@ class SinkFailed(Exception):
 class Window:
     """The window of one peer: a task that asks and reads, a task that verifies and writes.
 
-    ``keep`` is given each chunk once it is verified, with the bytes that it took on the wire; ``read_base``
-    reads a chunk of a base. Both raise SinkFailed when our own side failed.
+    ``keep`` is given each chunk once it is verified, with the bytes that it took on the wire and the seconds
+    that it took; ``read_base`` reads a chunk of a base. Both raise SinkFailed when our own side failed.
     """
 
     def __init__(
         self,
         work: Work,
-        keep: Callable[[Job, bytes, int], Awaitable[None]],
+        keep: Callable[[Job, bytes, int, float], Awaitable[None]],
         read_base: Callable[[bytes, int], Awaitable[bytes | None]],
+        look: Look,
     ) -> None:
         self._work = work
         self._keep = keep
         self._read_base = read_base
+        self._look = look
+        self.pace = Pace()
         self.connected = False
-        self.lacking: set[Job] = set()
+        #: Whether the peer lost its chunks because it is slow; its task is cancelled through ``scope``.
+        self.slow = False
+        self.scope = trio.CancelScope()
         self.misses = 0
         self.failure: P2PVoiceError | PeerBusy | None = None
-        self._asked: deque[Job] = deque()  # asked of the peer, answer not here yet, in order
+        self.asked: deque[Job] = deque()  # asked of the peer, answer not here yet, in order
         self._arrived: deque[Job] = deque()  # answer here, not on disk yet
         self._room = trio.Event()
+        self._lacking: set[Job] = set()
+        self._held: dict[bytes, Bitmap] = {}  # by file, as the peer said
+        self._looking: set[bytes] = set()  # files it is being asked about just now
+        self._mute: set[bytes] = set()  # files it cannot tell of
+        self._looks = 0
+        self._next_look = 0.0
 
     def outstanding(self) -> list[Job]:
         """Jobs this peer took and did not finish."""
-        return [*self._arrived, *self._asked]
+        return [*self._arrived, *self.asked]
+
+    def owed_bytes(self) -> int:
+        """Bytes asked of this peer and not written yet."""
+        return sum(job.chunk.size for job in (*self._arrived, *self.asked))
+
+    def may(self, job: Job) -> bool:
+        """Whether the peer is to be asked for a chunk, as far as is known of what it has."""
+        held = self._held.get(job.file.digest)
+        return (
+            job not in self._lacking
+            and job.file.digest not in self._looking
+            and (held is None or job.index in held)
+        )
+
+    def leave(self) -> None:
+        """The peer's part in the work ends: others take what it did not finish."""
+        for digest in list(self._held):
+            self._spread(digest, -1)
+        self._held.clear()
+        self._work.give_back(self.outstanding())
+        self._work.wake()
 
     async def run(self, client: ExchangeClient) -> None:
         """Work until nothing is left for this peer. Raises what the peer did wrong."""
         self.connected = True
-        send, receive = trio.open_memory_channel[tuple[Job, Answer]](WINDOW_CHUNKS)
+        send, receive = trio.open_memory_channel[tuple[Job, Answer, float]](WINDOW_CHUNKS)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, receive)
                 # A broken stream closes the channel and lets the writer keep what had arrived; a wrong
                 # chunk, found by the writer, stops the reading at once.
-                async with send:
+                async with send, trio.open_nursery() as looks:
                     try:
-                        await self._read(client, send)
+                        await self._read(client, send, looks)
                     except (P2PVoiceError, PeerBusy) as error:
                         self.failure = error
                     except trio.BrokenResourceError:
                         # The writer ended first, and the nursery raises what it found wrong.
                         pass
+                    looks.cancel_scope.cancel()
         except* (P2PVoiceError, PeerBusy) as group:
             raise _first(group) from None
         except* SinkFailed as failed:
@@ -134,52 +126,153 @@ class Window:
         if self.failure is not None:
             raise self.failure
 
+    # -- asking and reading ------------------------------------------------------------------------------
+
     async def _read(
-        self, client: ExchangeClient, send: "trio.MemorySendChannel[tuple[Job, Answer]]"
+        self,
+        client: ExchangeClient,
+        send: "trio.MemorySendChannel[tuple[Job, Answer, float]]",
+        looks: trio.Nursery,
     ) -> None:
         work = self._work
         while work.open_jobs:
-            while len(self._asked) + len(self._arrived) < WINDOW_CHUNKS:
-                used = sum(j.chunk.size for j in (*self._asked, *self._arrived))
-                job = work.take(self.lacking, WINDOW_BYTES - used)
-                if job is None:
-                    break
-                self._asked.append(job)
-                await client.want(job.file.digest, job.index, work.bases.get(job.file.digest, ()))
-            if self._asked:
-                job = self._asked[0]
+            await self._ask(client)
+            if self.asked:
+                job = self.asked[0]
                 bases = work.bases.get(job.file.digest, ())
                 answer = await client.chunk(job.index, job.chunk.size, bases)
-                self._asked.popleft()
+                self.asked.popleft()
                 if answer is None:
-                    self._miss(job)
+                    self.pace.lacks(trio.current_time())
+                    self._miss(job, looks)
                     continue
+                seconds = self.pace.delivers(trio.current_time())
                 self.misses = 0
                 self._arrived.append(job)
-                await send.send((job, answer))
+                await send.send((job, answer, seconds))
                 continue
-            if not self._arrived and (self.misses >= MISSES_LIMIT or work.stuck()):
-                raise NotFoundError("does not have these files")
-            # Nothing to ask now: wait until a chunk is written or another peer gives work back.
-            await _either(work.changed, self._room)
+            if not self._arrived:
+                self._idle(looks)
+            # Nothing to ask now: wait until a chunk is written, another peer gives work back, or one that
+            # owes something turns out to be slow.
+            with trio.move_on_after(TICK):
+                await _either(work.changed, self._room)
 
-    def _miss(self, job: Job) -> None:
-        self.lacking.add(job)
-        self.misses += 1
+    async def _ask(self, client: ExchangeClient) -> None:
+        """Ask for as many chunks as the peer's pace and everybody's memory allow."""
+        work = self._work
+        while self.misses < MISSES_LIMIT:
+            now = trio.current_time()
+            if len(self.asked) + len(self._arrived) >= self.pace.window(now):
+                return
+            left = spare(holder.owed_bytes() for holder in work.holders)
+            size = room(self.owed_bytes(), left)
+            job = work.take(self.may, size) or work.second(self, self.may, size, now)
+            if job is None:
+                return
+            self.asked.append(job)
+            self.pace.asked(job.chunk.size, now)
+            await client.want(job.file.digest, job.index, work.bases.get(job.file.digest, ()))
+
+    def _miss(self, job: Job, looks: trio.Nursery) -> None:
+        """The peer does not have a chunk: ask what it has of this file, and leave the chunk to others."""
+        digest = job.file.digest
+        self._lacking.add(job)
+        held = self._held.get(digest)
+        if digest in self._mute or (held is not None and job.index in held):
+            self.misses += 1
+        elif held is None and digest not in self._looking:
+            self._start_looking([job.file], looks)
         self._work.give_back([job])
 
-    async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer]]") -> None:
+    def _idle(self, looks: trio.Nursery) -> None:
+        """The peer owes nothing and there is nothing to ask of it: NotFoundError when it is of no use."""
+        work = self._work
+        if self._looking:
+            return
+        if self.misses >= MISSES_LIMIT:
+            raise NotFoundError("does not have these files" if not self._held else "has not what it said")
+        growing = [
+            jobs[0].file
+            for digest, jobs in work.jobs.items()
+            if digest in self._held and not self._held[digest].complete and work.left[digest]
+        ]
+        # Nobody brings what this peer could get from others, unless it has others than we know.
+        useless = self._looks >= LOOKS_LIMIT or not any(self._held[file.digest] for file in growing)
+        if work.stuck() and useless:
+            raise NotFoundError("does not have these files")
+        if work.crowded() and not any(self._is_useful(job) for jobs in work.jobs.values() for job in jobs):
+            raise NotFoundError("has nothing more just now")
+        if growing and trio.current_time() >= self._next_look:
+            self._start_looking(growing, looks)
+
+    def _is_useful(self, job: Job) -> bool:
+        return self._work.is_open(job) and self.may(job)
+
+    # -- what the peer has -------------------------------------------------------------------------------
+
+    def _start_looking(self, files: Sequence[FileEntry], looks: trio.Nursery) -> None:
+        self._looking.update(file.digest for file in files)
+        looks.start_soon(self._find_out, files)
+
+    async def _find_out(self, files: Sequence[FileEntry]) -> None:
+        """Ask what the peer has of some files; what it was asked for and lacked may have come meanwhile."""
+        try:
+            found = await self._look(files)
+        except NetworkError:
+            # Too old to be asked, or just busy: misses tell, then.
+            found = [None] * len(files)
+        news = False
+        for file, bitmap in zip(files, found, strict=True):
+            if bitmap is None:
+                self._mute.add(file.digest)
+                continue
+            before = self._held.get(file.digest)
+            if before is None or len(bitmap) > len(before):
+                news = True
+                self._lacking -= set(self._work.jobs[file.digest])
+            self._spread(file.digest, -1)
+            self._held[file.digest] = bitmap
+            self._spread(file.digest, 1)
+        self._looks = 0 if news else self._looks + 1
+        pause = LOOK_PAUSES[min(self._looks, len(LOOK_PAUSES) - 1)]
+        self._next_look = trio.current_time() + pause
+        self._looking.difference_update(file.digest for file in files)
+        self._work.wake()
+
+    def _spread(self, digest: bytes, step: int) -> None:
+        """Count what the peer has of a file, or count it no more."""
+        held = self._held.get(digest)
+        if held is not None and not held.complete:
+            for job in self._work.jobs[digest]:
+                if job.index in held:
+                    self._work.spread[job] += step
+
+    # -- verifying and writing ---------------------------------------------------------------------------
+
+    async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer, float]]") -> None:
         async with receive:
-            async for job, answer in receive:
-                chunk = job.chunk
-                base = None if answer.base is None else await self._read_base(answer.base, job.index)
-                data = await trio.to_thread.run_sync(
-                    decode_chunk, answer.codec, answer.blob, chunk.size, chunk.digest, base
-                )
-                await self._keep(job, data, len(answer.blob))
+            async for job, answer, seconds in receive:
+                if self._work.is_open(job):
+                    await self._settle(job, answer, seconds)
                 self._arrived.remove(job)
                 self._room.set()
                 self._room = trio.Event()
+
+    async def _settle(self, job: Job, answer: Answer, seconds: float) -> None:
+        """Verify a chunk and keep it, unless a copy from elsewhere was the first."""
+        base = None if answer.base is None else await self._read_base(answer.base, job.index)
+        chunk = job.chunk
+        data = await trio.to_thread.run_sync(
+            decode_chunk, answer.codec, answer.blob, chunk.size, chunk.digest, base
+        )
+        if not self._work.claim(job):
+            return
+        try:
+            await self._keep(job, data, len(answer.blob), seconds)
+        except BaseException:
+            self._work.unclaim(job)
+            raise
 
 
 async def _either(first: trio.Event, second: trio.Event) -> None:

@@ -4,6 +4,7 @@ The commands only ask and print; what a reference means and what may be fetched 
 Follows specs/cli.md.
 """
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -99,17 +100,21 @@ def voice_table(output: Output, voices: list[Summary]) -> None:
     show_default=True,
     help="Seconds to ask the network for.",
 )
+@click.option("--cursor", default="", help="Go on where a page ended: what its last line said.")
 @json_option
 @click.pass_obj
-def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: float) -> None:
+def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: float, cursor: str) -> None:
     """Find voices by tag or free text.
 
     What this node already knows is shown first; then peers are asked. `--tag cantonese`, `--tag 粤语` and
-    `--tag yue` are one question.
+    `--tag yue` are one question. Voices of those you follow come first, and no author fills a page.
     """
     found: dict[str, Summary] = {}
+    behind = ""
     with Progress(output) as progress:
-        for event in progress.follow(Client().find(tags=tags, text=text, limit=limit, timeout=timeout)):
+        events = Client().find(tags=tags, text=text, limit=limit, timeout=timeout, cursor=cursor)
+        for event in progress.follow(events):
+            behind = str(event.get("next") or "") if event.get("event") == "result" else behind
             if output.as_json:
                 output.document(event)
             elif event.get("event") == "voice":
@@ -118,6 +123,9 @@ def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: 
             elif event.get("event") == "warning":
                 output.note(str(event.get("message", "")))
     if output.as_json:
+        return
+    if not found and cursor:
+        output.note("nothing more")
         return
     if not found:
         output.note("nothing found")
@@ -128,6 +136,11 @@ def find(output: Output, text: str, tags: tuple[str, ...], limit: int, timeout: 
     warn(output, voices)
     away = next((voice for voice in voices if not voice.get("installed")), None)
     output.hint(f"p2pvoice listen {handle(away)}" if away else f'p2pvoice speak {handle(voices[0])} "…"')
+    if behind:
+        asked = [*((shlex.quote(text),) if text else ()), *(f"--tag {shlex.quote(tag)}" for tag in tags)]
+        output.hint(
+            " ".join(["p2pvoice find", *asked, f"--limit {limit} --cursor {behind}   (more of them)"])
+        )
 
 
 def voice_of(event: Event) -> Summary:

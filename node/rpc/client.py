@@ -153,10 +153,17 @@ class Client(Transport):
         return dict(self.json("POST", "/v1/consent", dict(body)))
 
     def find(
-        self, *, tags: tuple[str, ...] = (), text: str = "", limit: int = 50, timeout: float = 10.0
+        self,
+        *,
+        tags: tuple[str, ...] = (),
+        text: str = "",
+        limit: int = 50,
+        timeout: float = 10.0,
+        cursor: str = "",
     ) -> Iterator[Event]:
-        """Voices as they are found, here first and then in the network."""
+        """Voices as they are found, here first and then in the network; behind a cursor, here only."""
         query = [*(("tag", tag) for tag in tags), ("text", text), ("limit", limit), ("timeout", timeout)]
+        query.append(("cursor", cursor))
         return self.stream("GET", "/v1/find?" + urlencode([pair for pair in query if pair[1] != ""]))
 
     def voices(self) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The rows of the table that concern published voices: find, fetch, speak, what people say, collections."""
 
 from p2pvoice.node import evaluating, speech
+from p2pvoice.node.ranking import CURSOR_LENGTH
 from p2pvoice.node.rpc import collections, community, voices
 from p2pvoice.node.rpc.operations_making import COMPARING
 from p2pvoice.node.rpc.schemas import FLAG, REF, Operation, Schema, many, maybe, number, record, words
@@ -114,6 +115,7 @@ VOICES: tuple[Operation, ...] = (
             "text": words(1_000),
             "limit": number(1, voices.FIND_LIMIT),
             "timeout": number(0, 300),
+            "cursor": words(CURSOR_LENGTH),
         },
     ),
     Operation("GET", "/v1/voices", voices.installed, "Installed voices"),

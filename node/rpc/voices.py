@@ -25,6 +25,7 @@ from p2pvoice.node import (
 )
 from p2pvoice.node.loadable import LoadableVoice
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.ranking import read_cursor
 from p2pvoice.node.rpc import community, merging, proposals
 from p2pvoice.node.rpc.errors import error_response, to_error
 from p2pvoice.node.rpc.events import EventStream, Report, while_connected
@@ -36,6 +37,7 @@ from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.label import read_label
 from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.revocation import REASON_LENGTH
+from p2pvoice.protocol.tags import canonical_tag
 
 #: Most voices one search tells of.
 FIND_LIMIT = 1_000
@@ -54,8 +56,13 @@ async def find(parts: Parts, request: Request) -> EventStream:
     seconds = number(query.get("timeout"), "timeout", default=10.0, low=0.0, high=300.0)
     words = query.get("text", "")[:1_000]
 
+    cursor = query.get("cursor", "")
+    # A cursor that makes no sense is answered as such before the stream begins.
+    read_cursor(cursor, [canonical_tag(tag) for tag in tags], words)
+
     async def work(report: Report) -> Mapping[str, Any]:
-        return {"count": await voices.find(parts, tags, words, limit, seconds, report)}
+        found = await voices.find(parts, tags, words, limit, seconds, report, cursor)
+        return {"count": found.count, "next": found.next or None}
 
     return EventStream(work)
 

@@ -15,7 +15,7 @@ from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.library import Page
 from p2pvoice.protocol import delta
-from p2pvoice.protocol.chunks import Chunk, plan_chunks
+from p2pvoice.protocol.chunks import Bitmap, Chunk, plan_chunks
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.delta_planes import F16
 from p2pvoice.protocol.head import Head, sign_head
@@ -139,6 +139,9 @@ class Shelf:
         self.revoked: list[bytes] = []
         self.served = 0
         self.asked = 0
+        self.looked = 0
+        #: Every file that was put or is being fetched: how many chunks it has.
+        self.files: set[FileEntry] = set()
         #: Files that a fetch into this one may name as bases, and deltas that were made for others.
         self.kin: list[bytes] = []
         self.deltas = 0
@@ -154,6 +157,7 @@ class Shelf:
         self.releases[publication.release.id] = publication.release.envelope.to_bytes()
         self.tags[publication.release.id] = set(manifest.tags)
         self.heads[author_id(manifest.author), manifest.slug] = publication.head
+        self.files |= set(manifest.files)
         for file in manifest.files if data else ():
             start = 0
             for index, chunk in enumerate(file.chunks):
@@ -190,6 +194,15 @@ class Shelf:
     async def get_collection(self, author: str, slug: str) -> bytes | None:
         return self.collections.get((author, slug))
 
+    async def get_have(self, file: bytes) -> Bitmap | None:
+        self.looked += 1
+        counts = [len(f.chunks) for f in self.files if f.digest == file]
+        held = Bitmap(counts[0]) if counts else None
+        for digest, index in self.chunks if held is not None else ():
+            if digest == file:
+                held.set(index)
+        return held
+
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:
         self.asked += 1
         if self.hang is not None and self.asked > self.hang:
@@ -222,6 +235,7 @@ class Shelf:
         return self.chunks.get((base, index))
 
     async def missing(self, file: FileEntry) -> list[int]:
+        self.files.add(file)
         return [i for i in range(len(file.chunks)) if (file.digest, i) not in self.chunks]
 
     async def write(self, file: FileEntry, index: int, data: bytes) -> None:

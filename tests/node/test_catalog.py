@@ -1,14 +1,16 @@
 """The catalog: signed bytes unchanged, heads that never go back, tags, Chinese free text, names."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import eviction
+from p2pvoice.node import eviction, fairness
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
+from p2pvoice.node.fairness import PLACE_BYTES, places_of
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.chunks import Chunk
@@ -257,75 +259,118 @@ def test_voice_means_its_newest_release_or_the_installed_one(catalog: Catalog) -
     assert catalog.resolve("storyteller", prefer_installed=True).id == old.id
 
 
+def limit(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
+    """Smaller limits for the room of the catalogs that are opened from now on."""
+    monkeypatch.setattr(eviction, "LIMITS", replace(eviction.LIMITS, **limits))
+
+
 def test_strangers_releases_are_bounded_and_installed_ones_stay(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 3)
+    limit(monkeypatch, places=3, guests=0)
     kept = add(catalog, make_release(slug="kept"))
     catalog.install(kept, seed=True)
     for number in range(3):
         add(catalog, make_release(slug=f"voice-{number}"))
     assert catalog.counts() == (4, 1)
     add(catalog, make_release(slug="voice-3"))
-    # A hundredth of the limit is made free again, here one more.
-    assert catalog.counts() == (3, 1)
+    assert catalog.counts() == (4, 1)
     assert catalog.release(kept.id) is not None
     assert catalog.search([], "kept", 5) != []
+    catalog.uninstall(kept.id)
+    assert catalog.counts() == (3, 0)
 
 
 def test_author_has_a_quota(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eviction, "AUTHOR_RELEASES", 3)
+    limit(monkeypatch, author=3, guests=0)
     other = add(catalog, make_release(KEYS[1]))
-    many = [add(catalog, make_release(slug=f"voice-{number}")) for number in range(3)]
+    old = add(catalog, make_release(slug="one", created=1))
+    add(catalog, make_release(slug="one", created=2))
+    many = [add(catalog, make_release(slug=f"voice-{number}")) for number in range(2)]
+    # What was superseded goes first.
+    assert catalog.release(old.id) is None
     assert all(catalog.release(release.id) for release in many)
-    many.append(add(catalog, make_release(slug="voice-3")))
-    assert [catalog.release(release.id) is not None for release in many] == [False, True, True, True]
-    size = len(many[1].envelope.to_bytes())
-    monkeypatch.setattr(eviction, "AUTHOR_BYTES", 3 * size)
-    add(catalog, many[3])
-    many.append(add(catalog, make_release(slug="voice-4")))
-    assert catalog.release(many[1].id) is None
-    monkeypatch.setattr(eviction, "AUTHOR_BYTES", 3 * size - 1)
-    add(catalog, make_release(slug="voice-5"))
-    assert catalog.counts() == (1 + 2, 0)
+    many += [add(catalog, make_release(slug=f"voice-{number}")) for number in range(2, 5)]
+    assert catalog.counts() == (3 + 1, 0)
     assert catalog.release(other.id) is not None
+    gone = [release for release in many if catalog.release(release.id) is None]
+    assert [catalog.turned_away(release.id) for release in many] == [one in gone for one in many]
 
 
-def test_bytes_are_bounded_together(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    releases = [make_release(key) for key in KEYS]
-    size = len(releases[0].envelope.to_bytes())
-    monkeypatch.setattr(eviction, "BYTES_LIMIT", 4 * size)
-    monkeypatch.setattr(eviction, "FILL_AGAIN", 0.0)
-    for number, release in enumerate(releases, start=1):
-        add(catalog, release)
-        assert catalog.counts() == (min(number, 4), 0)
+def test_a_large_release_takes_several_places(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, places=4, guests=0)
+    assert [places_of(size) for size in (0, 1, PLACE_BYTES, PLACE_BYTES + 1)] == [1, 1, 1, 2]
+    large = add(
+        catalog, make_release(KEYS[0], description="\n".join("x" * 60 for _ in range(65)) + "語" * 12)
+    )
+    for number in range(3):
+        add(catalog, make_release(KEYS[1], slug=f"voice-{number}"))
+    assert catalog.counts() == (4, 0)
+    assert len(large.envelope.to_bytes()) < PLACE_BYTES
+    monkeypatch.setattr(fairness, "PLACE_BYTES", len(large.envelope.to_bytes()) - 1)
+    add(catalog, make_release(KEYS[2], description=large.manifest.description + "語"))
+    # It takes two places. The author of three gives one; then of two authors with two the lot decides.
+    assert catalog.release(large.id) is not None
+    assert catalog.counts() == (3, 0)
 
 
-def test_flood_of_newcomers_leaves_what_was_known(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 40)
+def test_flood_of_newcomers_leaves_what_was_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, places=40, guests=4)
+    now = NOW
+    database = open_database(tmp_path / "catalog.sqlite")
+    catalog = Catalog(database, clock=lambda: now)
     known = [add(catalog, make_release(slug=f"known-{number}")) for number in range(20)]
-    late = add(catalog, make_release(KEYS[1], slug="late"))
+    now += eviction.LIMITS.settled
+    late = [add(catalog, make_release(KEYS[1], slug=f"late-{number}")) for number in range(3)]
     for number in range(200):
         add(catalog, make_release(KEYS[2 + number % 3], slug=f"junk-{number}"))
-        if number == 4:
-            assert catalog.release(late.id) is not None
-    assert all(catalog.release(release.id) for release in known)
-    assert catalog.counts()[0] <= 40
-    # The last newcomer is there: a search's finding can be named right after it.
-    assert catalog.resolve("junk-199")
+        # A search's finding can be named right after it.
+        assert catalog.resolve(f"junk-{number}")
+    assert all(catalog.release(release.id) for release in [*known, *late])
+    assert catalog.counts()[0] == 40 + 4
+    database.close()
+
+
+def test_what_is_in_memory_is_what_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, places=10, guests=3)
+    database = open_database(tmp_path / "catalog.sqlite")
+    catalog = Catalog(database, clock=lambda: NOW)
+    releases = [make_release(KEYS[number % 4], slug=f"voice-{number}") for number in range(30)]
+    for release in releases:
+        add(catalog, release)
+    held = {found for found, _, _ in catalog.releases_tagged(CANTONESE)}
+    assert len(held) == 10
+    assert catalog.counts()[0] == 13
+    # A transaction that is undone takes nothing with it.
+
+    def undo() -> None:
+        with database.write() as connection:
+            catalog.drop(connection, next(iter(held)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        undo()
+    add(catalog, releases[0])
+    assert {found for found, _, _ in catalog.releases_tagged(CANTONESE)} == held
+    again = Catalog(database, clock=lambda: NOW)
+    again.add_release(releases[1].envelope.to_bytes())
+    # The lots are the node's, so the same ones have places after a restart.
+    assert {found for found, _, _ in again.releases_tagged(CANTONESE)} == held
+    database.close()
 
 
 def test_what_nobody_offers_any_more_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 10)
+    limit(monkeypatch, places=10, guests=0)
     now = NOW
     database = open_database(tmp_path / "catalog.sqlite")
     catalog = Catalog(database, clock=lambda: now)
     old = [add(catalog, make_release(slug=f"old-{number}")) for number in range(5)]
-    now += eviction.STALE_SECONDS + 1
+    now += eviction.LIMITS.stale
     add(catalog, old[0])
-    for number in range(6):
+    for number in range(9):
         add(catalog, make_release(KEYS[1], slug=f"new-{number}"))
-    assert [catalog.release(release.id) is not None for release in old] == [True, False, False, True, True]
+    assert [catalog.release(release.id) is not None for release in old] == [True] + [False] * 4
+    assert catalog.counts() == (10, 0)
     database.close()
 
 

@@ -21,7 +21,7 @@ from p2pvoice.node.identity import generate
 from p2pvoice.node.library import Page
 from p2pvoice.protocol import base as b
 from p2pvoice.protocol.canonical import decode, encode
-from p2pvoice.protocol.chunks import CHUNK_LIMIT
+from p2pvoice.protocol.chunks import CHUNK_LIMIT, Bitmap
 from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import P2PVoiceError
@@ -84,6 +84,9 @@ class Shop:
         return None
 
     async def get_collection(self, author: str, slug: str) -> bytes | None:
+        return None
+
+    async def get_have(self, file: bytes) -> Bitmap | None:
         return None
 
     async def read_chunk(self, file: bytes, index: int) -> bytes | None:

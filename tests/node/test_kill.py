@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from p2pvoice.node.window import WINDOW_BYTES
+from p2pvoice.node.pacing import WINDOW_BYTES
 from p2pvoice.protocol.errors import DaemonUnavailableError
 
 from .nodes import Daemon, bring, install_encoder, large_gpt, publish

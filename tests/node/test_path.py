@@ -260,4 +260,4 @@ def test_search_without_peers_says_so(daemons: Make) -> None:
     daemon = daemons().start()
     events = list(daemon.client.find(tags=("cantonese",), timeout=2.0))
     assert [event["event"] for event in events] == ["warning", "result"]
-    assert json.dumps(events[-1]) == '{"event": "result", "count": 0}'
+    assert json.dumps(events[-1]) == '{"event": "result", "count": 0, "next": null}'

@@ -1,13 +1,13 @@
 """Tombstones: what they keep out, what they outlive, how many there are, and who cannot make one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import catalog as catalog_module
-from p2pvoice.node import eviction, recall_tables
+from p2pvoice.node import catalog_tables, eviction, recall_tables
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.recall import Tombstones
@@ -231,7 +231,7 @@ def test_a_crash_in_the_middle_leaves_all_or_nothing(catalog: Catalog, stones: T
 def test_eviction_of_the_release_does_not_lift_its_tombstone(
     catalog: Catalog, stones: Tombstones, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eviction, "RELEASES_LIMIT", 1)
+    monkeypatch.setattr(eviction, "LIMITS", replace(eviction.LIMITS, places=0, guests=0))
     release = make_release(AUTHOR)
     catalog.add_release(data_of(release))
     stones.add(make_revocation(release, AUTHOR), Kind.SEEN, [seen(release)])
@@ -244,7 +244,7 @@ def test_eviction_of_the_release_does_not_lift_its_tombstone(
 
 def test_an_older_database_is_lifted(path: Path) -> None:
     release = make_release(AUTHOR)
-    database = Database(path, [catalog_module.first_schema])
+    database = Database(path, [catalog_tables.first_schema])
     database.close()
     database = open_database(path)
     catalog = Catalog(database)
