@@ -10,8 +10,8 @@ the host closes, and the files follow. To see what a caller may ask, go on to rp
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
 what lists of voices are, to collecting.py; how whole
-collections are kept alive, to mirroring.py; what programs made for other servers may ask, to
-api/. Follows specs/daemon.md.
+collections are kept alive, to mirroring.py; how the keepers of a tag come to answer alike, to shelves/; what
+programs made for other servers may ask, to api/. Follows specs/daemon.md.
 """
 
 import argparse
@@ -63,6 +63,7 @@ from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.samples import Samples
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.shelves.parts import open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tidy import at_start
@@ -99,6 +100,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(parts.community.run)
         nursery.start_soon(parts.mirroring.run, parts)
+        nursery.start_soon(parts.shelves.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         collecting.announce_all(parts)
@@ -172,6 +174,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
             community = open_community(host, database, catalog, following, successors, names, identity, disk)
             community.server.attach()
+            shelves = open_shelves(host, database, catalog, disk, network.hearsay.hear)
+            shelves.server.attach()
+            offer.shelves, network.on_offer = shelves.reader, shelves.keeping.wake
             catalog.stars = lambda author, slug: int(
                 community.views.figures(community.lines.of(author, slug))["stars"]
             )
@@ -213,6 +218,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 mirrors=mirrors,
                 mirroring=Mirroring(mirrors),
                 community=community,
+                shelves=shelves,
                 words=UserWords(home.words),
                 page=PageDoor(),
                 api=ApiDoor(),
