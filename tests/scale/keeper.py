@@ -75,13 +75,16 @@ class Keeper:
     announcer: Announcer
     counting: Counting
 
-    def announce(self, releases: Sequence[Release], *, tags_only: bool) -> None:
-        """Put what the node offers into the announcer's queue, which keeps the documented pace."""
+    def announce(self, releases: Sequence[Release], *, tags_only: bool) -> list[bytes]:
+        """Put what the node offers into the announcer's queue, which keeps the pace; returns the keys."""
+        keys: dict[bytes, None] = {}
         for release in releases:
-            if not tags_only:
-                self.announcer.release(release.id, release.manifest.finding_tags)
-            for tag in release.manifest.finding_tags if tags_only else ():
-                self.announcer.provide(tag_key(tag), f"tag {tag}")
+            tags = release.manifest.finding_tags
+            if tags_only:
+                keys |= dict.fromkeys(self.announcer.provide(tag_key(tag), f"tag {tag}") for tag in tags)
+            else:
+                keys |= dict.fromkeys(self.announcer.release(release.id, tags))
+        return list(keys)
 
 
 @asynccontextmanager

@@ -49,28 +49,26 @@ class Group:
         await self._keepers[number].host.kad.refresh()
         return {"table": self._keepers[number].host.kad.table_size()}
 
-    async def announce(self, tags_only: bool) -> dict[str, Any]:
-        """Begin to announce what all nodes here offer."""
-        for one in self._keepers.values():
-            one.counting.fresh()
-            one.announce([sign_voice(voice) for voice in self._plan.kept_by(one.number)], tags_only=tags_only)
-        return await self.status()
+    async def announce(self, number: int, tags_only: bool, within: float) -> dict[str, Any]:
+        """Announce what a node offers, at the documented pace; answers when each key was announced."""
+        one = self._keepers[number]
+        keys = one.announce([sign_voice(voice) for voice in self._plan.kept_by(number)], tags_only=tags_only)
+        began = trio.current_time()
+        with counted(one.counting) as counts:
+            done = await one.announcer.done(keys, within)
+        return {
+            "keys": len(keys),
+            "done": done,
+            "seconds": trio.current_time() - began,
+            "counts": counts.as_dict(),
+            "failed": one.announcer.failed,
+        }
 
     async def status(self) -> dict[str, Any]:
         """Sums over the nodes here, and the peak memory of the process in MiB."""
-        states = [one.announcer.status() for one in self._keepers.values()]
-        counts = [one.counting.counts for one in self._keepers.values()]
         return {
-            "keys": sum(state["keys"] for state in states),
-            "waiting": sum(state["queued"] for state in states),
-            "announced": sum(state["announced"] for state in states),
-            "failed": sum(state["failed"] for state in states),
             "tables": [one.host.kad.table_size() for one in self._keepers.values()],
             "connections": sum(len(one.host.connected()) for one in self._keepers.values()),
-            "queries": sum(count.queries for count in counts),
-            "streams": sum(sum(count.streams.values()) for count in counts),
-            "sent": sum(sum(count.sent.values()) for count in counts),
-            "received": sum(sum(count.received.values()) for count in counts),
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "cpu": time.process_time(),
         }
