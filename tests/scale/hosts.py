@@ -56,7 +56,6 @@ async def build(plan: Plan, parts: list[Part]) -> None:
         await gather(calls)
         opened += len(calls)
         say(f"{opened + len(first)} hosts, load {load()}")
-    await gather([partial(place[h].tell, "refresh", number=h) for h in range(plan.hosts)])
 
 
 async def total(parts: Sequence[Part]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ async def orchestra(plan: Plan, folder: Path, environment: dict[str, str]) -> As
                     stdout=subprocess.PIPE,
                     stderr=(folder / f"group-{number}.log").open("wb"),
                     cwd=ROOT,
+                    # A session of its own, as separate machines have a scheduler of their own.
+                    start_new_session=True,
                     env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
                 )
                 parts.append(Part(process))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 TAGS = 60
-"""Tags beside the two of gender; the first has some 300 voices of 1,000, the last three."""
+"""Different tags, one to a voice; the first has some 300 voices of 1,000, the last three."""
 
 SKEW = 1.12
 """Exponent of Zipf's law: the tag of rank r has voices in proportion to 1 / r ** SKEW."""
@@ -72,7 +72,7 @@ class Plan:
         return [
             Voice(
                 number,
-                (tag, chance.choice(("gender/female", "gender/male"))),
+                (tag,),
                 tuple(chance.sample(range(self.hosts), min(self.copies, self.hosts))),
             )
             for number, tag in enumerate(ranked)

@@ -44,11 +44,6 @@ class Group:
         self._keepers[number] = one
         return {"addresses": one.host.addresses()}
 
-    async def refresh(self, number: int) -> dict[str, Any]:
-        """Look the node's own neighbourhood up once more, as the growing of a network makes nodes do."""
-        await self._keepers[number].host.kad.refresh()
-        return {"table": self._keepers[number].host.kad.table_size()}
-
     async def announce(self, number: int, tags_only: bool, within: float) -> dict[str, Any]:
         """Announce what a node offers, at the documented pace; answers when each key was announced."""
         one = self._keepers[number]
