@@ -9,8 +9,8 @@ shutdown set one event; then the RPC ends its requests, a training writes its ch
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
-what lists of voices are, to collecting.py; what programs made for other servers may ask, to
-api/. Follows specs/daemon.md.
+how the keepers of a tag come to answer alike, to shelves/; what lists of voices are, to collecting.py; what
+programs made for other servers may ask, to api/. Follows specs/daemon.md.
 """
 
 import argparse
@@ -58,6 +58,7 @@ from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.samples import Samples
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.shelves.parts import open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tidy import at_start
@@ -92,6 +93,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.recall.run)
         nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(parts.community.run)
+        nursery.start_soon(parts.shelves.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         collecting.announce_all(parts)
@@ -159,6 +161,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 host, database, catalog, following, successors, names, identity, disk
             )
             community.server.attach()
+            shelves = open_shelves(host, database, catalog, disk, network.hearsay.hear)
+            shelves.server.attach()
+            offer.shelves, network.on_offer = shelves.reader, shelves.keeping.wake
             nursery.start_soon(announcer.run)
             lan = open_lan(host, config.network.mdns)
             if lan is not None:
@@ -194,6 +199,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 following=following,
                 names=names,
                 community=community,
+                shelves=shelves,
                 words=UserWords(home.words),
                 page=PageDoor(),
                 api=ApiDoor(),

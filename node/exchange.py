@@ -168,7 +168,9 @@ class ExchangeServer:
         while True:
             page = await self._library.query(query.tags, limit, query.cursor)
             if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
-                return QueryPage(page.releases, page.heads, page.next, page.revocations)
+                return QueryPage(
+                    page.releases, page.heads, page.next, page.revocations, page.shelf, page.partial
+                )
             limit //= 2
 
     async def _exchange(self, channel: Channel) -> None:

@@ -94,6 +94,8 @@ class Network:
         self.collections = CollectionSwarm(host, announcer)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
+        #: Told when what is offered here has changed: the shelves of its tags are kept.
+        self.on_offer: Callable[[], None] = lambda: None
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -149,6 +151,7 @@ class Network:
         manifest = release.manifest
         if release.id not in self._announced:
             self._announced[release.id] = self._announcer.release(release.id, manifest.finding_tags)
+        self.on_offer()
         keys = list(self._announced[release.id])
         # Bases have no head: whoever needs one names it.
         if manifest.author == self._identity.author_public and not manifest.is_base:
@@ -183,6 +186,7 @@ class Network:
         """Stop announcing a release, if it was announced."""
         if self._announced.pop(release.id, None) is not None:
             self._announcer.withdraw(release.id, release.manifest.finding_tags)
+        self.on_offer()
         if with_head:
             self.withdraw_head(release)
 

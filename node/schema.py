@@ -21,6 +21,7 @@ from p2pvoice.node import (
 )
 from p2pvoice.node.community import reading
 from p2pvoice.node.database import Database, Step
+from p2pvoice.node.shelves import tables as shelf_tables
 
 STEPS: Final[Sequence[Step]] = (
     catalog.first_schema,
@@ -32,6 +33,7 @@ STEPS: Final[Sequence[Step]] = (
     collection_tables.first_schema,
     evaluations.first_schema,
     base_tables.first_schema,
+    shelf_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 
