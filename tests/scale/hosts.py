@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,9 @@ async def build(plan: Plan, parts: list[Part]) -> None:
     opened = 0
     for turn in range(plan.group):
         calls = [
-            partial(place[h].tell, "open", number=h, bootstrap=chance.sample(addresses, min(2, len(addresses))))
+            partial(
+                place[h].tell, "open", number=h, bootstrap=chance.sample(addresses, min(2, len(addresses)))
+            )
             for h in rest
             if h - plan.groups[h // plan.group][0] == turn
         ]
@@ -70,7 +73,7 @@ async def total(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 async def announce(
-    plan: Plan, parts: list[Part], within: float, *, together: int, tags_only: bool
+    plan: Plan, parts: list[Part], within: float, *, together: int, tags_only: bool, shelves: bool
 ) -> dict[str, Any]:
     """Let all hosts announce at the documented pace, a few at a time: one machine does the work of all of them."""
     began = time.monotonic()
@@ -80,7 +83,9 @@ async def announce(
 
     async def one(host: int) -> None:
         part = parts[host // plan.group]
-        done.append(await part.tell("announce", number=host, tags_only=tags_only, within=within))
+        done.append(
+            await part.tell("announce", number=host, tags_only=tags_only, shelves=shelves, within=within)
+        )
         if len(done) % max(1, plan.hosts // 10) == 0:
             say(f"{len(done)} hosts announced {sum(a['keys'] for a in done)} keys, load {load()}")
 
@@ -98,6 +103,35 @@ async def announce(
         "seconds": time.monotonic() - began,
         **await total(parts),
     }
+
+
+def filled(plan: Plan, states: list[dict[str, Any]]) -> float:
+    """Of all that should stand on the shelves of all keepers, how much does."""
+    voices = Counter(tag for voice in plan.all_voices for tag in voice.tags)
+    held = wanted = 0
+    for state in states:
+        for number, shelves in state["shelves"].items():
+            for tag in {tag for voice in plan.kept_by(int(number)) for tag in voice.tags}:
+                held += shelves.get(tag, 0)
+                wanted += voices[tag]
+    return held / max(1, wanted)
+
+
+async def settle(plan: Plan, parts: list[Part], within: float = 240) -> dict[str, Any]:
+    """Wait until the keepers' first talks have filled their shelves; how far they got."""
+    began = moved = time.monotonic()
+    share, talks = 0.0, 0
+    # Looks at other processes' shelves: there is no event for them here. After a minute without any change the
+    # rest comes with the next round of talks, in a quarter of an hour.
+    with trio.move_on_after(within):
+        while share < 0.999 and time.monotonic() - moved < (15 if plan.hosts < 20 else 60):
+            states = await gather([partial(part.tell, "status") for part in parts])
+            now, talks = filled(plan, states), sum(state["talks"] for state in states)
+            if now > share:
+                share, moved = now, time.monotonic()
+                say(f"shelves are {share:.1%} full after {talks} talks, load {load()}")
+            await trio.sleep(1 if plan.hosts < 20 else 5)
+    return {"share": share, "talks": talks, "seconds": time.monotonic() - began}
 
 
 async def search(plan: Plan, parts: list[Part], searches: list[tuple[str, int]], *, after: bool) -> list[Any]:
@@ -146,27 +180,50 @@ def choose(plan: Plan, each: int) -> list[tuple[str, int]]:
 
 
 async def measure(
-    plan: Plan, *, each: int, how: str, within: float, together: int, tags_only: bool, environment: dict[str, str]
+    plan: Plan,
+    *,
+    each: int,
+    how: str,
+    within: float,
+    together: int,
+    tags_only: bool,
+    shelves: bool,
+    environment: dict[str, str],
 ) -> dict[str, Any]:
     """The whole run; see the module's docstring."""
-    result: dict[str, Any] = {"hosts": plan.hosts, "voices": plan.voices, "dead": len(plan.killed), "how": how}
+    result: dict[str, Any] = {
+        "hosts": plan.hosts,
+        "voices": plan.voices,
+        "dead": len(plan.killed),
+        "how": how,
+    }
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="scale-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="scale-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+    ) as folder:
         try:
             async with orchestra(plan, Path(folder), environment) as parts:
                 await build(plan, parts)
                 result["joined"] = time.monotonic() - began
                 result["announcing"] = await announce(
-                    plan, parts, within, together=together, tags_only=tags_only
+                    plan, parts, within, together=together, tags_only=tags_only, shelves=shelves
                 )
+                if shelves:
+                    result["shelves"] = await settle(plan, parts)
                 searches = choose(plan, each)
-                say(f"{len(searches)} searches before the kill, load {load()}")
-                result["before"] = await search(plan, parts, searches, after=False)
-                if plan.dead:
-                    for part in parts[len(parts) - plan.dead :]:
-                        part.stop(signal.SIGSTOP if how == "silent" else signal.SIGKILL)
-                    say(f"{len(plan.killed)} hosts killed; {len(searches)} searches, load {load()}")
-                    result["after"] = await search(plan, parts, searches, after=True)
+                living = parts[: len(parts) - plan.dead]
+                phases = [("", False)] if not shelves else [("plain ", False), ("", True)]
+                for name, yes in phases:
+                    await gather([partial(part.tell, "answer_from_shelves", yes=yes) for part in parts])
+                    say(f"{len(searches)} {name}searches before the kill, load {load()}")
+                    result[f"{name}before"] = await search(plan, parts, searches, after=False)
+                for part in parts[len(living) :]:
+                    part.stop(signal.SIGSTOP if how == "silent" else signal.SIGKILL)
+                # The first searches after the kill are the ones that meet the dead, so shelves come last.
+                for name, yes in phases if plan.dead else ():
+                    await gather([partial(part.tell, "answer_from_shelves", yes=yes) for part in living])
+                    say(f"{len(plan.killed)} hosts are gone; {len(searches)} {name}searches, load {load()}")
+                    result[f"{name}after"] = await search(plan, parts, searches, after=True)
                 result["end"] = await total(parts)
         except BaseException:
             for log in sorted(Path(folder).glob("*.log")):
@@ -196,7 +253,7 @@ def summary(rows: list[Any]) -> dict[str, Any]:
         "took": middle([row["took"] for row in rows]),
         "queries": statistics.mean(row["queries"] for row in rows),
         "unanswered": statistics.mean(row["unanswered"] for row in rows),
-        "hops": statistics.mean(hop for row in rows for hop in row["hops"]),
+        "hops": statistics.mean([hop for row in rows for hop in row["hops"]] or [0]),
         "streams": statistics.mean(row["streams"] for row in rows),
         "bytes_dht": statistics.mean(row["bytes_dht"] for row in rows),
         "bytes_catalog": statistics.mean(row["bytes_catalog"] for row in rows),
@@ -218,12 +275,19 @@ def show(result: dict[str, Any]) -> None:
         f" {spent['bytes'] / keys / 1e3:.1f} kB, {statistics.mean(spent['hops']):.2f} hops;"
         f" routing tables hold {statistics.mean(spent['tables']):.0f} peers; peak {spent['memory']} MiB a process"
     )
-    for phase in ("before", "after"):
+    if shelves := result.get("shelves"):
+        print(
+            f"shelves: {shelves['share']:.1%} of what should stand on them, {shelves['seconds']:.0f} s after the"
+            f" last announcement, {shelves['talks']} talks"
+        )
+    for phase in ("plain before", "before", "plain after", "after"):
         rows = result.get(phase)
         if not rows:
             continue
-        print(f"\n{phase} the kill")
-        print("tag        voices keepers  recall  first s   99% s  end s  queries (lost)  hops  asked  kB dht  kB catalog")
+        print(f"\n{phase.removeprefix('plain ')} the kill{', nobody answers from shelves' * phase.startswith('plain')}")
+        print(
+            "tag        voices keepers  recall  first s   99% s  end s  queries (lost)  hops  asked  kB dht  kB catalog"
+        )
         for tag in sorted({row["tag"] for row in rows}, key=lambda t: int(t[5:])):
             some = [row for row in rows if row["tag"] == tag]
             one = summary(some)
@@ -244,7 +308,9 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hosts", type=int, default=100)
     parser.add_argument("--voices", type=int, default=1000)
     parser.add_argument("--group", type=int, default=10, help="hosts in one process")
@@ -254,11 +320,16 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=5, help="searches of each tag")
     parser.add_argument("--within", type=float, default=150, help="seconds one host's announcing may take")
     parser.add_argument("--together", type=int, default=6, help="hosts that announce at the same time")
-    parser.add_argument("--tags-only", action="store_true", help="announce tags and not releases: half the time")
+    parser.add_argument(
+        "--tags-only", action="store_true", help="announce tags and not releases: half the time"
+    )
+    parser.add_argument(
+        "--shelves", action="store_true", help="keepers of a tag compare what they know of it"
+    )
     parser.add_argument("--wire", choices=("stock", "own"), default="own")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    plan = Plan(given.hosts, given.voices, given.group, given.dead, given.copies)
+    plan = Plan(given.hosts, given.voices, given.group, given.dead, given.copies, created=int(time.time()))
     call = partial(
         measure,
         plan,
@@ -267,6 +338,7 @@ def main() -> None:
         within=given.within,
         together=given.together,
         tags_only=given.tags_only,
+        shelves=given.shelves,
         environment={"P2PVOICE_WIRE": given.wire},
     )
     result = trio.run(call)

@@ -20,6 +20,7 @@ from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.shelves.parts import Shelving, open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.protocol.chunks import Chunk, plan_chunks
@@ -28,7 +29,7 @@ from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.ids import digest_of
 from p2pvoice.protocol.manifest import Engine, FileEntry, Manifest, Release, sign_manifest
 from tests.scale.counting import Counting
-from tests.scale.plan import CREATED, Plan, Voice
+from tests.scale.plan import Plan, Voice
 
 SIZES = {"gpt.safetensors": 77_000_000, "sovits.safetensors": 85_000_000, "voice.json": 500}
 """Bytes of a usual voice's files; only their entries in the manifest are made."""
@@ -39,7 +40,7 @@ def key_of(name: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
 
 
-def sign_voice(voice: Voice) -> Release:
+def sign_voice(voice: Voice, created: int) -> Release:
     """The release of a voice, signed by an author of its own."""
     files = []
     for path, size in SIZES.items():
@@ -54,7 +55,7 @@ def sign_voice(voice: Voice) -> Release:
         author=key.public_key().public_bytes_raw(),
         slug=voice.slug,
         name=voice.slug.title(),
-        created=CREATED,
+        created=created,
         license="CC-BY-4.0",
         consent=ConsentDeclaration(subject="self", ai_voice_permission=True),
         languages=("yue",),
@@ -74,6 +75,18 @@ class Keeper:
     catalog: Catalog
     announcer: Announcer
     counting: Counting
+    shelving: Shelving
+    offer: Offer
+    _nursery: trio.Nursery
+
+    def keep_shelves(self) -> None:
+        """Look up other keepers, compare shelves with them, pass news on: from now on, as a daemon does."""
+        self._nursery.start_soon(self.shelving.run)
+
+    def shelves(self) -> dict[str, int]:
+        """How many voices stand on each shelf that is kept here."""
+        keeper = self.shelving.keeping.keeper
+        return {tag: len(shelf) for tag in keeper.tags if (shelf := keeper.shelf(tag)) is not None}
 
     def announce(self, releases: Sequence[Release], *, tags_only: bool) -> list[bytes]:
         """Put what the node offers into the announcer's queue, which keeps the pace; returns the keys."""
@@ -85,6 +98,10 @@ class Keeper:
             else:
                 keys |= dict.fromkeys(self.announcer.release(release.id, tags))
         return list(keys)
+
+
+async def _deaf(record: bytes) -> None:
+    """Nothing is revoked here."""
 
 
 @asynccontextmanager
@@ -100,7 +117,7 @@ async def keeper(
     identity = Identity(key_of(f"author-{number}"), key_of(f"peer-{plan.seed}-{number}"))
     try:
         for voice in plan.kept_by(number):
-            release = sign_voice(voice)
+            release = sign_voice(voice, plan.created)
             catalog.add_release(release.envelope.to_bytes())
             catalog.install(release, seed=True)
         async with (
@@ -108,10 +125,13 @@ async def keeper(
             trio.open_nursery() as nursery,
         ):
             offer = Offer(store, catalog, Successors(database), disk)
+            shelving = open_shelves(host, database, catalog, disk, _deaf)
+            offer.shelves = shelving.reader
             ExchangeServer(host, offer).attach()
+            shelving.server.attach()
             announcer = Announcer(host)
             nursery.start_soon(announcer.run)
-            yield Keeper(number, host, catalog, announcer, Counting(host))
+            yield Keeper(number, host, catalog, announcer, Counting(host), shelving, offer, nursery)
             nursery.cancel_scope.cancel()
     finally:
         store.close()

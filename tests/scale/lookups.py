@@ -1,6 +1,6 @@
 """Look-ups in networks larger than a machine holds: libp2p's and our own look-up code over modelled routing tables.
 
-Real: ``PeerRouting.find_closest_peers_network`` of libp2p and ``Kad.find_providers`` of ours, line for line.
+Real: ``PeerRouting.find_closest_peers_network`` of libp2p and ``node/lookup.py`` of ours, line for line.
 Modelled: the network below them. A peer's table is full k-buckets of peers drawn by chance, which is what
 Kademlia's rules come to after a while; an answer is the table's nearest peers; a dead peer answers nothing.
 Not for time: nothing here waits. Checked against real hosts by hosts.py. Follows specs/scale.md, "Look-ups".
@@ -15,9 +15,9 @@ from typing import Any
 import trio
 from libp2p.kad_dht.peer_routing import PeerRouting
 from libp2p.peer.id import ID
-from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.kad import Kad, install
+from p2pvoice.node.kad import install
+from p2pvoice.node.lookup import Lookup
 
 BITS = 256
 BUCKET = 20
@@ -93,13 +93,6 @@ class Searcher:
         table: Any = SimpleNamespace(find_local_closest_peers=self._local)
         routing = PeerRouting(host, table)
         routing._query_peer_for_closest = self._query  # type: ignore[method-assign]
-        store = SimpleNamespace(
-            get_providers=lambda key: [], _get_providers_from_peer_with_closers=self._providers
-        )
-        # The real look-up of ours, without the host, the streams and the stores around it.
-        self.kad: Any = object.__new__(Kad)
-        self.kad._host = host
-        self.kad.dht = SimpleNamespace(peer_routing=routing, provider_store=store)
         self.routing = routing
 
     def _local(self, key: bytes, count: int = BUCKET) -> list[ID]:
@@ -122,10 +115,10 @@ class Searcher:
         self.queries += 1
         return self._answer(peer, key)
 
-    async def _providers(self, peer: ID, key: bytes) -> tuple[list[PeerInfo], list[ID]]:
+    async def _providers(self, peer: ID, key: bytes) -> list[ID]:
         await trio.lowlevel.checkpoint()
         self.asked += 1
-        return [], self._answer(peer, key)
+        return self._answer(peer, key)
 
     async def closest(self, key: bytes) -> dict[str, float]:
         """libp2p's look-up alone, as announcing and refreshing do it: queries, hops, how well it ended."""
@@ -145,13 +138,16 @@ class Searcher:
         """Our whole provider look-up: queries of both kinds."""
         self.queries = self.asked = self.unanswered = 0
         self._depth = {}
-        await self.kad.find_providers(key)
+        walk = self.routing.find_closest_peers_network
+        await Lookup(key, self._network.ids[self._number], self._local(key), walk, self._providers).run()
         return {"queries": self.queries + self.asked, "unanswered": self.unanswered}
 
 
 async def _sample(network: Network, count: int, seed: int) -> dict[str, float]:
     chance = random.Random(seed)
-    living = [n for n in chance.sample(range(network.size), min(network.size, 4 * count)) if n not in network.dead]
+    living = [
+        n for n in chance.sample(range(network.size), min(network.size, 4 * count)) if n not in network.dead
+    ]
     closest, providers = [], []
     for turn in range(count):
         searcher = Searcher(network, living[turn % len(living)])

@@ -14,9 +14,6 @@ TAGS = 60
 SKEW = 1.12
 """Exponent of Zipf's law: the tag of rank r has voices in proportion to 1 / r ** SKEW."""
 
-CREATED = 1_700_000_000
-"""When all voices say they were made, so that every process signs the same releases."""
-
 
 def zipf(voices: int, tags: int = TAGS, skew: float = SKEW) -> list[int]:
     """How many voices each tag has, most first: at least three of each as long as they last, ``voices`` in all."""
@@ -44,7 +41,10 @@ class Voice:
 
 @dataclass(frozen=True)
 class Plan:
-    """``hosts`` in groups of ``group``, one process each; ``dead`` groups, the last ones, are killed."""
+    """``hosts`` in groups of ``group``, one process each; ``dead`` groups, the last ones, are killed.
+
+    ``created`` is when all voices say they were made, so that every process signs the same releases.
+    """
 
     hosts: int
     voices: int
@@ -52,6 +52,7 @@ class Plan:
     dead: int
     copies: int = 1
     seed: int = 7
+    created: int = 1_700_000_000
 
     @property
     def groups(self) -> list[range]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
 from p2pvoice.node.discovery import Found, find_releases
 from tests.scale.counting import counted
 from tests.scale.keeper import Keeper, keeper, sign_voice
@@ -44,13 +45,18 @@ class Group:
         self._keepers[number] = one
         return {"addresses": one.host.addresses()}
 
-    async def announce(self, number: int, tags_only: bool, within: float) -> dict[str, Any]:
+    async def announce(self, number: int, tags_only: bool, shelves: bool, within: float) -> dict[str, Any]:
         """Announce what a node offers, at the documented pace; answers when each key was announced."""
         one = self._keepers[number]
-        keys = one.announce([sign_voice(voice) for voice in self._plan.kept_by(number)], tags_only=tags_only)
+        keys = one.announce(
+            [sign_voice(voice, self._plan.created) for voice in self._plan.kept_by(number)],
+            tags_only=tags_only,
+        )
         began = trio.current_time()
         with counted(one.counting) as counts:
             done = await one.announcer.done(keys, within)
+        if shelves:
+            one.keep_shelves()
         return {
             "keys": len(keys),
             "done": done,
@@ -65,8 +71,16 @@ class Group:
             "tables": [one.host.kad.table_size() for one in self._keepers.values()],
             "connections": sum(len(one.host.connected()) for one in self._keepers.values()),
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "shelves": {number: one.shelves() for number, one in self._keepers.items()},
+            "talks": sum(one.shelving.facts()["talks"] for one in self._keepers.values()),
             "cpu": time.process_time(),
         }
+
+    async def answer_from_shelves(self, yes: bool) -> dict[str, Any]:
+        """Whether searches are answered from the shelves, too, or only with what each node offers itself."""
+        for one in self._keepers.values():
+            one.offer.shelves = one.shelving.reader if yes else None
+        return {}
 
     async def find(self, number: int, tags: list[str]) -> dict[str, Any]:
         """One search from one node: what was found and when, in seconds, and what it took."""
