@@ -36,6 +36,10 @@ KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
 QUERY_TIMEOUT = 2
 """Seconds one peer may take to answer one DHT query (libp2p's own default is 10)."""
 
+REFRESH_EVERY = 3_600
+"""Seconds between two refreshes of the routing table (libp2p: 600), each a walk for every bucket. Every ten
+minutes they would be four fifths of all that a node sends; specs/scale.md has the figures."""
+
 MESSAGE_LIMIT = 64 * 1024
 """Bytes of one DHT message (libp2p: 4 MiB). An honest answer names 40 peers and has about 30 KB; each record
 in it costs us a check of a signature, which nothing interrupts."""
@@ -79,6 +83,7 @@ def install() -> None:
             ("PROTOCOL_ID", TProtocol(KAD_PROTOCOL)),
             ("QUERY_TIMEOUT", QUERY_TIMEOUT),
             ("MAX_DHT_MESSAGE_SIZE", MESSAGE_LIMIT),
+            ("ROUTING_TABLE_REFRESH_INTERVAL", REFRESH_EVERY),
         ):
             if hasattr(module, name):
                 setattr(module, name, value)
@@ -122,7 +127,7 @@ class Kad:
         self.dht.value_store = BoundedValues(host, host.get_id())
         self._slots = Slots(SERVED_PER_PEER, SERVED_STREAMS, idle=1.0)
         self.dht._inbound_limiter = trio.CapacityLimiter(SERVED_STREAMS)
-        # libp2p keeps a peer that lets queries run out of time in its table, and each walk waits for it again.
+        # libp2p keeps a peer that lets queries run out of time in its table, and each walk waits for it.
         self._silent: dict[ID, float] = {}
         self._query = self.dht.peer_routing._query_peer_for_closest
         self.dht.peer_routing._query_peer_for_closest = self._closest  # type: ignore[method-assign]

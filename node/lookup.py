@@ -20,11 +20,17 @@ LOOKUP_QUERIES = 40
 LOOKUP_AHEAD = 10
 """Of them, peers of our own routing table that are asked while the walk is still under way."""
 
+LOOKUP_NEAREST = 20
+"""Peers that answered after which nobody farther from the key than all of them is asked: as many hold a record."""
+
 Walk = Callable[[bytes], Awaitable[Sequence[ID]]]
 """The peers nearest to a key in the network, asked anew."""
 
 Ask = Callable[[ID, bytes], Awaitable[Sequence[ID]]]
-"""Ask one peer for providers and note them; returns the peers it names as nearer. Ends in good time by itself."""
+"""Ask one peer for providers and note them; returns the peers it names as nearer, none when it is silent.
+
+It ends in good time by itself.
+"""
 
 
 class Lookup:
@@ -36,12 +42,13 @@ class Lookup:
         self._ask = ask
         self._asked = {me}
         self._waiting = list(known)
+        self._nearest: list[ID] = []
         self._under_way = 0
         self._walking = True
         self._changed = trio.Event()
 
     async def run(self) -> None:
-        """Look until nobody is left to ask or enough were asked. Cancelling it loses nothing that was heard."""
+        """Look until nobody is left to ask or enough were asked. Cancelling loses nothing that was heard."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._approach)
             for _ in range(LOOKUP_WIDTH):
@@ -66,6 +73,9 @@ class Lookup:
                 heard = await self._ask(peer, self._key)
             finally:
                 self._under_way -= 1
+            if heard:
+                answered = sort_peer_ids_by_distance(self._key, [*self._nearest, peer])
+                self._nearest = answered[:LOOKUP_NEAREST]
             self._learn(heard)
 
     def _next(self) -> ID | None:
@@ -74,10 +84,16 @@ class Lookup:
             return None
         while self._waiting:
             peer = self._waiting.pop(0)
-            if peer not in self._asked:
+            if peer not in self._asked and self._is_near(peer):
                 self._asked.add(peer)
                 return peer
         return None
+
+    def _is_near(self, peer: ID) -> bool:
+        """Whether a peer may hold a record of the key, as far as the answers so far show."""
+        if len(self._nearest) < LOOKUP_NEAREST:
+            return True
+        return sort_peer_ids_by_distance(self._key, [self._nearest[-1], peer])[0] == peer
 
     def _learn(self, peers: Sequence[ID]) -> None:
         fresh = [peer for peer in dict.fromkeys(peers) if peer not in self._asked]
