@@ -26,10 +26,16 @@ from p2pvoice.protocol.messages import QueryPage
 from p2pvoice.protocol.successor import successor_key
 
 FIND_PEERS = 16
-"""Peers asked in one search, best scores first."""
+"""Peers whose answers one search wants, best scores first; more while answers bring something new."""
 
 FIND_PEERS_PARTIAL = 40
-"""Peers asked where keepers have not room for all voices of a tag."""
+"""The same where keepers have not room for all voices of a tag."""
+
+FIND_PEERS_LIMIT = 100
+"""Peers asked in one search at most, those that do not answer among them."""
+
+BARREN_PEERS = 6
+"""Answers in a row without anything new after which no more than those are wanted."""
 
 QUIET_PEERS = 5
 """Keepers of whole shelves that answered in a row without anything new, after which a search ends."""
@@ -304,6 +310,7 @@ class _Search:
         self._hear = hear
         self._seen: set[str] = set()
         self._asked = 0
+        self._barren = 0
         self._partial = False
         self.answered = 0
         self.quiet = 0
@@ -311,9 +318,10 @@ class _Search:
     @property
     def done(self) -> bool:
         """Whether enough peers were asked."""
-        if self.quiet >= QUIET_PEERS:
+        if self.quiet >= QUIET_PEERS or self._asked >= FIND_PEERS_LIMIT:
             return True
-        return self._asked >= (FIND_PEERS_PARTIAL if self._partial else FIND_PEERS)
+        wanted = FIND_PEERS_PARTIAL if self._partial else FIND_PEERS
+        return self.answered >= wanted and self._barren >= BARREN_PEERS
 
     async def ask(self, asked: _Asked) -> None:
         """Ask one peer, until it is done or stalls; what fails is noted."""
@@ -356,6 +364,7 @@ class _Search:
             log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
             return
         self.answered += 1
+        self._barren = 0 if new else self._barren + 1
         # Who keeps no shelf, or a part of one, says nothing about what the others have.
         self.quiet = 0 if new else self.quiet + whole
 

@@ -12,6 +12,7 @@ from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node import discovery
 from p2pvoice.node.dht_store import PROVIDERS_OF_KEY, PROVIDERS_TOLD
 from p2pvoice.node.discovery import FIND_STALL, find_releases
 from p2pvoice.node.exchange import ExchangeServer
@@ -172,3 +173,25 @@ async def test_silent_providers_hold_up_no_search(
         assert found == [voice.release.id]
         drops = [hosts[-1].peers.entry(host.id).drop for host in hosts[1:-2]]
         assert all(drop is not None and "in a search" in drop.detail for drop in drops)
+
+
+async def test_a_search_goes_on_while_answers_bring_something_new(
+    network: Network, publish: Make, shelf: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four keepers of one voice each, where two answers would have been enough had they been alike."""
+    monkeypatch.setattr(discovery, "FIND_PEERS", 2)
+    monkeypatch.setattr(discovery, "FIND_WIDTH", 1)
+    voices = [publish(slug=f"voice-{number}", tags=("language/yue",), seed=number) for number in range(4)]
+    async with network(6) as hosts:
+        for host, voice in zip(hosts[1:], voices, strict=False):
+            ExchangeServer(host, shelf(voice)).attach()
+        found: set[str] = set()
+
+        async def deliver(one: Any) -> None:
+            found.add(one.release.id)
+
+        with trio.fail_after(60):
+            for host in hosts[1:5]:
+                assert await host.kad.provide(tag_key("language/yue"))
+            assert await find_releases(hosts[5], ["language/yue"], deliver) == 4
+        assert found == {voice.release.id for voice in voices}
