@@ -91,6 +91,11 @@ def same_release(one: bytes, other: bytes) -> bool:
     return one[:_STEM] == other[:_STEM]
 
 
+def release_in(value: bytes) -> bytes:
+    """What a value tells of the release: the first bytes of its digest."""
+    return value[_SEQUENCE_SIZE:_STEM]
+
+
 def is_current(key: bytes, value: bytes, now: float) -> bool:
     """Whether a voice may still be on a shelf: renewed lately, and not in the future."""
     return -EPOCHS_KEPT <= epoch_in(value) - epoch_of(key, now) <= 1
@@ -151,6 +156,8 @@ class Verdict(Enum):
     """As new as it is here already, or older."""
     OUTSIDE = "outside"
     """No room: it lies outside the arc, or is refused for a while."""
+    REVOKED = "revoked"
+    """It was revoked, and this node may show by whom."""
     DATED = "dated"
     """Nobody has offered it for long, or it comes from the future."""
 

@@ -35,6 +35,7 @@ from p2pvoice.protocol.shelf import (
     epoch_of,
     is_current,
     point_of,
+    release_in,
     renewed,
     same_release,
 )
@@ -69,11 +70,15 @@ PENDING_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do about differences: keys to pull, pairs to name to the other side, whether more is left."""
+    """What to do about differences: keys to pull, pairs to name to the other side, whether more is left.
+
+    ``revoked`` are the records of what the other side has and was revoked.
+    """
 
     pull: tuple[bytes, ...]
     push: tuple[Pair, ...]
     more: bool
+    revoked: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ class Keeper:
         """Every voice that is on a shelf here, by key."""
         self.renewed: set[bytes] = set()
         """Keys whose epochs have moved on; whoever keeps the cards on a disk empties it."""
+        self.revoked: dict[bytes, list[tuple[bytes | None, bytes]]] = {}
+        """Revocations that others may be shown, by the key of the voice: what :func:`~shelf.release_in` tells
+        of the release that is revoked, None for the whole voice, and the signed record."""
         self._refused, self._told = Memory(), Memory()
         self._pending = Memory(PENDING_SECONDS)
         self._news: OrderedDict[tuple[str, str], dict[bytes, bytes]] = OrderedDict()
@@ -142,6 +150,8 @@ class Keeper:
     def judge(self, peer: str, tag: str, key: bytes, value: bytes, now: float) -> Verdict:
         """What becomes of a pair that another keeper names."""
         shelf, held = self.shelf(tag), self.cards.get(key)
+        if self.revocation(key, value) is not None:
+            return Verdict.REVOKED
         if not is_current(key, value, now):
             return Verdict.DATED
         if held is not None and held.value >= value:
@@ -153,6 +163,13 @@ class Keeper:
         if self._refused.holds("", key, value, now) or self._refused.holds(peer, key, value, now):
             return Verdict.OUTSIDE
         return Verdict.WANTED
+
+    def revocation(self, key: bytes, value: bytes) -> bytes | None:
+        """The record by which what a pair names was revoked, if it was."""
+        for release, record in self.revoked.get(key, ()):
+            if release is None or release == release_in(value):
+                return record
+        return None
 
     def put(self, card: Card, now: float, source: str = "") -> Change:
         """Put a voice on the shelves of its tags that are kept here, unless what is held is as new.
@@ -249,7 +266,7 @@ class Keeper:
         self, peer: str, tag: str, differences: Sequence[Difference], theirs: Arc, now: float
     ) -> Plan:
         """What to do about what differs on a shelf, and about what no comparison with this keeper shows."""
-        pull, push = [], []
+        pull, push, revoked = [], [], []
         for one in differences:
             if one.theirs is not None and (one.ours is None or one.theirs > one.ours):
                 match self.judge(peer, tag, one.key, one.theirs, now):
@@ -257,6 +274,8 @@ class Keeper:
                         pull.append(one.key)
                     case Verdict.RENEWED:
                         self.renew(one.key, one.theirs, now)
+                    case Verdict.REVOKED:
+                        revoked.append(self.revocation(one.key, one.theirs) or b"")
             elif one.ours is not None:
                 push.append((one.key, one.ours))
         shelf = self.shelf(tag)
@@ -271,7 +290,7 @@ class Keeper:
         self._chance.shuffle(pull)
         self._chance.shuffle(push)
         more = len(pull) > PULL_LIMIT or len(push) > PUSH_LIMIT
-        return Plan(tuple(pull[:PULL_LIMIT]), tuple(push[:PUSH_LIMIT]), more)
+        return Plan(tuple(pull[:PULL_LIMIT]), tuple(push[:PUSH_LIMIT]), more, tuple(revoked))
 
     def told(self, peer: str, tag: str, pairs: Iterable[Pair], now: float) -> None:
         """The other keeper was told of these pairs: it has them, or does not want them."""

@@ -57,6 +57,7 @@ _SLACK = 512
 
 _ARC_BYTES = 2 * KEY_SIZE + 8
 _TAG_BYTES = 4 * TAG_LENGTH + 8
+_REVOCATIONS_BYTES = REVOCATIONS_LIMIT * (REVOCATION_LIMIT + 8)
 _OTHERS_BYTES = OTHERS_LIMIT * (PEER_LENGTH + 8 + ADDRESSES_LIMIT * (ADDRESS_LENGTH + 3))
 
 
@@ -308,11 +309,15 @@ class Touch:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The places in a Touch, from 0 and rising, of the voices that the other side wants to be told."""
+    """The places in a Touch, from 0 and rising, of the voices that the other side wants to be told.
+
+    ``revocations`` are of others among them, not verified by being here.
+    """
 
     indexes: tuple[int, ...] = ()
+    revocations: tuple[bytes, ...] = ()
     TYPE: ClassVar[str] = "wanted"
-    LIMIT: ClassVar[int] = PAIRS_TOUCHED * 2 + _SLACK
+    LIMIT: ClassVar[int] = PAIRS_TOUCHED * 2 + _REVOCATIONS_BYTES + _SLACK
 
     def __post_init__(self) -> None:
         if len(self.indexes) > PAIRS_TOUCHED:
@@ -321,13 +326,15 @@ class Wanted:
             check_number(index, 0, PAIRS_TOUCHED - 1, "the place of a voice that is wanted")
         if sorted(set(self.indexes)) != list(self.indexes):
             raise ManifestError("the places of voices that are wanted are not in order")
+        _revocations(self.revocations)
 
     def _body(self) -> dict[str, Any]:
-        return {"indexes": list(self.indexes)}
+        return {"indexes": list(self.indexes)} | _shown_revocations(self.revocations)
 
     @classmethod
     def _read(cls, fields: Fields) -> "Wanted":
-        return cls(tuple(fields.items("indexes", PAIRS_TOUCHED)))
+        indexes = tuple(fields.items("indexes", PAIRS_TOUCHED))
+        return cls(indexes, fields.blobs("revocations", REVOCATIONS_LIMIT, ()))
 
 
 @dataclass(frozen=True)
@@ -360,18 +367,14 @@ class Took:
     kept: int
     revocations: tuple[bytes, ...] = ()
     TYPE: ClassVar[str] = "took"
-    LIMIT: ClassVar[int] = REVOCATIONS_LIMIT * (REVOCATION_LIMIT + 8) + _SLACK
+    LIMIT: ClassVar[int] = _REVOCATIONS_BYTES + _SLACK
 
     def __post_init__(self) -> None:
         check_number(self.kept, 0, ENTRIES_LIMIT, "the number of voices kept")
-        if len(self.revocations) > REVOCATIONS_LIMIT:
-            raise ManifestError(f"at most {REVOCATIONS_LIMIT} revocations stand beside an answer")
-        for record in self.revocations:
-            if not isinstance(record, bytes) or not 1 <= len(record) <= REVOCATION_LIMIT:
-                raise ManifestError(f"a revocation has 1 to {REVOCATION_LIMIT} bytes")
+        _revocations(self.revocations)
 
     def _body(self) -> dict[str, Any]:
-        return {"kept": self.kept} | ({"revocations": list(self.revocations)} if self.revocations else {})
+        return {"kept": self.kept} | _shown_revocations(self.revocations)
 
     @classmethod
     def _read(cls, fields: Fields) -> "Took":
@@ -423,6 +426,18 @@ def _entries(entries: tuple[Entry, ...]) -> None:
         raise ManifestError(f"a message has at most {ENTRIES_LIMIT} voices")
     if sum(one.size for one in entries) > ENTRIES_BYTES:
         raise ManifestError(f"the voices of a message have at most {ENTRIES_BYTES} bytes together")
+
+
+def _shown_revocations(records: tuple[bytes, ...]) -> dict[str, Any]:
+    return {"revocations": list(records)} if records else {}
+
+
+def _revocations(records: tuple[bytes, ...]) -> None:
+    if len(records) > REVOCATIONS_LIMIT:
+        raise ManifestError(f"at most {REVOCATIONS_LIMIT} revocations stand beside an answer")
+    for record in records:
+        if not isinstance(record, bytes) or not 1 <= len(record) <= REVOCATION_LIMIT:
+            raise ManifestError(f"a revocation has 1 to {REVOCATION_LIMIT} bytes")
 
 
 def _rows(fields: Fields, key: str, limit: int, width: int) -> list[list[Any]]:

@@ -10,15 +10,19 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from p2pvoice.protocol.shelf import Arc
+from p2pvoice.protocol.shelf_memory import Memory
 from p2pvoice.protocol.shelf_messages import OTHERS_LIMIT, TAGS_COMPARED, Contact
 
 TALK_EVERY = 900.0
 """Seconds between two times a tag is compared with a few keepers, jittered by 20 %."""
 
+TALK_SOON = 30.0
+"""Seconds after which a tag that is new here is compared again; doubled each time."""
+
 TALK_AGAIN = 10.0
 """Seconds after which a tag is compared again when a talk ended before all was settled."""
 
-TALK_PAUSE = 60.0
+TALK_PAUSE = 20.0
 """Seconds between two talks with the same keeper at least."""
 
 FAN_OUT = 3
@@ -26,6 +30,15 @@ FAN_OUT = 3
 
 LOOKUP_EVERY = 3_600.0
 """Seconds between two look-ups of the keepers of a tag, jittered by 20 %."""
+
+LOOKUP_SOON = 60.0
+"""Seconds until a look-up is repeated while hardly any keepers are known; doubled each time."""
+
+ASKED_SECONDS = 3_600.0
+"""Seconds for which a connected peer is not asked again whether it keeps the shelf of a tag."""
+
+KEEPERS_ENOUGH = 6
+"""Keepers of a tag with which connected peers are not asked any more whether they keep it, too."""
 
 KEEPERS_KNOWN = 64
 """Keepers remembered of one tag."""
@@ -56,7 +69,9 @@ class _Tag:
     keepers: "OrderedDict[str, Known]" = field(default_factory=OrderedDict)
     # The first talks come at once: there is nothing here to answer from yet.
     talk_at: float = 0.0
+    talk_pause: float = 0.0
     lookup_at: float = 0.0
+    lookup_pause: float = 0.0
 
 
 class Peers:
@@ -67,6 +82,7 @@ class Peers:
         self._chance = chance
         self._tags: dict[str, _Tag] = {}
         self._contacts: OrderedDict[str, Contact] = OrderedDict()
+        self._asked = Memory(ASKED_SECONDS)
 
     def keep(self, tags: Collection[str]) -> None:
         """Know keepers of these tags and of no others."""
@@ -88,9 +104,27 @@ class Peers:
         due = []
         for tag, one in self._tags.items():
             if not now < one.lookup_at <= now + 2 * LOOKUP_EVERY:
-                one.lookup_at = now + self._jittered(LOOKUP_EVERY)
+                # Keepers that start together do not find each other at once.
+                one.lookup_pause = min(LOOKUP_EVERY, 2 * one.lookup_pause or LOOKUP_SOON)
+                pause = one.lookup_pause if len(one.keepers) < FAN_OUT else LOOKUP_EVERY
+                one.lookup_at = now + self._jittered(pause)
                 due.append(tag)
         return due
+
+    def unasked(self, peer: str, now: float) -> list[str]:
+        """Tags that a connected peer was not asked about lately and is not known to keep; it is asked now.
+
+        Only those of which hardly any keepers are known: as in a small network, or on a LAN.
+        """
+        tags = [
+            tag
+            for tag, one in self._tags.items()
+            if len(one.keepers) < KEEPERS_ENOUGH and peer not in one.keepers
+            if not self._asked.holds(peer, tag.encode(), b"", now)
+        ][:TAGS_COMPARED]
+        for tag in tags:
+            self._asked.note(peer, tag.encode(), b"", now)
+        return tags
 
     def providers(self, tag: str, contacts: Iterable[Contact]) -> None:
         """Peers that are said to keep the shelf of a tag, by the DHT or by another keeper."""
@@ -129,12 +163,23 @@ class Peers:
                 if known.failures >= FAILURES:
                     del one.keepers[peer]
 
+    def forget(self, peer: str) -> None:
+        """A peer turned out to be none."""
+        self._contacts.pop(peer, None)
+        for one in self._tags.values():
+            one.keepers.pop(peer, None)
+
     def arrived(self, peer: str) -> None:
         """A peer connected: what both keep is compared soon."""
         for one in self._tags.values():
             if peer in one.keepers:
                 one.keepers[peer].arrived = True
                 one.talk_at = 0.0
+
+    def is_settled(self, peer: str, tags: Iterable[str], now: float) -> bool:
+        """Whether there was a talk with a peer about all these tags just now, whoever began it."""
+        known = [self.of(tag).get(peer) for tag in tags]
+        return all(one is not None and abs(now - one.talked) < TALK_PAUSE for one in known)
 
     # -- choosing ----------------------------------------------------------------------------------------
 
@@ -156,7 +201,8 @@ class Peers:
                 continue
             ready = [peer for peer, known in one.keepers.items() if abs(now - known.talked) >= TALK_PAUSE]
             if ready:
-                one.talk_at = now + self._jittered(TALK_EVERY)
+                one.talk_pause = min(TALK_EVERY, 2 * one.talk_pause or TALK_SOON)
+                one.talk_at = now + self._jittered(one.talk_pause)
                 for peer in self._choose(one, ready, arcs[tag], connected):
                     chosen.setdefault(peer, []).append(tag)
         partners = []

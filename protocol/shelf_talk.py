@@ -170,7 +170,9 @@ def answer(
             return Entries(_dated(keeper, [(key, found.get(key)) for key in keys[:looked]]), looked)
         case Touch(tag, pairs):
             _required(keeper, tag)
-            return Wanted(tuple(keeper.touched(peer, tag, pairs, now)))
+            records = dict.fromkeys(keeper.revocation(key, value) for key, value in pairs)
+            revocations = tuple(record for record in records if record is not None)
+            return Wanted(tuple(keeper.touched(peer, tag, pairs, now)), revocations[:REVOCATIONS_LIMIT])
         case TellEntries(tag, entries):
             _required(keeper, tag)
             cards, revocations = yield from _take(keeper, peer, tag, entries, now)
@@ -197,6 +199,7 @@ def _settle(
     if not opened.same:
         differences, complete = yield from _compare(keeper, tag, opened.arc)
     plan = keeper.plan(peer, tag, differences, opened.arc, now)
+    outcome.to_revoke = (*outcome.to_revoke, *plan.revoked)[:REVOCATIONS_LIMIT]
     promised = {one.key: one.theirs for one in differences if one.theirs is not None}
     left = list(plan.pull)
     while left and budget.take > 0:
@@ -250,6 +253,7 @@ def _push(
         if any(index >= len(some) for index in wanted.indexes):
             raise ManifestError("the peer wants voices that were not named")
         keeper.told(peer, tag, some, now)
+        outcome.revocations = (*outcome.revocations, *wanted.revocations)[:REVOCATIONS_LIMIT]
         left = [some[index][0] for index in wanted.indexes]
         while left and budget.tell > 0:
             read = yield Read(tuple(left[:ENTRIES_LIMIT]))

@@ -38,6 +38,7 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("lan", lan_line(state.get("lan"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
+            ("shelves", shelves_line(state.get("shelves"))),
             ("key", key_line(state.get("key") or {})),
             ("following", moved_line(state.get("moved", 0))),
             ("voices", state.get("voices", 0)),
@@ -54,6 +55,14 @@ def _held(worker: dict[str, Any]) -> str:
     """What holds a worker process, by its own word at its start."""
     said = worker.get("sandbox")
     return str(said["sandbox"]) if said else "not started"
+
+
+def shelves_line(shelves: dict[str, Any] | None) -> str | None:
+    """For how many tags this node answers, and with how many voices; None when it offers none."""
+    if not shelves or not shelves.get("kept"):
+        return None
+    partial = f", {shelves['partial']} of them in part" if shelves.get("partial") else ""
+    return f"{shelves['voices']} voices of {shelves['kept']} tags{partial}"
 
 
 def lan_line(lan: dict[str, Any] | None) -> str | None:

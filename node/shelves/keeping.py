@@ -82,6 +82,7 @@ class Keeping:
                 cards = [] if self._loaded else self._table.cards()
                 return self._table.offered(), self._table.voices(), cards
 
+            keeper.revoked = await trio.to_thread.run_sync(self._table.revoked, limiter=self._disk)
             offered, held, cards = await trio.to_thread.run_sync(look, limiter=self._disk)
             for key in before - held - unwritten:
                 keeper.remove(key, now)

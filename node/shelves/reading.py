@@ -30,6 +30,8 @@ class ShelfReader:
 
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
+        #: Voices read out since the start.
+        self.read_out = 0
 
     async def read(self, tags: Sequence[str], limit: int, cursor: str) -> Listing | None:
         """Up to ``limit`` voices that carry all ``tags``, behind a cursor ("" at first).
@@ -52,6 +54,7 @@ class ShelfReader:
         keys = shelf.around(_after(cursor), limit + 1, fits)
         read = await self._keeping.read(keys[:limit])
         entries = tuple(entry for _, entry in read if entry is not None)
+        self.read_out += len(entries)
         more = len(read) < len(keys)
         last = CURSOR + read[-1][0].hex() if more and read else ""
         return Listing(entries, last, len(shelf), shelf.partial)

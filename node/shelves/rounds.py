@@ -16,7 +16,7 @@ from p2pvoice.node.addresses import is_circuit, is_tcp
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.shelves.keeping import Keeping
 from p2pvoice.node.shelves.talk import asking
-from p2pvoice.protocol.errors import BusyError, NotFoundError, P2PVoiceError
+from p2pvoice.protocol.errors import BusyError, NotFoundError, P2PVoiceError, ProtocolMismatchError
 from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.reconcile import Pair
 from p2pvoice.protocol.shelf_messages import ADDRESSES_LIMIT, PEER_LENGTH, Contact
@@ -40,7 +40,7 @@ TALK_TIMEOUT = 120.0
 HINT_TIMEOUT = 20.0
 """Seconds a hint may take."""
 
-HINT_PAUSE = 0.2
+HINT_PAUSE = 1.0
 """Seconds for which news are gathered before they are hinted at."""
 
 YIELD_SECONDS = 3.0
@@ -71,12 +71,19 @@ class Rounds:
         self._hear = hear
         self._tell = tell
         self._talking: set[str] = set()
+        # Connected peers, those of the last seconds perhaps not yet.
+        self._met: set[str] = set()
         self._width = trio.CapacityLimiter(TALK_WIDTH)
         self._hint_width = trio.CapacityLimiter(HINT_WIDTH)
         self._soon = trio.Event()
         #: Talks that went through since the start, and hints given, for tests and metrics.
         self.talks = 0
         self.hinted = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a talk is under way."""
+        return bool(self._talking)
 
     async def run(self) -> None:
         """Keep the shelves alike with others'; for ever."""
@@ -93,9 +100,21 @@ class Rounds:
                 with trio.move_on_after(CHECK_EVERY):
                     await soon.wait()
 
+    async def once(self) -> None:
+        """Look up the keepers of every tag that is due, and talk with those whose turn it is; one by one."""
+        for tag in self._keeper.peers.lookups(self._keeping.now()):
+            await self._look_up(tag)
+        for contact, tags in self._keeper.partners(self._keeping.now(), self._host.connected()):
+            await self._talk_and_note(contact, tags)
+
     def _begin(self, nursery: trio.Nursery) -> None:
-        connected = self._host.connected()
-        for contact, tags in self._keeper.partners(self._keeping.now(), connected):
+        connected, now = self._host.connected(), self._keeping.now()
+        chosen = dict(self._keeper.partners(now, connected))
+        for peer in self._met:
+            # Peers that happen to be there may keep the same shelves: what they say is worth a question.
+            if peer not in self._talking and (tags := self._keeper.peers.unasked(peer, now)):
+                chosen.setdefault(self._keeper.peers.contact(peer), tags)
+        for contact, tags in chosen.items():
             if contact.peer not in self._talking and not self._host.peers.is_shunned(contact.peer):
                 self._talking.add(contact.peer)
                 nursery.start_soon(self._talk_and_note, contact, tags)
@@ -109,7 +128,12 @@ class Rounds:
     async def _talk_and_note(self, contact: Contact, tags: Sequence[str]) -> None:
         try:
             async with self._width:
-                await self.with_peer(_info(contact), tags)
+                # The other side may have begun meanwhile; one talk serves both.
+                info = _info(contact)
+                if info is None:
+                    self._keeper.peers.forget(contact.peer)
+                elif not self._keeper.peers.is_settled(contact.peer, tags, self._keeping.now()):
+                    await self.with_peer(info, tags)
         finally:
             self._talking.discard(contact.peer)
         self._wake()
@@ -125,9 +149,10 @@ class Rounds:
                 self.talks += 1
                 await self._pass_on(peer, outcome)
                 return outcome
-            except BusyError as error:
+            except (BusyError, ProtocolMismatchError) as error:
                 log.debug("no talk of shelves with peer %s: %s", name, error.message)
-                return None
+                if isinstance(error, BusyError):
+                    return None
             except P2PVoiceError as error:
                 log.info("the talk of shelves with peer %s ended: %s", name, error.message)
             except Exception:
@@ -153,12 +178,13 @@ class Rounds:
                 nursery.start_soon(self._hint, contact, tag, pairs)
 
     async def _hint(self, contact: Contact, tag: str, pairs: Sequence[Pair]) -> None:
-        if self._host.peers.is_shunned(contact.peer):
+        info = _info(contact)
+        if info is None or self._host.peers.is_shunned(contact.peer):
             return
         try:
             async with self._hint_width:
                 with trio.fail_after(HINT_TIMEOUT):
-                    async with asking(self._host, _info(contact)) as ask:
+                    async with asking(self._host, info) as ask:
                         steps = hint(self._keeper, contact.peer, tag, pairs, self._keeping.now())
                         outcome = await self._keeping.drive(steps, ask)
             self.hinted += 1
@@ -187,6 +213,7 @@ class Rounds:
         while True:
             coming = self._host.coming()
             connected = set(self._host.connected())
+            self._met &= connected
             for peer in connected - here:
                 nursery.start_soon(self._arrived, peer)
             here = connected
@@ -196,6 +223,7 @@ class Rounds:
     async def _arrived(self, peer: str) -> None:
         if self._host.id > peer:
             await trio.sleep(YIELD_SECONDS)
+        self._met.add(peer)
         self._keeper.peers.arrived(peer)
         self._wake()
 
@@ -222,8 +250,8 @@ def _contact(info: PeerInfo) -> Contact:
     return Contact(str(info.peer_id)[:PEER_LENGTH], tuple(map(str, info.addrs))[:ADDRESSES_LIMIT])
 
 
-def _info(contact: Contact) -> PeerInfo:
-    """Where a peer may be dialed; addresses that are none, or of other kinds, are left out."""
+def _info(contact: Contact) -> PeerInfo | None:
+    """Where a peer may be dialed; addresses that are none are left out. None when its id is none."""
     addresses = []
     for text in contact.addresses:
         try:
@@ -233,4 +261,7 @@ def _info(contact: Contact) -> PeerInfo:
         except Exception as error:
             # The library has no common error for what strangers write; another address may do.
             log.debug("not an address: %s", error)
-    return PeerInfo(ID.from_string(contact.peer), addresses)
+    try:
+        return PeerInfo(ID.from_string(contact.peer), addresses)
+    except ValueError:
+        return None

@@ -145,7 +145,8 @@ class ShelfServer:
             store = self._host.host.get_peerstore()
             try:
                 addresses = [str(without_peer(one)) for one in store.addrs(ID.from_string(contact.peer))]
-            except PeerStoreError:
+            except (PeerStoreError, ValueError):
+                # Not known to this node, or no peer id at all: other keepers may name anything.
                 addresses = []
             fitting = [one for one in addresses if len(one) <= ADDRESS_LENGTH]
             return Contact(contact.peer, tuple(dict.fromkeys(fitting))[:ADDRESSES_LIMIT])

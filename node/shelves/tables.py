@@ -18,9 +18,12 @@ from p2pvoice.protocol.errors import ManifestError, P2PVoiceError, RevokedError,
 from p2pvoice.protocol.head import verify_head
 from p2pvoice.protocol.ids import author_id, parse_author_id
 from p2pvoice.protocol.manifest import Release, verify_release
-from p2pvoice.protocol.shelf import Card, value_of, voice_key
+from p2pvoice.protocol.shelf import Card, release_in, value_of, voice_key
 from p2pvoice.protocol.shelf_messages import ENTRIES_BYTES, Entry
 from p2pvoice.protocol.shelf_talk import Checked
+
+REVOKED_KNOWN = 4_096
+"""Revocations that are kept in mind to be shown."""
 
 
 def first_schema(connection: sqlite3.Connection) -> None:
@@ -122,6 +125,18 @@ class ShelfTable:
             return None
         return Entry(release.envelope.to_bytes(), bytes(row["head"]))
 
+    def revoked(self) -> dict[bytes, list[tuple[bytes | None, bytes]]]:
+        """The revocations that peers may be shown, as the keeper wants them.
+
+        Those of what was offered here, or stood on a shelf; not of what was merely found or kept quietly.
+        """
+        found: dict[bytes, list[tuple[bytes | None, bytes]]] = {}
+        for stone in self._catalog.tombstones.passed_on(REVOKED_KNOWN):
+            said = stone.revocation
+            release = release_in(value_of(said.release, 0, 0)) if said.release is not None else None
+            found.setdefault(voice_key(said.author, said.slug), []).append((release, stone.data))
+        return found
+
     # -- what comes --------------------------------------------------------------------------------------
 
     def check(self, entries: Iterable[Entry]) -> Checked:
@@ -130,6 +145,7 @@ class ShelfTable:
         Raises ManifestError, SignatureError, or StaleError for a head that claims to be valid for ever.
         """
         now = self._clock()
+        shown = {record for records in self.revoked().values() for _, record in records}
         cards: list[Card | None] = []
         revocations = []
         for entry in entries:
@@ -138,7 +154,7 @@ class ShelfTable:
                 raise ManifestError("a base is on no shelf")
             sequence = _sequence(release, entry.head, now, strict=True) if entry.head else 0
             stone = self._catalog.tombstones.against(release)
-            if stone is not None:
+            if stone is not None and stone.data in shown:
                 revocations.append(stone.data)
             if stone is not None or consent_state(release.manifest, now) == "expired":
                 cards.append(None)

@@ -23,10 +23,12 @@ from p2pvoice.node.schema import open_database
 from p2pvoice.node.shelves.parts import Shelving, open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
+from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.manifest import Release
 from p2pvoice.protocol.shelf import ROOM, voice_key
 from p2pvoice.protocol.shelf_talk import Outcome
 
+from .commons import PATIENCE
 from .conftest import LOOPBACK, Publication
 
 TAG = "language/yue"
@@ -72,21 +74,27 @@ class Node:
         """Whether a release stands on a shelf here, in memory and on the disk."""
         manifest = publication.release.manifest
         card = self.shelves.keeping.keeper.cards.get(voice_key(manifest.author, manifest.slug))
-        row = self.database.row("SELECT release, value FROM shelved WHERE voice=?", (card.key,)) if card else None
+        row = self.database.row("SELECT release FROM shelved WHERE voice=?", (card.key,)) if card else None
         return row is not None and row["release"] == publication.release.id
+
+    async def provide(self) -> None:
+        """Say in the DHT that the tag's shelf is kept here. On a busy machine an attempt may fail."""
+        with trio.fail_after(PATIENCE):
+            while not await self.host.kad.provide(tag_key(TAG)):  # noqa: ASYNC110
+                await trio.sleep(0.1)
 
     async def talk(self, other: "Node", tags: Sequence[str] = (TAG,)) -> Outcome | None:
         """Compare shelves with another node."""
         return await self.shelves.rounds.with_peer(other.info, tags)
 
-    async def find(self, tags: Sequence[str] = (TAG,), timeout: float = 30.0) -> dict[str, str]:
+    async def find(self, tags: Sequence[str] = (TAG,)) -> dict[str, str]:
         """What a search in the network brings: release id -> the peer that told of it first."""
         found: dict[str, str] = {}
 
         async def deliver(one: Found) -> None:
             found[one.release.id] = one.peer
 
-        await find_releases(self.host, tags, deliver, timeout=timeout)
+        await find_releases(self.host, tags, deliver)
         return found
 
 
@@ -100,19 +108,24 @@ async def keeper(
     room: int = ROOM,
     chance: random.Random | None = None,
 ) -> AsyncIterator[Node]:
-    """One node. With ``run`` it looks up keepers, talks and hints by itself, else only when a test says so."""
+    """One node. With ``run`` it looks up keepers, talks and hints by itself, else when a test says so."""
     identity = identity or generate()
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240
     disk = trio.CapacityLimiter(4)
     database, store = open_database(folder / "catalog.sqlite"), Store(folder / "store")
     catalog = Catalog(database)
     try:
-        async with open_host(identity, listen=LOOPBACK, bootstrap=bootstrap) as host, trio.open_nursery() as nursery:
+        async with (
+            open_host(identity, listen=LOOPBACK, bootstrap=bootstrap) as host,
+            trio.open_nursery() as nursery,
+        ):
             announcer = Announcer(host)
             offer = Offer(store, catalog, Successors(database), disk)
-            recall = Recall(
-                host, announcer, catalog, identity, folder, disk, lambda release, head: shelves.keeping.wake(), folder
-            )
+
+            def withdraw(release: Release, with_head: bool) -> None:
+                shelves.keeping.wake()
+
+            recall = Recall(host, announcer, catalog, identity, folder, disk, withdraw, folder)
             hearsay = Hearsay(host, catalog, recall, disk)
             offer.hearer = hearsay.hear
             shelves = open_shelves(host, database, catalog, disk, hearsay.hear, room=room, chance=chance)
@@ -130,7 +143,9 @@ async def keeper(
 
 
 @asynccontextmanager
-async def keepers(folder: Path, count: int, *, run: bool = False, room: int = ROOM) -> AsyncIterator[list[Node]]:
+async def keepers(
+    folder: Path, count: int, *, run: bool = False, room: int = ROOM
+) -> AsyncIterator[list[Node]]:
     """Several nodes; those after the first know it as their bootstrap peer."""
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []
