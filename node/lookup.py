@@ -21,7 +21,9 @@ LOOKUP_AHEAD = 10
 """Of them, peers of our own routing table that are asked while the walk is still under way."""
 
 LOOKUP_NEAREST = 20
-"""Peers that answered after which nobody farther from the key than all of them is asked: as many hold a record."""
+"""Peers that answered after which nobody farther from the key than all of them is asked: as many hold a
+record.
+"""
 
 Walk = Callable[[bytes], Awaitable[Sequence[ID]]]
 """The peers nearest to a key in the network, asked anew."""

@@ -1,7 +1,9 @@
 """How news spreads among very many keepers of a tag: counted, not run.
 
-The rules are those of protocol/shelf_keeper.py and shelf_peers.py, with their numbers: 8 hints by the origin, 4 by
-whoever learns, talks with 3 of up to 64 known keepers every 15 min. All nodes are rows of numpy arrays, time goes in
+The rules are those of protocol/shelf_keeper.py and shelf_peers.py, with their numbers: 8 hints by the
+origin, 4 by
+whoever learns, talks with 3 of up to 64 known keepers every 15 min. All nodes are rows of numpy arrays, time
+goes in
 steps of a second. simulation.py holds this against shelf_world.py, which runs the real keepers. Follows
 specs/scale.md, "Keepers of a tag".
 """
@@ -14,7 +16,9 @@ from p2pvoice.protocol.shelf_keeper import HINT_PEERS, HINT_PEERS_OWN
 from p2pvoice.protocol.shelf_peers import FAN_OUT, KEEPERS_KNOWN, TALK_EVERY
 
 HOP = 1
-"""Steps from learning something until the peers that are told of it know it: 0.2 s of waiting, a dial, four messages."""
+"""Steps from learning something until the peers that are told of it know it: 0.2 s of waiting, a dial, four
+messages.
+"""
 
 LIMIT = 7_200
 """Steps after which counting ends."""
@@ -22,7 +26,9 @@ LIMIT = 7_200
 
 @dataclass(frozen=True)
 class Counted:
-    """Seconds to half and to 99 % of those present; the share reached after 30 s; messages of hints a keeper."""
+    """Seconds to half and to 99 % of those present; the share reached after 30 s; messages of hints a
+    keeper.
+    """
 
     keepers: int
     gone: float

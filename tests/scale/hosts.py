@@ -1,6 +1,7 @@
 """Find in a network of real hosts, before and after a part of it is killed: recall, latency, messages, bytes.
 
-``python -m tests.scale.hosts [--hosts 100 --voices 1000 --group 10 --dead 3] [--json FILE]`` takes some minutes;
+``python -m tests.scale.hosts [--hosts 100 --voices 1000 --group 10 --dead 3] [--json FILE]`` takes some
+minutes;
 ``--hosts 12 --voices 40 --group 4 --dead 1`` some seconds. Not for what is larger than one machine can hold:
 see simulation.py. Follows specs/scale.md.
 """
@@ -27,6 +28,10 @@ from tests.scale.plan import Plan, zipf
 
 BOOTSTRAPS = 3
 """Hosts the others are told of at the start, each in a process of its own where there are as many."""
+
+
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""Where the catalogs stand: on no disk where that is possible, since a hundred of them sync at once."""
 
 
 def say(text: str) -> None:
@@ -75,7 +80,9 @@ async def total(parts: Sequence[Part]) -> dict[str, Any]:
 async def announce(
     plan: Plan, parts: list[Part], within: float, *, together: int, tags_only: bool, shelves: bool
 ) -> dict[str, Any]:
-    """Let all hosts announce at the documented pace, a few at a time: one machine does the work of all of them."""
+    """Let all hosts announce at the documented pace, a few at a time: one machine does the work of all of
+    them.
+    """
     began = time.monotonic()
     done: list[dict[str, Any]] = []
     hosts = list(range(plan.hosts))
@@ -121,8 +128,8 @@ async def settle(plan: Plan, parts: list[Part], within: float = 240) -> dict[str
     """Wait until the keepers' first talks have filled their shelves; how far they got."""
     began = moved = time.monotonic()
     share, talks = 0.0, 0
-    # Looks at other processes' shelves: there is no event for them here. After a minute without any change the
-    # rest comes with the next round of talks, in a quarter of an hour.
+    # Looks at other processes' shelves: there is no event for them here. After a minute without
+    # any change the rest comes with the next round of talks, in a quarter of an hour.
     with trio.move_on_after(within):
         while share < 0.999 and time.monotonic() - moved < (15 if plan.hosts < 20 else 60):
             states = await gather([partial(part.tell, "status") for part in parts])
@@ -198,9 +205,7 @@ async def measure(
         "how": how,
     }
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(
-        prefix="scale-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=MEMORY) as folder:
         try:
             async with orchestra(plan, Path(folder), environment) as parts:
                 await build(plan, parts)
@@ -226,7 +231,7 @@ async def measure(
                     result[f"{name}after"] = await search(plan, parts, searches, after=True)
                 result["end"] = await total(parts)
         except BaseException:
-            for log in sorted(Path(folder).glob("*.log")):
+            for log in sorted(Path(folder).glob("*.log")):  # noqa: ASYNC240
                 say(f"{log.name}: {log.read_text(errors='replace')[-1500:]}")
             raise
     result["seconds"] = time.monotonic() - began
@@ -273,20 +278,26 @@ def show(result: dict[str, Any]) -> None:
         f"announcing: {spent['keys']} keys in {spent['seconds']:.0f} s ({spent['failed']} failed at first);"
         f" a key takes {spent['queries'] / keys:.1f} queries, {spent['streams'] / keys:.1f} streams,"
         f" {spent['bytes'] / keys / 1e3:.1f} kB, {statistics.mean(spent['hops']):.2f} hops;"
-        f" routing tables hold {statistics.mean(spent['tables']):.0f} peers; peak {spent['memory']} MiB a process"
+        f" routing tables hold {statistics.mean(spent['tables']):.0f} peers; peak {spent['memory']} MiB"
+        f" a process"
     )
     if shelves := result.get("shelves"):
         print(
-            f"shelves: {shelves['share']:.1%} of what should stand on them, {shelves['seconds']:.0f} s after the"
+            f"shelves: {shelves['share']:.1%} of what should stand on them, {shelves['seconds']:.0f} s"
+            f" after the"
             f" last announcement, {shelves['talks']} talks"
         )
     for phase in ("plain before", "before", "plain after", "after"):
         rows = result.get(phase)
         if not rows:
             continue
-        print(f"\n{phase.removeprefix('plain ')} the kill{', nobody answers from shelves' * phase.startswith('plain')}")
         print(
-            "tag        voices keepers  recall  first s   99% s  end s  queries (lost)  hops  asked  kB dht  kB catalog"
+            f"\n{phase.removeprefix('plain ')} the"
+            f" kill{', nobody answers from shelves' * phase.startswith('plain')}"
+        )
+        print(
+            "tag        voices keepers  recall  first s   99% s  end s  queries (lost)  hops  asked  kB"
+            " dht  kB catalog"
         )
         for tag in sorted({row["tag"] for row in rows}, key=lambda t: int(t[5:])):
             some = [row for row in rows if row["tag"] == tag]
@@ -294,14 +305,17 @@ def show(result: dict[str, Any]) -> None:
             most = f"{one['most'][0]:6.2f}" if one["reached"] else "     –"
             print(
                 f"{tag:10} {max(r['wanted'] for r in some):6} {some[0]['keepers']:7} {one['recall']:7.1%} "
-                f"{one['first'][0]:7.2f}  {most} {one['took'][0]:6.2f}  {one['queries']:6.1f} ({one['unanswered']:4.1f})"
+                f"{one['first'][0]:7.2f}  {most} {one['took'][0]:6.2f}  {one['queries']:6.1f}"
+                f" ({one['unanswered']:4.1f})"
                 f" {one['hops']:6.2f} {statistics.mean(r['catalog_streams'] for r in some):6.1f}"
                 f" {one['bytes_dht'] / 1e3:7.1f} {one['bytes_catalog'] / 1e3:10.1f}"
             )
         one = summary(rows)
         print(
-            f"all: recall {one['recall']:.2%} (worst search {one['worst']:.1%}), 99 % reached by {one['reached']} of"
-            f" {one['searches']} searches;\n     first median {one['first'][0]:.2f} p90 {one['first'][1]:.2f} s,"
+            f"all: recall {one['recall']:.2%} (worst search {one['worst']:.1%}), 99 % reached by"
+            f" {one['reached']} of"
+            f" {one['searches']} searches;\n     first median {one['first'][0]:.2f} p90"
+            f" {one['first'][1]:.2f} s,"
             f" 99 % median {one['most'][0]:.2f} p90 {one['most'][1]:.2f} s, end median {one['took'][0]:.2f}"
             f" p90 {one['took'][1]:.2f} s at load {one['load'][0]}-{one['load'][1]}"
         )

@@ -1,6 +1,7 @@
 """One node of the network under test: a real host, catalog, offer, exchange server and announcer on loopback.
 
-No daemon around it: no RPC, no worker, no files of voices; the manifests are as large as those of real voices.
+No daemon around it: no RPC, no worker, no files of voices; the manifests are as large as those of real
+voices.
 Follows specs/scale.md, "What is real".
 """
 

@@ -1,4 +1,5 @@
-"""Look-ups in networks larger than a machine holds: libp2p's and our own look-up code over modelled routing tables.
+"""Look-ups in networks larger than a machine holds: libp2p's and our own look-up code over modelled routing
+tables.
 
 Real: ``PeerRouting.find_closest_peers_network`` of libp2p and ``node/lookup.py`` of ours, line for line.
 Modelled: the network below them. A peer's table is full k-buckets of peers drawn by chance, which is what
@@ -24,7 +25,9 @@ BUCKET = 20
 
 
 class Network:
-    """``size`` peers with ids drawn by chance; ``dead`` of each hundred do not answer, and tables still name them."""
+    """``size`` peers with ids drawn by chance; ``dead`` of each hundred do not answer, and tables still name
+    them.
+    """
 
     def __init__(self, size: int, *, dead: float = 0.0, seed: int = 1) -> None:
         install()

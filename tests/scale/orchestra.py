@@ -71,7 +71,9 @@ class Part:
                 event.set()
 
     def stop(self, number: signal.Signals) -> None:
-        """Kill the process (SIGKILL) or freeze it (SIGSTOP): its kernel then answers for it, and nobody else."""
+        """Kill the process (SIGKILL) or freeze it (SIGSTOP): its kernel then answers for it, and nobody
+        else.
+        """
         self.dead = True
         os.kill(self._process.pid, number)
 

@@ -16,7 +16,9 @@ SKEW = 1.12
 
 
 def zipf(voices: int, tags: int = TAGS, skew: float = SKEW) -> list[int]:
-    """How many voices each tag has, most first: at least three of each as long as they last, ``voices`` in all."""
+    """How many voices each tag has, most first: at least three of each as long as they last, ``voices`` in
+    all.
+    """
     tags = min(tags, max(1, voices // 6))
     weights = [1 / rank**skew for rank in range(1, tags + 1)]
     counts = [max(3, int(voices * weight / sum(weights))) for weight in weights]
@@ -60,7 +62,9 @@ class Plan:
 
     @property
     def killed(self) -> frozenset[int]:
-        """Hosts of the groups that are killed. Numbers say nothing: peer ids and voices are drawn by chance."""
+        """Hosts of the groups that are killed. Numbers say nothing: peer ids and voices are drawn by
+        chance.
+        """
         gone = self.groups[len(self.groups) - self.dead :] if self.dead else []
         return frozenset(host for group in gone for host in group)
 
@@ -83,7 +87,9 @@ class Plan:
         return [voice for voice in self.all_voices if host in voice.keepers]
 
     def wanted(self, tag: str, searcher: int, *, after: bool) -> set[str]:
-        """Slugs that a search must find: voices under the tag that living hosts keep, the searcher's own aside."""
+        """Slugs that a search must find: voices under the tag that living hosts keep, the searcher's own
+        aside.
+        """
         gone = self.killed if after else frozenset()
         return {
             voice.slug

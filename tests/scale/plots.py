@@ -1,7 +1,10 @@
-"""The pictures of specs/scale.md, as SVG files without any library: ``python -m tests.scale.plots SIMULATION.json``.
+"""The pictures of specs/scale.md, as SVG files without any library: ``python -m tests.scale.plots
+SIMULATION.json``.
 
-Writes ``lookups.svg``, ``day.svg`` and ``news.svg`` into specs/scale/. The x axis is the number of nodes, each
-tenfold as wide as the one before it, so that what grows like log n is a straight line. Follows specs/scale.md.
+Writes ``lookups.svg``, ``day.svg`` and ``news.svg`` into specs/scale/. The x axis is the number of nodes,
+each
+tenfold as wide as the one before it, so that what grows like log n is a straight line. Follows
+specs/scale.md.
 """
 
 import json
@@ -9,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -55,18 +59,22 @@ def plot(title: str, unit: str, lines: Sequence[Line]) -> str:
         value = top * step / 4
         x, y = at(10**low, value)
         parts.append(
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="currentColor" opacity="0.2"/>'
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="currentColor"'
+            ' opacity="0.2"/>'
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
         )
     for power in range(math.ceil(low), math.floor(high) + 1):
         x, _ = at(10**power, 0)
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{10**power:,}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{10**power:,}</text>'
+        )
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 8}">nodes; {escape(unit)}</text>')
     ends = spread_out([at(*one.points[-1])[1] for one in lines])
     for one, dash, end in zip(lines, DASHES, ends, strict=False):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in one.points))
         marks = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="currentColor"/>' for x, y in (at(*p) for p in one.points)
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="currentColor"/>'
+            for x, y in (at(*p) for p in one.points)
         )
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         parts.append(
@@ -86,7 +94,7 @@ def spread_out(places: list[float], least: float = 15) -> list[float]:
     """The places of words, moved apart where they would cover each other."""
     order = sorted(range(len(places)), key=lambda n: places[n])
     moved = list(places)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         moved[after] = max(moved[after], moved[before] + least)
     return moved
 

@@ -1,14 +1,18 @@
-"""The keepers of one tag over simulated hours: real keepers, real talks and hints, a modelled network and clock.
+"""The keepers of one tag over simulated hours: real keepers, real talks and hints, a modelled network and
+clock.
 
-Real: ``Keeper``, ``talk``, ``hint``, ``answer`` and ``Reconciliation`` of protocol/, every message encoded to be
+Real: ``Keeper``, ``talk``, ``hint``, ``answer`` and ``Reconciliation`` of protocol/, every message encoded
+to be
 counted. Modelled: time (an event queue), the way (a delay drawn for each message), the DHT (it names the same
-20 to 100 first keepers to everybody), signatures (none), who is there. Follows specs/scale.md, "Keepers of a tag".
+20 to 100 first keepers to everybody), signatures (none), who is there. Follows specs/scale.md, "Keepers of a
+tag".
 """
 
 import heapq
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from p2pvoice.protocol.ids import cid_of, digest_of
@@ -95,7 +99,9 @@ def entry_of(card: Card) -> Entry:
 def card_of(entry: Entry) -> Card:
     key, value, author, created = entry.release.split(b"|")[:4]
     unhex = bytes.fromhex
-    return Card(unhex(key.decode()), unhex(value.decode()), unhex(author.decode()), (TAG,), False, int(created))
+    return Card(
+        unhex(key.decode()), unhex(value.decode()), unhex(author.decode()), (TAG,), False, int(created)
+    )
 
 
 class World:
@@ -172,6 +178,7 @@ class World:
     def _talk(self, node: Node, other: Node, tags: list[str]) -> None:
         node.traffic.talks += 1
         if not other.here:
+
             def gone() -> None:
                 node.keeper.peers.failed(other.name, tags, self.now)
 
@@ -204,7 +211,7 @@ class World:
                     self._soon_hints(asker)
                     return
                 if isinstance(step, Ask):
-                    self.at(self.now + self.chance.uniform(*DELAY), lambda: deliver(step.request))
+                    self.at(self.now + self.chance.uniform(*DELAY), partial(deliver, step.request))
                     return
                 result = self._do(asker, step)
 

@@ -1,7 +1,10 @@
-"""What each node sends and how soon news is everywhere, at 10^3, 10^4 and 10^5 nodes: our own logic, a modelled world.
+"""What each node sends and how soon news is everywhere, at 10^3, 10^4 and 10^5 nodes: our own logic, a
+modelled world.
 
-``python -m tests.scale.simulation [--json FILE] [--hosts FILE]`` prints tables and how each figure grows with each
-tenfold of nodes. ``--hosts`` is the result of hosts.py, whose bytes a query are used then. Which parts run real
+``python -m tests.scale.simulation [--json FILE] [--hosts FILE]`` prints tables and how each figure grows
+with each
+tenfold of nodes. ``--hosts`` is the result of hosts.py, whose bytes a query are used then. Which parts run
+real
 code and which are counted stands in specs/scale.md, "What is real".
 """
 
@@ -12,11 +15,12 @@ import random
 import resource
 import time
 from collections import deque
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from p2pvoice.node.kad import REFRESH_EVERY
-from p2pvoice.node.schedule import PACE_WINDOW, REPUBLISH_EVERY, Pace, Schedule
+from p2pvoice.node.schedule import PACE_WINDOW, Pace, Schedule
 from p2pvoice.protocol.errors import StaleError
 from p2pvoice.protocol.head import Head, advance
 from p2pvoice.protocol.ids import cid_of, digest_of
@@ -44,7 +48,9 @@ BUCKET = 20
 
 
 def pace(keys: int, days: float = 1.0) -> dict[str, float]:
-    """A node's own schedule over a day, real code on a modelled clock: announcements, and the first round's length."""
+    """A node's own schedule over a day, real code on a modelled clock: announcements, and the first round's
+    length.
+    """
     schedule, limit, now = Schedule(random.Random(1)), Pace(), 0.0
     for number in range(keys):
         schedule.add(digest_of(b"key %d" % number), now)
@@ -70,14 +76,16 @@ def pace(keys: int, days: float = 1.0) -> dict[str, float]:
 
 
 def heads(followers: int, *, gone: float, updates: int = 30, seed: int = 2) -> dict[str, float]:
-    """One voice's heads put to 20 holders, of whom some miss each; followers look and take what is best: real ``advance``.
+    """One voice's heads put to 20 holders, of whom some miss each; followers look and take what is best:
+    real ``advance``.
 
     How many are behind right after the last one, after one more look, and how often an old one was refused.
     """
     chance = random.Random(seed)
     author = digest_of(b"author")
     line = [
-        Head(author, "voice", n, cid_of(digest_of(b"release %d" % n)), 2_000_000_000) for n in range(1, updates + 1)
+        Head(author, "voice", n, cid_of(digest_of(b"release %d" % n)), 2_000_000_000)
+        for n in range(1, updates + 1)
     ]
     holders: list[Head | None] = [None] * BUCKET
     held: list[Head | None] = [None] * followers
@@ -104,7 +112,13 @@ def heads(followers: int, *, gone: float, updates: int = 30, seed: int = 2) -> d
     for follower in range(followers):
         look(follower)
     still = sum(one is None or one.sequence < updates for one in held)
-    return {"followers": followers, "gone": gone, "before": behind, "after_one_look": still, "refused": refused}
+    return {
+        "followers": followers,
+        "gone": gone,
+        "before": behind,
+        "after_one_look": still,
+        "refused": refused,
+    }
 
 
 def compare(size: int, differences: int, seed: int = 4) -> dict[str, float]:
@@ -130,7 +144,9 @@ def compare(size: int, differences: int, seed: int = 4) -> dict[str, float]:
 
 
 def node_day(size: int, cost: dict[str, float], query: float, idle: dict[str, float]) -> dict[str, float]:
-    """What a middling node sends and is asked in a day, and what the holders of the most popular tag's key bear."""
+    """What a middling node sends and is asked in a day, and what the holders of the most popular tag's key
+    bear.
+    """
     counts = zipf(1_000)
     share = [count / 1_000 for count in counts]
     kept = [1 - (1 - part) ** VOICES_PER_NODE for part in share]
@@ -164,8 +180,10 @@ def node_day(size: int, cost: dict[str, float], query: float, idle: dict[str, fl
 
 
 def growth(values: list[float]) -> str:
-    """By what each tenfold of nodes multiplies, and what it adds: equal sums are log n, equal factors a power."""
-    steps = list(zip(values, values[1:], strict=False))
+    """By what each tenfold of nodes multiplies, and what it adds: equal sums are log n, equal factors a
+    power.
+    """
+    steps = list(pairwise(values))
     factors = " ".join(f"x{b / a:.2f}" if a else "–" for a, b in steps)
     return f"{factors} ({' '.join(f'{b - a:+.3g}' for a, b in steps)})"
 
@@ -189,12 +207,16 @@ def run(samples: int, hosts: Path | None) -> dict[str, Any]:
             one = lookups.sample(size, samples, dead=gone)
             result["lookups"][f"{size} {gone}"] = one
             print(
-                f"{size:8} {gone:5.0%} {one['table']:6.0f} {one['queries']:14.1f} {one['hops']:5.2f} {one['true']:15.0%}"
+                f"{size:8} {gone:5.0%} {one['table']:6.0f} {one['queries']:14.1f} {one['hops']:5.2f}"
+                f" {one['true']:15.0%}"
                 f"  | {one['find_queries']:14.1f} {one['find_unanswered']:5.1f}",
                 flush=True,
             )
 
-    print("\nkeepers of a tag: real keepers (run) and the same rules counted, time to half and 99 % of those present")
+    print(
+        "\nkeepers of a tag: real keepers (run) and the same rules counted, time to half and 99 % of"
+        " those present"
+    )
     print(" keepers  gone  how      half s  99 % s  after 30 s  messages of an idle hour  bytes  busiest")
     result["run"], result["counted"] = [], []
     for keepers, voices in ((30, 60), (100, 200), (300, 300)):
@@ -212,19 +234,27 @@ def run(samples: int, hosts: Path | None) -> dict[str, Any]:
             most = sum(one.most or epidemic.LIMIT for one in counted) / len(counted)
             half = sum(one.half or epidemic.LIMIT for one in counted) / len(counted)
             hinted = sum(one.hinted for one in counted) / len(counted)
-            result["counted"].append({"keepers": keepers, "gone": gone, "half": half, "most": most, "hinted": hinted})
+            result["counted"].append(
+                {"keepers": keepers, "gone": gone, "half": half, "most": most, "hinted": hinted}
+            )
             print(f"{keepers:8} {gone:5.0%}  counted {half:6.1f} {most:7.0f} {hinted:11.1%}", flush=True)
 
     print("\ncomparing two shelves: real reconciliation")
-    result["compare"] = [compare(size, 10) for size in (100, *SIZES)] + [compare(10_000, d) for d in (0, 1, 100)]
+    result["compare"] = [compare(size, 10) for size in (100, *SIZES)] + [
+        compare(10_000, d) for d in (0, 1, 100)
+    ]
     for one in result["compare"]:
-        print(f"{one['size']:8.0f} voices, {one['differences']:4.0f} differ: {one['questions']:.0f} questions, {one['bytes']:.0f} bytes")
+        print(
+            f"{one['size']:8.0f} voices, {one['differences']:4.0f} differ: {one['questions']:.0f}"
+            f" questions, {one['bytes']:.0f} bytes"
+        )
 
     print("\nannouncing: the real schedule and pace over a day")
     result["pace"] = [pace(keys) for keys in (20, 200, 1_000)]
     for one in result["pace"]:
         print(
-            f"{one['keys']:6.0f} keys: {one['a_day']:.0f} a day, the first round takes {one['first_round'] / 60:.1f} min,"
+            f"{one['keys']:6.0f} keys: {one['a_day']:.0f} a day, the first round takes"
+            f" {one['first_round'] / 60:.1f} min,"
             f" at most {one['most_in_10_s']:.0f} in 10 s"
         )
 
@@ -232,14 +262,16 @@ def run(samples: int, hosts: Path | None) -> dict[str, Any]:
     result["heads"] = [heads(2_000, gone=gone) for gone in (0.0, 0.3)]
     for one in result["heads"]:
         print(
-            f"{one['followers']:.0f} followers, {one['gone']:.0%} of holders miss or are silent each time: {one['before']:.0f} behind,"
+            f"{one['followers']:.0f} followers, {one['gone']:.0%} of holders miss or are silent each"
+            f" time: {one['before']:.0f} behind,"
             f" after one look {one['after_one_look']:.0f}; {one['refused']:.0f} old heads refused"
         )
 
     idle = {"messages": result["run"][-2]["idle_messages"], "bytes": result["run"][-2]["idle_bytes"]}
     print("\na node's day")
     names = (
-        "messages", "megabytes", "stock_refresh_queries", "refresh_queries", "announce_queries", "add_messages", "shelf_lookup_queries",
+        "messages", "megabytes", "stock_refresh_queries", "refresh_queries", "announce_queries",
+        "add_messages", "shelf_lookup_queries",
         "shelf_messages", "hot_adds_a_second", "hot_lookups_a_second",
     )  # fmt: skip
     for size in SIZES:
@@ -253,7 +285,11 @@ def run(samples: int, hosts: Path | None) -> dict[str, Any]:
     for gone in (0.0, 0.3):
         for name, label in (("queries", "walk"), ("hops", "hops"), ("find_queries", "find")):
             values = [result["lookups"][f"{size} {gone}"][name] for size in SIZES]
-            print(f"{label + f' {gone:.0%} gone':22}" + "".join(f"{v:12.4g}" for v in values) + f"   {growth(values)}")
+            print(
+                f"{label + f' {gone:.0%} gone':22}"
+                + "".join(f"{v:12.4g}" for v in values)
+                + f"   {growth(values)}"
+            )
     result["seconds"] = time.monotonic() - began
     result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"\n{result['seconds']:.0f} s, {result['memory']} MiB")
@@ -261,7 +297,9 @@ def run(samples: int, hosts: Path | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--samples", type=int, default=60, help="look-ups of each kind and size")
     parser.add_argument("--hosts", type=Path, help="the --json of hosts.py")
     parser.add_argument("--json", type=Path)
