@@ -1,10 +1,8 @@
 """What one real host does for one look-up: DHT queries, hops, streams, dials, payload bytes.
 
 Wraps methods of one host's objects and changes nothing of what they do. Bytes are those of the streams,
-without
-the frames and seals of Yamux and Noise below. Not for what libp2p's identify and ping send, which open
-streams of
-their own but belong to no look-up. Follows specs/scale.md, "What is counted".
+without the frames and seals of Yamux and Noise below. Not for what libp2p's identify and ping send, which
+open streams of their own but belong to no look-up. Follows specs/scale.md, "What is counted".
 """
 
 import contextlib
@@ -21,9 +19,11 @@ from p2pvoice.protocol.messages import CATALOG
 
 @dataclass
 class Counts:
-    """``queries`` are DHT requests, ``unanswered`` those of them that brought nothing; ``hops`` is the
-    length of the
-    longest path of a look-up to the nearest peer it found; bytes are (out, in)."""
+    """What was counted.
+
+    ``queries`` are DHT requests, ``unanswered`` those of them that brought nothing; ``hops`` has for each
+    walk the length of the path to the nearest peer it found.
+    """
 
     lookups: int = 0
     queries: int = 0

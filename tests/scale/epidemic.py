@@ -1,11 +1,9 @@
 """How news spreads among very many keepers of a tag: counted, not run.
 
-The rules are those of protocol/shelf_keeper.py and shelf_peers.py, with their numbers: 8 hints by the
-origin, 4 by
-whoever learns, talks with 3 of up to 64 known keepers every 15 min. All nodes are rows of numpy arrays, time
-goes in
-steps of a second. simulation.py holds this against shelf_world.py, which runs the real keepers. Follows
-specs/scale.md, "Keepers of a tag".
+The rules are those of protocol/shelf_keeper.py and shelf_peers.py, with their numbers: 8 hints by the origin,
+4 by whoever learns, talks with 3 of up to 64 known keepers every 15 min. All nodes are rows of numpy arrays,
+time goes in steps of a second. simulation.py holds this against shelf_world.py, which runs the real keepers.
+Follows specs/scale.md, "Keepers of a tag".
 """
 
 from dataclasses import dataclass

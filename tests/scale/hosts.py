@@ -1,9 +1,9 @@
-"""Find in a network of real hosts, before and after a part of it is killed: recall, latency, messages, bytes.
+"""Find in a network of real hosts, before and after a part of it is killed: recall, latency, messages,
+bytes.
 
 ``python -m tests.scale.hosts [--hosts 100 --voices 1000 --group 10 --dead 3] [--json FILE]`` takes some
-minutes;
-``--hosts 12 --voices 40 --group 4 --dead 1`` some seconds. Not for what is larger than one machine can hold:
-see simulation.py. Follows specs/scale.md.
+minutes; ``--hosts 12 --voices 40 --group 4 --dead 1`` some seconds. Not for what is larger than one machine
+can hold: see simulation.py. Follows specs/scale.md.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""One node of the network under test: a real host, catalog, offer, exchange server and announcer on loopback.
+"""One node of the network under test: a real host, catalog, offer, exchange server and announcer on
+loopback.
 
 No daemon around it: no RPC, no worker, no files of voices; the manifests are as large as those of real
-voices.
-Follows specs/scale.md, "What is real".
+voices. Follows specs/scale.md, "What is real".
 """
 
 import hashlib

@@ -1,4 +1,5 @@
-"""Starting, telling, killing and ending the processes that hold the nodes. Imports nothing of libp2p itself.
+"""Starting, telling, killing and ending the processes that hold the nodes. Imports nothing of libp2p
+itself.
 
 Follows specs/scale.md.
 """

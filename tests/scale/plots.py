@@ -2,8 +2,7 @@
 SIMULATION.json``.
 
 Writes ``lookups.svg``, ``day.svg`` and ``news.svg`` into specs/scale/. The x axis is the number of nodes,
-each
-tenfold as wide as the one before it, so that what grows like log n is a straight line. Follows
+each tenfold as wide as the one before it, so that what grows like log n is a straight line. Follows
 specs/scale.md.
 """
 

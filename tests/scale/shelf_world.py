@@ -1,11 +1,10 @@
 """The keepers of one tag over simulated hours: real keepers, real talks and hints, a modelled network and
 clock.
 
-Real: ``Keeper``, ``talk``, ``hint``, ``answer`` and ``Reconciliation`` of protocol/, every message encoded
-to be
-counted. Modelled: time (an event queue), the way (a delay drawn for each message), the DHT (it names the same
-20 to 100 first keepers to everybody), signatures (none), who is there. Follows specs/scale.md, "Keepers of a
-tag".
+Real: ``Keeper``, ``talk``, ``hint``, ``answer`` and ``Reconciliation`` of protocol/, every message encoded to
+be counted. Modelled: time (an event queue), the way (a delay drawn for each message), the DHT (it names the
+same 20 to 100 first keepers to everybody), signatures (none), who is there. Follows specs/scale.md, "Keepers
+of a tag".
 """
 
 import heapq

@@ -1,11 +1,9 @@
 """What each node sends and how soon news is everywhere, at 10^3, 10^4 and 10^5 nodes: our own logic, a
 modelled world.
 
-``python -m tests.scale.simulation [--json FILE] [--hosts FILE]`` prints tables and how each figure grows
-with each
-tenfold of nodes. ``--hosts`` is the result of hosts.py, whose bytes a query are used then. Which parts run
-real
-code and which are counted stands in specs/scale.md, "What is real".
+``python -m tests.scale.simulation [--json FILE] [--hosts FILE]`` prints tables and how each figure grows with
+each tenfold of nodes. ``--hosts`` is the result of hosts.py, whose bytes a query are used then. Which parts
+run real code and which are counted stands in specs/scale.md, "What is real".
 """
 
 import argparse
