@@ -123,14 +123,15 @@ class Kad:
         self.dht = KadDHT(
             host, DHTMode.SERVER, validator=namespaces, validator_changed=True, strict_validation=True
         )
-        self.dht.provider_store = BoundedProviders(host, self.dht.peer_routing)
+        self._providers = BoundedProviders(host, self.dht.peer_routing)
+        self.dht.provider_store = self._providers
         self.dht.value_store = BoundedValues(host, host.get_id())
         self._slots = Slots(SERVED_PER_PEER, SERVED_STREAMS, idle=1.0)
         self.dht._inbound_limiter = trio.CapacityLimiter(SERVED_STREAMS)
         # libp2p keeps a peer that lets queries run out of time in its table, and each walk waits for it.
         self._silent: dict[ID, float] = {}
         self._query = self.dht.peer_routing._query_peer_for_closest
-        self.dht.peer_routing._query_peer_for_closest = self._closest  # type: ignore[method-assign]
+        self.dht.peer_routing._query_peer_for_closest = self._closest  # type: ignore[assignment]
         host.set_stream_handler(TProtocol(KAD_PROTOCOL), self._serve)
         assert_installed(host, self.dht)
 
@@ -190,7 +191,7 @@ class Kad:
         and counts duplicates. This one asks the network every time and leaves no hearsay in the store that we
         would later serve as fresh.
         """
-        store = self.dht.provider_store
+        store = self._providers
         found: dict[ID, list[Multiaddr]] = {}
 
         def add(info: PeerInfo) -> None:
