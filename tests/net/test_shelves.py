@@ -62,7 +62,7 @@ async def test_the_second_talk_costs_what_is_new_and_not_what_there_is(tmp_path:
 
 
 async def test_twenty_five_providers_are_more_than_slots(tmp_path: Path, publish: Make) -> None:
-    """A search asks sixteen peers, and the DHT has twenty places: the others' voices are on their shelves."""
+    """An answer of the DHT names twenty providers: the others' voices are on their shelves."""
     made = [publish(slug=f"voice-{number}", sizes={"voice.json": 100}) for number in range(25)]
     async with keepers(tmp_path, 25) as nodes:
         for node, publication in zip(nodes, made, strict=True):
@@ -79,7 +79,6 @@ async def test_twenty_five_providers_are_more_than_slots(tmp_path: Path, publish
             await reader.host.joined.wait()
             found = await reader.find()
             assert set(found) == {one.release.id for one in made}
-            assert len(set(found.values())) <= discovery.FIND_PEERS
 
 
 async def test_a_hint_arrives_without_waiting(tmp_path: Path, publish: Make) -> None:
