@@ -46,6 +46,7 @@ class Incoming:
         if last:
             self._current = None
             self._end(stream, self._current_flags)
+            stream.spare()
 
     def on_control(self, kind: int, flags: int, stream: int, value: int) -> None:
         if kind == PING:

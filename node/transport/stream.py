@@ -181,6 +181,7 @@ class YamuxStream(IMuxedStream):
         self._readable.set()
         await self.close_write()
         self.conn.table.linger(self, trio.current_time())
+        self.spare()
 
     async def reset(self) -> None:
         """End both directions at once; what waits is dropped. Never waits."""
@@ -192,6 +193,11 @@ class YamuxStream(IMuxedStream):
             self.conn.outgoing.put(WINDOW_UPDATE, RST, self.stream_id)
         self._drop()
         self.on_reset()
+
+    def spare(self) -> None:
+        """Closed here, it gives no credit any more: a peer that has used it all is told, and need not wait."""
+        if self.deaf and not self.closed and not self.window.credit:
+            self.abandon()
 
     def set_deadline(self, ttl: int) -> None:
         """Deadlines are trio's cancel scopes."""

@@ -67,7 +67,9 @@ class ReceiveWindow:
         grant, self._read = self._read, 0
         self._round += grant
         if self._round >= self.size:
-            took, self._round, self._since = now - self._since, 0, now
+            # In the time of one window: what was read is mostly somewhat more than that.
+            took = (now - self._since) * self.size / self._round
+            self._round, self._since = 0, now
             if took <= GROWTH_ROUNDS * rtt or (took <= GROWTH_INTERVAL and self.size < QUICK_LIMIT):
                 growth = self._growth.take(min(self.size, WINDOW_LIMIT - self.size))
                 self.size += growth

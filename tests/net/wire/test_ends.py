@@ -141,6 +141,7 @@ async def test_a_reader_that_pauses_loses_nothing(mock_clock: trio.testing.MockC
         other = await there.muxed.accept_stream()
         while stream.send_window:
             await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(streams.WINDOW_BUDGET - 1)
         for _ in range(100):
             await trio.lowlevel.checkpoint()
@@ -163,6 +164,7 @@ async def test_a_reader_that_pauses_too_long(mock_clock: trio.testing.MockClock,
         await there.muxed.accept_stream()
         while stream.send_window:
             await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(streams.WINDOW_BUDGET)
         while here.muxed.streams:
             await trio.lowlevel.checkpoint()
@@ -226,6 +228,24 @@ async def test_writers_take_turns() -> None:
         assert seen < 24 << 20
         nursery.cancel_scope.cancel()
         await attacker.socket.aclose()
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("left", [0, 1])
+async def test_who_sends_to_a_closed_stream_is_told(early: bool, left: int) -> None:
+    """At the end of its window, whether it had used that up before the stream was closed or did so after."""
+    async with attacked() as (connection, attacker):
+        await attacker.send(frame(WINDOW_UPDATE, SYN, 1, 0))
+        stream = await connection.accept_stream()
+        if not early:
+            await stream.close()
+        await attacker.send(data(1, bytes(FIRST_WINDOW - left)))
+        await alive(connection, attacker)
+        if early:
+            await stream.close()
+        await alive(connection, attacker)
+        assert list(connection.streams) == [1] * left
+        assert connection.holds() == (0, left)
 
 
 async def test_our_own_streams_wait_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
