@@ -27,8 +27,8 @@ Wire = Literal["stock", "own"]
 
 
 def default_wire() -> Wire:
-    """What ``P2PVOICE_WIRE`` says, which is for tests; ``stock`` when it says nothing else."""
-    return "own" if os.environ.get("P2PVOICE_WIRE") == "own" else "stock"
+    """What ``P2PVOICE_WIRE`` says, which is for tests; ``own`` when it says nothing else."""
+    return "stock" if os.environ.get("P2PVOICE_WIRE") == "stock" else "own"
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,7 +38,7 @@ def make_host(
     peer_seed: bytes,
     listening: Sequence[Multiaddr],
     announce: Announce | None = None,
-    wire: Wire = "stock",
+    wire: Wire = "own",
 ) -> IHost:
     """A host of the peer key with this seed, which does not run yet.
 

@@ -1,6 +1,6 @@
 """A slow line for tests and benchmarks: a TCP proxy on loopback that carries every byte late, in order.
 
-Only the time is that of a long way: nothing is lost, and the window of TCP is the kernel's between neighbours.
+Only the time is that of a long way: nothing is lost, and between neighbours TCP has the kernel's windows.
 """
 
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Our connections where the way is long: over a slow line, and through another connection, as relays make them."""
+"""Our connections where the way is long: over a slow line, and through another connection, as with relays."""
 
 import random
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def test_windows_grow_with_the_way(sender: Kind) -> None:
             await stream.write(b"?")
             other = await there.muxed.accept_stream()
             while not here.muxed.rtt():
-                await trio.sleep(0.01)
+                await trio.lowlevel.checkpoint()
             assert 0.08 <= here.muxed.rtt() < 1
             assert await other.read(1) == b"?"
             sent = random.Random(1).randbytes(24 * MIB)
