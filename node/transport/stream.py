@@ -195,7 +195,7 @@ class YamuxStream(IMuxedStream):
         self.on_reset()
 
     def spare(self) -> None:
-        """Closed here, it gives no credit any more: a peer that has used it all is told, and need not wait."""
+        """Closed here, it gives no credit any more: a peer that has used it all is told, not kept waiting."""
         if self.deaf and not self.closed and not self.window.credit:
             self.abandon()
 

@@ -38,7 +38,7 @@ async def echo(channel: Channel) -> None:
         await channel.send(frame)
 
 
-#: Whose Noise and Yamux run below: what libp2p's need from us stays in force, though they are not the default.
+#: Whose Noise and Yamux run below: what libp2p's need from us stays in force, though they are no default.
 kinds = pytest.mark.parametrize("wire", ["own", "stock"])
 
 

@@ -72,7 +72,10 @@ async def pings(count: int) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("over", [0, 1])
 async def test_streams_of_one_connection(network: Make, monkeypatch: pytest.MonkeyPatch, over: int) -> None:
     """Of libp2p's Yamux; ours is in tests/net/wire. What the host itself opens has ended before the count."""
-    async with network(1, wire="stock") as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
+    async with (
+        network(1, wire="stock") as (node,),
+        attacks.attackers(1, node.addresses()[0], "stock") as (host,),
+    ):
         with trio.fail_after(20):
             while not node.connected():
                 await trio.lowlevel.checkpoint()
