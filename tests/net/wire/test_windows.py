@@ -104,11 +104,12 @@ async def test_windows_of_a_connection_grow_within_their_limit_together() -> Non
     async with attacked() as (connection, attacker):
         connection.trip.seconds = 10.0
         streams = []
-        for number in range(1, 41, 2):
+        for number in (1, 3, 5):
             await attacker.send(frame(WINDOW_UPDATE, SYN, number, 0))
             streams.append(await connection.accept_stream())
         for stream in streams:
-            for _ in range(150):
+            # Enough for the first to grow to its limit.
+            for _ in range(70):
                 await attacker.send(data(stream.stream_id, bytes(65_536)))
                 await stream.read(65_536)
         assert max(stream.window.size for stream in streams) == WINDOW_LIMIT
