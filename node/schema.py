@@ -11,7 +11,7 @@ from typing import Final
 
 from p2pvoice.node import (
     base_tables,
-    catalog,
+    catalog_tables,
     collection_tables,
     evaluations,
     following,
@@ -23,7 +23,7 @@ from p2pvoice.node.community import reading
 from p2pvoice.node.database import Database, Step
 
 STEPS: Final[Sequence[Step]] = (
-    catalog.first_schema,
+    catalog_tables.first_schema,
     recall_tables.first_schema,
     successors.first_schema,
     following.first_schema,

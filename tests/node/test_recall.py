@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import catalog as catalog_module
-from p2pvoice.node import eviction, recall_tables
+from p2pvoice.node import catalog_tables, eviction, recall_tables
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.recall import Tombstones
@@ -244,7 +243,7 @@ def test_eviction_of_the_release_does_not_lift_its_tombstone(
 
 def test_an_older_database_is_lifted(path: Path) -> None:
     release = make_release(AUTHOR)
-    database = Database(path, [catalog_module.first_schema])
+    database = Database(path, [catalog_tables.first_schema])
     database.close()
     database = open_database(path)
     catalog = Catalog(database)
