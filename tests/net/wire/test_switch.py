@@ -7,7 +7,7 @@ import pytest
 import trio
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
-from p2pvoice.node.config import Wire, load_config
+from p2pvoice.node.config import DEFAULT_WIRE, Wire, load_config
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.paths import Home
@@ -53,7 +53,7 @@ async def test_nodes_of_both_kinds(one: Wire, other: Wire) -> None:
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home.at(str(tmp_path))
     home.prepare()
-    for said, meant in ((None, "own"), ("stock", "stock"), ("own", "own"), ("fast", "own")):
+    for said, meant in ((None, DEFAULT_WIRE), ("stock", "stock"), ("own", "own"), ("fast", DEFAULT_WIRE)):
         if said is None:
             monkeypatch.delenv("P2PVOICE_WIRE", raising=False)
         else:
