@@ -27,7 +27,7 @@ Wire = Literal["stock", "own"]
 
 
 #: What is meant when nothing is said.
-DEFAULT_WIRE: Wire = "own"
+DEFAULT_WIRE: Wire = "stock"
 
 
 def default_wire() -> Wire:
