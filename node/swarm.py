@@ -19,7 +19,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node import ends, unbounded
-from p2pvoice.node.config import Wire
+from p2pvoice.node.config import DEFAULT_WIRE, Wire
 from p2pvoice.node.transport.muxer import OurMuxer
 from p2pvoice.node.transport.noise import OurNoise
 from p2pvoice.node.wire import Noise
@@ -38,7 +38,7 @@ def make_host(
     peer_seed: bytes,
     listening: Sequence[Multiaddr],
     announce: Announce | None = None,
-    wire: Wire = "stock",
+    wire: Wire = DEFAULT_WIRE,
 ) -> IHost:
     """A host of the peer key with this seed, which does not run yet.
 

@@ -1,8 +1,8 @@
 """One stream to one peer: whole frames in and out, every wait bounded, every byte counted.
 
-The transport below never gives up by itself: a frozen peer stalls a read for ever and a cancelled write
-leaves half a Noise message on the connection. So reads here carry their own time limits, and writes are
-made whole below (see :class:`WholeWrites`). This file knows no message of the protocol. Follows
+The transport below never gives up a read by itself, so reads here carry their own time limits. With libp2p's
+own Noise a cancelled write would also leave half a message on the connection; :class:`WholeWrites` mends that
+where it is chosen, ours (transport/) needs no mending. This file knows no message of the protocol. Follows
 specs/network.md, "Streams".
 """
 

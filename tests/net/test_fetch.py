@@ -8,6 +8,7 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.config import Wire
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.fetch_report import Progress
@@ -30,9 +31,10 @@ def serve(host: P2PHost, library: Any) -> Any:
     return library
 
 
-async def test_fetch_from_one_provider(network: Network, publish: Make, shelf: Make) -> None:
+@pytest.mark.parametrize("wire", ["own", "stock"])
+async def test_fetch_from_one_provider(network: Network, publish: Make, shelf: Make, wire: Wire) -> None:
     voice = publish(sizes={"gpt.safetensors": 3 * MIB + 5, "sovits.safetensors": MIB, "voice.json": 1})
-    async with network(2) as (a, b):
+    async with network(2, wire=wire) as (a, b):
         serve(a, shelf(voice))
         sink, seen = shelf(), list[Progress]()
         with trio.fail_after(30):
