@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.node.rpc.client import Client
+from p2pvoice.protocol.amounts import parse_rate
 from p2pvoice.protocol.errors import ConflictError, DaemonUnavailableError, P2PVoiceError, UsageError
 
 MODULE = "p2pvoice.node.daemon"
@@ -38,17 +39,25 @@ LOG_TAIL = 4096
 
 
 def doors(
-    *, wyoming: str | None = None, wyoming_network: Sequence[str] = (), api: int | None = None
+    *,
+    wyoming: str | None = None,
+    wyoming_network: Sequence[str] = (),
+    api: int | None = None,
+    up: str | None = None,
+    down: str | None = None,
 ) -> list[str]:
-    """The daemon's options for the ports that are closed until somebody asks for them.
+    """The daemon's options for the ports that are closed until somebody asks for them, and for its rates.
 
-    ``api`` opens the compatible APIs at that port, -1 at the usual one.
+    ``api`` opens the compatible APIs at that port, -1 at the usual one. UsageError for what is no rate.
     """
     line = [word for network in wyoming_network for word in ("--wyoming-network", network)]
     if wyoming is not None:
         line += ["--wyoming", *([wyoming] if wyoming else [])]
     if api is not None:
         line += ["--api"] if api < 0 else ["--api", str(api)]
+    for option, rate in (("--up", up), ("--down", down)):
+        if rate is not None:
+            line += [option, str(parse_rate(rate))]
     return line
 
 

@@ -102,6 +102,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Write a voice or a draft as the files that GPT-SoVITS loads.",
     ),
     "list": ("p2pvoice.cli.commands.voices", "list_voices", "List installed voices and your own."),
+    "pin": ("p2pvoice.cli.commands.mirror", "pin", "Pin a voice, so that nothing lets go of it."),
+    "unpin": ("p2pvoice.cli.commands.mirror", "unpin", "Unpin a voice."),
+    "seed": ("p2pvoice.cli.commands.mirror", "seed", "Offer a voice to others, or stop that."),
+    "mirror": (
+        "p2pvoice.cli.commands.mirror",
+        "mirror",
+        "Keep the voices of an author or a tag alive, and show how that stands.",
+    ),
     "rm": ("p2pvoice.cli.commands.voices", "rm", "Remove a voice from this node."),
     "verify": (
         "p2pvoice.cli.commands.upkeep",
@@ -150,6 +158,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "p2pvoice.cli.commands.network",
         "peers",
         "List the peers this node knows, and why any was dropped.",
+    ),
+    "limit": (
+        "p2pvoice.cli.commands.limit",
+        "limit",
+        "Show how fast chunks may leave and come, or change it.",
     ),
     "connect": ("p2pvoice.cli.commands.network", "connect", "Connect to a peer by its multiaddress."),
     "base": (

@@ -10,7 +10,7 @@ from typing import Any
 
 from p2pvoice.node.collection_facts import HERE, REVOKED, collection_facts, item_facts
 from p2pvoice.node.collection_tables import Kept
-from p2pvoice.node.fetching import fetch_release
+from p2pvoice.node.fetching import fetch_by_hand
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.voices import Tell, disk, resolve
 from p2pvoice.protocol.collection import Item, SignedCollection, is_fork
@@ -65,6 +65,8 @@ async def _fetch_voice(parts: Parts, item: Item, count: str, *, seed: bool, tell
         known = await disk(parts, lambda: item_facts(parts, item))
         row["name"] = known["name"]
         if known["state"] == HERE:
+            # Asked for by hand now, it is no longer here for a mirror's sake only.
+            await disk(parts, partial(parts.mirrors.by_hand, known["author"], known["slug"]))
             return row | {"state": HERE}
         await tell({"event": "progress", "step": f"voice {count}"})
         release = await resolve(parts, item.release)
@@ -77,7 +79,7 @@ async def _fetch_voice(parts: Parts, item: Item, count: str, *, seed: bool, tell
             if event.get("event") != "progress" or "file" in event:
                 await tell(event)
 
-        result = await fetch_release(parts, release, seed=seed, tell=labelled)
+        result = await fetch_by_hand(parts, release, seed=seed, tell=labelled)
         return row | {"state": "fetched", "bytes_fetched": result["bytes_fetched"]}
     except P2PVoiceError as error:
         state = REVOKED if isinstance(error, RevokedError) else "failed"

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from p2pvoice.node.paths import Home
+from p2pvoice.protocol.amounts import parse_rate
 from p2pvoice.protocol.errors import UsageError
 
 #: Largest config.toml that is read, in bytes.
@@ -102,6 +103,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     relay_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 3600
     #: Whose Noise session and Yamux connection run below the streams (specs/wire.md).
     wire: Wire = msgspec.field(default_factory=default_wire)
+    #: Most bytes per second of chunks that are sent and received, as a number or a word such as ``2 MB``;
+    #: 0 is no limit (specs/mirror.md).
+    up: int | str = 0
+    down: int | str = 0
+    #: Whether peers on the LAN, and on this machine, are limited, too.
+    limit_lan: bool = False
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,11 +139,13 @@ def load_config(
     wyoming: str | None = None,
     wyoming_networks: Sequence[str] = (),
     api: int | None = None,
+    up: str | None = None,
+    down: str | None = None,
 ) -> Config:
     """Read the home's config.toml, if there is one, and lay the given overrides over it.
 
     ``wyoming`` is HOST:PORT, or empty for the file's, or else the default. ``api`` opens the compatible APIs:
-    at that port, or with -1 at the one that the file says.
+    at that port, or with -1 at the one that the file says. ``up`` and ``down`` are rates as people type them.
 
     Raises UsageError naming the file and the field when the file makes no sense.
     """
@@ -157,7 +166,8 @@ def load_config(
         port = config.api.port if api < 0 else api
         opened = msgspec.structs.replace(config.api, enabled=True, port=port)
         config = msgspec.structs.replace(config, api=opened)
-    return config
+    rates = {name: parse_rate(text) for name, text in (("up", up), ("down", down)) if text is not None}
+    return msgspec.structs.replace(config, network=msgspec.structs.replace(config.network, **rates))
 
 
 def _read(path: Path) -> Config:
@@ -169,6 +179,11 @@ def _read(path: Path) -> Config:
     if len(data) > CONFIG_LIMIT:
         raise UsageError(f"{path} is larger than {CONFIG_LIMIT} bytes")
     try:
-        return msgspec.toml.decode(data, type=Config)
+        config = msgspec.toml.decode(data, type=Config)
+        for rate in (config.network.up, config.network.down):
+            parse_rate(rate)
+        return config
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}", hint="specs/home.md lists the settings") from error

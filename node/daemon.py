@@ -9,8 +9,9 @@ shutdown set one event; then the RPC ends its requests, a training writes its ch
 the host closes, and the files follow. To see what a caller may ask, go on to rpc/app.py; what a peer may
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
-what lists of voices are, to collecting.py; what programs made for other servers may ask, to
-api/. Follows specs/daemon.md.
+what lists of voices are, to collecting.py; how whole
+collections are kept alive, to mirroring.py; how the keepers of a tag come to answer alike, to shelves/; what
+programs made for other servers may ask, to api/. Follows specs/daemon.md.
 """
 
 import argparse
@@ -45,6 +46,8 @@ from p2pvoice.node.identity import load_or_create
 from p2pvoice.node.keys import settle_rotation
 from p2pvoice.node.lan import open_lan
 from p2pvoice.node.logs import start_log
+from p2pvoice.node.mirror_tables import Mirrors
+from p2pvoice.node.mirroring import Mirroring
 from p2pvoice.node.names import Names
 from p2pvoice.node.network import Network
 from p2pvoice.node.notify import notify
@@ -52,6 +55,7 @@ from p2pvoice.node.offer import Offer
 from p2pvoice.node.page.door import PageDoor
 from p2pvoice.node.parts import DISK_THREADS, Parts
 from p2pvoice.node.paths import Home, HomeLock
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.relaying import relay_settings
 from p2pvoice.node.rooms import speaking_room, training_room
 from p2pvoice.node.rpc.app import build_app
@@ -59,6 +63,7 @@ from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.samples import Samples
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.shelves.parts import open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tidy import at_start
@@ -68,6 +73,7 @@ from p2pvoice.node.uploads import Uploads
 from p2pvoice.node.user_words import UserWords
 from p2pvoice.node.wyoming.place import place
 from p2pvoice.node.wyoming.server import WyomingDoor
+from p2pvoice.protocol.amounts import parse_rate
 from p2pvoice.protocol.errors import DiskFullError, P2PVoiceError, StorageError
 from p2pvoice.protocol.ids import author_id
 
@@ -93,6 +99,8 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.recall.run)
         nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(parts.community.run)
+        nursery.start_soon(parts.mirroring.run, parts)
+        nursery.start_soon(parts.shelves.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         collecting.announce_all(parts)
@@ -152,6 +160,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             ) as host,
             trio.open_nursery() as nursery,
         ):
+            settings = config.network
+            host.limits = Limits(
+                parse_rate(settings.up), parse_rate(settings.down), lan=settings.limit_lan
+            )
             announcer = Announcer(host)
             deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
             offer = Offer(store, catalog, successors, disk, deltas)
@@ -162,6 +174,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
             community = open_community(host, database, catalog, following, successors, names, identity, disk)
             community.server.attach()
+            shelves = open_shelves(host, database, catalog, disk, network.hearsay.hear)
+            shelves.server.attach()
+            offer.shelves, network.on_offer = shelves.reader, shelves.keeping.wake
             catalog.stars = lambda author, slug: int(
                 community.views.figures(community.lines.of(author, slug))["stars"]
             )
@@ -181,6 +196,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 scratch=home.scratch / "training",
             )
             drafting = trio.Lock()
+            mirrors = Mirrors(database)
             yield Parts(
                 home=home,
                 config=config,
@@ -199,7 +215,10 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 successors=successors,
                 following=following,
                 names=names,
+                mirrors=mirrors,
+                mirroring=Mirroring(mirrors),
                 community=community,
+                shelves=shelves,
                 words=UserWords(home.words),
                 page=PageDoor(),
                 api=ApiDoor(),
@@ -237,6 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--api", nargs="?", const=-1, type=int, metavar="PORT", help="open the compatible APIs (specs/api.md)"
     )
+    for direction, what in (("--up", "send"), ("--down", "receive")):
+        parser.add_argument(direction, metavar="RATE", help=f"most to {what}, such as 2MB; 0: no limit")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
     allocator.settle()
@@ -265,6 +286,8 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         wyoming=options.wyoming,
         wyoming_networks=options.wyoming_network,
         api=options.api,
+        up=options.up,
+        down=options.down,
     )
     with HomeLock(home):
         start_log(home.log, foreground=options.foreground, level=config.log_level)

@@ -21,10 +21,20 @@ from p2pvoice.node.schedule import Pace, Schedule
 from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
 from p2pvoice.protocol.manifest import Release
+from p2pvoice.protocol.messages import QueryPage
 from p2pvoice.protocol.successor import successor_key
 
 FIND_PEERS = 16
 """Peers asked in one search, best scores first."""
+
+FIND_PEERS_PARTIAL = 40
+"""Peers asked where keepers have not room for all voices of a tag."""
+
+QUIET_PEERS = 5
+"""Keepers of whole shelves that answered in a row without anything new, after which a search ends."""
+
+QUIET_PAGES = 2
+"""Pages without anything new after which no more is read of a shelf."""
 
 FIND_WIDTH = 6
 """Peers asked at the same time."""
@@ -32,7 +42,7 @@ FIND_WIDTH = 6
 FIND_TIMEOUT = 30.0
 """Seconds one search may take; what was found by then counts."""
 
-RELEASES_PER_PEER = 200
+RELEASES_PER_PEER = 512
 """Releases taken from one peer in one search."""
 
 log = logging.getLogger(__name__)
@@ -225,31 +235,83 @@ async def find_releases(
     that came beside releases. Without tags the connected
     peers are asked for whatever they offer. Raises nothing for peers that fail: they are noted in the book.
     """
-    answered = 0
-    seen: set[str] = set()
-
-    async def ask(info: PeerInfo, limiter: trio.CapacityLimiter) -> None:
-        nonlocal answered
-        async with limiter:
-            try:
-
-                async def take(release: Release, head: SignedHead | None) -> None:
-                    if release.id not in seen:
-                        seen.add(release.id)
-                        await deliver(Found(release, head, str(info.peer_id)))
-
-                await query(host, info, tags, take, limit=RELEASES_PER_PEER, hear=hear)
-                answered += 1
-            except P2PVoiceError as error:
-                log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
-
+    search = _Search(host, tags, deliver, hear)
     with trio.move_on_after(timeout):
-        candidates = await _candidates(host, tags)
-        limiter = trio.CapacityLimiter(FIND_WIDTH)
+        candidates = iter(await _candidates(host, tags))
         async with trio.open_nursery() as nursery:
-            for info in candidates[:FIND_PEERS]:
-                nursery.start_soon(ask, info, limiter)
-    return answered
+
+            async def ask_in_turn() -> None:
+                while not search.done:
+                    info = next(candidates, None)
+                    if info is None:
+                        return
+                    await search.ask(info)
+                # What others of the same shelf are still saying would be nothing new either.
+                if search.quiet >= QUIET_PEERS:
+                    nursery.cancel_scope.cancel()
+
+            for _ in range(FIND_WIDTH):
+                nursery.start_soon(ask_in_turn)
+    return search.answered
+
+
+class _Search:
+    """One search under way: what was found, and whether it pays to ask more peers."""
+
+    def __init__(
+        self,
+        host: P2PHost,
+        tags: Sequence[str],
+        deliver: Callable[[Found], Awaitable[None]],
+        hear: Hear | None,
+    ) -> None:
+        self._host = host
+        self._tags = tags
+        self._deliver = deliver
+        self._hear = hear
+        self._seen: set[str] = set()
+        self._asked = 0
+        self._partial = False
+        self.answered = 0
+        self.quiet = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether enough peers were asked."""
+        if self.quiet >= QUIET_PEERS:
+            return True
+        return self._asked >= (FIND_PEERS_PARTIAL if self._partial else FIND_PEERS)
+
+    async def ask(self, info: PeerInfo) -> None:
+        """Ask one peer; what fails is noted."""
+        self._asked += 1
+        new = fresh = pages = 0
+        whole = False
+
+        async def take(release: Release, head: SignedHead | None) -> None:
+            nonlocal new, fresh
+            if release.id not in self._seen:
+                self._seen.add(release.id)
+                new, fresh = new + 1, fresh + 1
+                await self._deliver(Found(release, head, str(info.peer_id)))
+
+        def go_on(page: QueryPage) -> bool:
+            nonlocal fresh, pages, whole
+            self._partial = self._partial or page.partial
+            whole = page.shelf > 0 and not page.partial
+            pages, fresh = 0 if fresh or not page.shelf else pages + 1, 0
+            return pages < QUIET_PAGES
+
+        try:
+            await query(
+                self._host, info, self._tags, take, limit=RELEASES_PER_PEER, hear=self._hear, go_on=go_on
+            )
+        except P2PVoiceError as error:
+            log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
+            return
+        self.answered += 1
+        # Who keeps no shelf, or a part of one, says nothing about what the others have.
+        self.quiet = 0 if new else self.quiet + whole
 
 
 async def _candidates(host: P2PHost, tags: Sequence[str]) -> list[PeerInfo]:

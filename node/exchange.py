@@ -7,10 +7,12 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeAlias, TypeVar, cast, get_args
+from typing import Self, TypeAlias, TypeVar, cast, get_args
 
 import trio
 from libp2p.peer.peerinfo import PeerInfo
@@ -18,6 +20,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
 from p2pvoice.node.packing import Pace, Packing
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import DELTA, encode_chunk
@@ -109,6 +112,8 @@ class ExchangeServer:
         self._exchange_slots = Slots()
         self._packing = Packing()
         self.chunk_bytes = 0
+        #: Digest of each file that peers had chunks of -> when last, in trio's time.
+        self.served_at: dict[bytes, float] = {}
 
     def attach(self) -> None:
         """Begin to serve."""
@@ -179,7 +184,9 @@ class ExchangeServer:
         while True:
             page = await self._library.query(query.tags, limit, query.cursor)
             if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
-                return QueryPage(page.releases, page.heads, page.next, page.revocations)
+                return QueryPage(
+                    page.releases, page.heads, page.next, page.revocations, page.shelf, page.partial
+                )
             limit //= 2
 
     async def _exchange(self, channel: Channel) -> None:
@@ -188,18 +195,26 @@ class ExchangeServer:
                 await channel.send(encode_message(BUSY))
                 return
             pace = Pace()
-            while True:
-                request = cast("Want | GetHave | None", await self._request(channel, Want, GetHave))
-                if request is None:
-                    return
-                if isinstance(request, GetHave):
-                    await self._send_have(channel, request.file)
-                    slot.worked()
-                    continue
-                for index in range(request.first, request.first + request.count):
-                    if not await self._send_chunk(channel, request, index, pace):
-                        break
-                    slot.worked()
+            with ExitStack() as held:
+                placed = False
+                while True:
+                    request = cast("Want | GetHave | None", await self._request(channel, Want, GetHave))
+                    if request is None:
+                        return
+                    if isinstance(request, GetHave):
+                        await self._send_have(channel, request.file)
+                        slot.worked()
+                        continue
+                    if not placed:
+                        placed = held.enter_context(self._host.limits.serving(channel))
+                    if not placed:
+                        await channel.send(encode_message(BUSY))
+                        return
+                    for index in range(request.first, request.first + request.count):
+                        if not await self._send_chunk(channel, request, index, pace):
+                            break
+                        slot.worked()
+                        self.served_at[request.file] = trio.current_time()
 
     async def _send_have(self, channel: Channel, file: Digest) -> None:
         answer: Message
@@ -226,7 +241,7 @@ class ExchangeServer:
                 codec, blob = await self._pack(want.file, raw)
             frame = ChunkFrame(index, codec, len(blob))
         began = trio.current_time()
-        await channel.send(encode_message(frame), blob, within=CHUNK_TIMEOUT)
+        await self._host.limits.send(channel, encode_message(frame), blob, within=CHUNK_TIMEOUT)
         pace.note(len(blob), trio.current_time() - began)
         self.chunk_bytes += len(blob)
         return True
@@ -271,29 +286,60 @@ class Answer:
 class ExchangeClient:
     """One stream on which chunks are asked of a peer. Answers come in the order of the wants."""
 
-    def __init__(self, channel: Channel, stall: float) -> None:
+    def __init__(self, channel: Channel, stall: float, limits: Limits) -> None:
         self._channel = channel
         self._stall = stall
         self._wants: list[bytes] = []
+        self._down = limits.down
+        self._limited = limits.applies(channel)
+        #: Bytes that were taken from the limit for each want that is not answered yet.
+        self._taken: deque[int] = deque()
 
     @classmethod
-    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
+    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> Self:
         """Reach the peer and open the stream; raises as :meth:`P2PHost.open_stream` does."""
-        return cls(await host.open_stream(peer, EXCHANGE), stall)
+        return cls(await host.open_stream(peer, EXCHANGE), stall, host.limits)
 
-    async def __aenter__(self) -> "ExchangeClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._forget_asked()
         await self._channel.__aexit__(kind, error, trace)
 
-    async def want(self, file: bytes, index: int, bases: Sequence[Digest] = ()) -> None:
+    def may_ask(self) -> bool:
+        """Whether the limit on receiving lets one more chunk be asked for now."""
+        return not self._limited or self._down.ready()
+
+    async def turn(self) -> None:
+        """Wait until it does, after everybody who waits already. Not while answers are on their way."""
+        if self._limited:
+            await self._down.turn()
+
+    def _forget_asked(self) -> None:
+        """Nothing of what was asked is awaited any more: what it took from the limit goes back."""
+        self._wants.clear()
+        while self._taken:
+            self._settle(0)
+
+    def _settle(self, size: int) -> None:
+        """Account for the answer to the oldest want, of ``size`` bytes; what was taken beyond goes back."""
+        taken = self._taken.popleft() if self._taken else 0
+        self._down.note(size)
+        if taken > size:
+            self._down.give_back(taken - size)
+
+    async def want(self, file: bytes, index: int, bases: Sequence[Digest] = (), size: int = 0) -> None:
         """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer.
 
         What is asked leaves when an answer is waited for, so that several wants make one message below.
+        ``size`` are the chunk's bytes, which the limit on receiving counts from now on.
         """
+        self._taken.append(size if self._limited else 0)
+        if self._limited:
+            self._down.spend(size)
         codecs = CODECS if bases else PLAIN_CODECS
         self._wants.append(encode_message(Want(file, index, 1, codecs, tuple(bases))))
         if len(self._wants) > WANTS_HELD:
@@ -320,6 +366,7 @@ class ExchangeClient:
                 answer = cast("ChunkFrame | Fail", decode_message(frame, ChunkFrame, Fail))
                 if isinstance(answer, Fail):
                     if answer.code == NotFoundError.code:
+                        self._settle(0)
                         return None
                     if answer.code == BUSY.code:
                         raise PeerBusy(f"peer {self._channel.peer}: {answer.error().message}")
@@ -333,6 +380,7 @@ class ExchangeClient:
                         raise ManifestError(f"peer {self._channel.peer} sent a delta to a base not named")
                     base = bases[answer.base]
                 blob = await self._channel.receive_exactly(answer.size, stall=self._stall)
+                self._settle(len(blob))
                 return Answer(answer.codec, blob, base)
         except trio.TooSlowError as error:
             raise PeerTimeoutError(f"peer {self._channel.peer} is too slow") from error

@@ -9,17 +9,18 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.exchange import PeerBusy
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
+from p2pvoice.node.moving import MovingClient
 from p2pvoice.node.pacing import ENOUGH, FAR_BELOW, FETCH_PEERS, Standing, gives_way, points
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.window import SinkFailed, Verified, Window, first_failure
@@ -57,42 +58,6 @@ FindMore = Callable[[], Awaitable[Sequence[PeerInfo]]]
 """Looks for providers."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a fetch is: bytes of the files, bytes received now, bytes a second, peers at work.
-
-    ``received``, ``rate`` and ``rates``, bytes a second of each peer at work, count bytes of the files;
-    ``wire`` counts what they took to be sent.
-    """
-
-    have: int
-    total: int
-    received: int
-    rate: float
-    peers: int
-    file: str
-    wire: int
-    rates: dict[str, int]
-
-
-@dataclass(frozen=True)
-class FetchReport:
-    """What a fetch did. ``reused`` bytes were on disk already; ``peers`` maps peers to bytes received.
-
-    ``wire`` bytes were sent for the ``received`` ones: fewer where chunks came compressed or as deltas.
-    ``rates`` maps peers to the bytes a second that they gave while something was asked of them.
-    """
-
-    total: int
-    received: int
-    reused: int
-    wire: int
-    seconds: float
-    peers: dict[str, int]
-    dropped: dict[str, str]
-    rates: dict[str, int]
 
 
 class _Fetch:
@@ -163,7 +128,8 @@ class _Fetch:
                 fill()
 
             def fill() -> None:
-                while self.queue and self.work.open_jobs and len(self.lanes) < FETCH_PEERS:
+                most = self.host.limits.lanes(FETCH_PEERS)
+                while self.queue and self.work.open_jobs and len(self.lanes) < most:
                     info = self.queue.popleft()
                     self.lanes[str(info.peer_id)] = self._window(info)
                     nursery.start_soon(lane, info)
@@ -219,7 +185,7 @@ class _Fetch:
         detail = ""
         try:
             with window.scope:
-                async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
+                async with await MovingClient.open(self.host, info, stall=self.stall) as client:
                     await window.run(client)
         except PeerBusy as error:
             self.busy[name] = info

@@ -14,10 +14,11 @@ import trio
 
 from p2pvoice.node import base_places, inheriting
 from p2pvoice.node.admit import admit
-from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.kin import kin_of
 from p2pvoice.node.offer import Landing, OnChunk
 from p2pvoice.node.parts import Parts
+from p2pvoice.node.quota import room_for
 from p2pvoice.node.removing import withdraw
 from p2pvoice.node.voices import Tell, disk, require_voice, resolve
 from p2pvoice.protocol.consent_state import require_current
@@ -59,7 +60,15 @@ async def fetch(parts: Parts, ref: str, *, seed: bool, tell: Tell) -> dict[str, 
     Whatever stops it, the chunks that came are kept and the next fetch goes on from there.
     """
     release = await resolve(parts, ref)
-    return await fetch_release(parts, release, seed=seed, tell=tell)
+    return await fetch_by_hand(parts, release, seed=seed, tell=tell)
+
+
+async def fetch_by_hand(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
+    """As :func:`fetch_release`, because the user asked for it: no mirror lets go of it from now on."""
+    author, slug = author_id(release.manifest.author), release.manifest.slug
+    result = await fetch_release(parts, release, seed=seed, tell=tell)
+    await disk(parts, lambda: parts.mirrors.by_hand(author, slug))
+    return result
 
 
 async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
@@ -71,22 +80,29 @@ async def fetch_release(parts: Parts, release: Release, *, seed: bool, tell: Tel
     return await bring(parts, require_voice(release), seed=seed, tell=tell)
 
 
-async def bring(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
-    """As :func:`fetch_release`, of a voice or a base; the caller knows which it wants."""
+async def bring(
+    parts: Parts, release: Release, *, seed: bool, tell: Tell, mirror: bool = False
+) -> dict[str, Any]:
+    """As :func:`fetch_release`, of a voice or a base; the caller knows which it wants.
+
+    ``mirror`` says that it comes for a mirror's sake, and may be let go again (mirroring.py).
+    """
     require_current(release.manifest, time.time())
     lock = parts.fetching.setdefault(release.id, trio.Lock())
     async with lock:
         await tell({"event": "progress", "step": "asking whether it was revoked"})
         await parts.hearsay.inquire(release)
         with parts.recall.fetching(release):
-            return await _fetch_and_admit(parts, release, seed=seed, tell=tell)
+            return await _fetch_and_admit(parts, release, seed=seed, tell=tell, mirror=mirror)
 
 
-async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: Tell) -> dict[str, Any]:
+async def _fetch_and_admit(
+    parts: Parts, release: Release, *, seed: bool, tell: Tell, mirror: bool
+) -> dict[str, Any]:
     started = trio.current_time()
     files = release.manifest.files
     with parts.store.holding(file.digest for file in files):
-        report = await bring_files(parts, release, tell, seed=seed)
+        report = await bring_files(parts, release, tell, seed=seed, mirror=mirror)
         transferred = trio.current_time()
         await tell({"event": "progress", "step": "checking"})
         previous = await disk(
@@ -131,26 +147,30 @@ async def _fetch_and_admit(parts: Parts, release: Release, *, seed: bool, tell: 
 
 
 async def bring_files(
-    parts: Parts, release: Release, tell: Tell, *, seed: bool = False
+    parts: Parts, release: Release, tell: Tell, *, seed: bool = False, mirror: bool = False
 ) -> FetchReport | None:
     """Bring every file of a release that is not here yet; None when all were. The caller holds the files.
 
-    With ``seed`` what is here is announced and given to peers while the fetch lasts. What comes of it
-    outlives a crash, until the fetch is taken up again, ends with an installation, or is given up.
+    With ``seed`` what is here is announced and given to peers while the fetch lasts. Raises QuotaError before
+    anything moved when the quota leaves no room (quota.py).
+
+    What comes of it outlives a crash, until the fetch is taken up again, ends with an installation, or is
+    given up.
     """
     files = sorted(release.manifest.files, key=_small_first)
     if await disk(parts, lambda: all(_is_here(parts, file) for file in files)):
         return None
-    await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
-    if not seed:
-        return await _fetch_files(parts, release, files, tell)
-    with parts.network.sharing.while_fetching(release) as begin:
+    async with room_for(parts, release, mirror=mirror):
+        await disk(parts, lambda: parts.store.index.begin_fetch(release.id, int(time.time())))
+        if not seed:
+            return await _fetch_files(parts, release, files, tell)
+        with parts.network.sharing.while_fetching(release) as begin:
 
-        async def share(file: FileEntry, have: int) -> None:
-            if have:
-                begin()
+            async def share(file: FileEntry, have: int) -> None:
+                if have:
+                    begin()
 
-        return await _fetch_files(parts, release, files, tell, share)
+            return await _fetch_files(parts, release, files, tell, share)
 
 
 async def fetch_missing(

@@ -8,7 +8,7 @@ fetched right now, or is held for a request, always stays. All functions block. 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from p2pvoice.node.layout import ADDING, DAMAGED, ENDINGS, digest_of_name
+from p2pvoice.node.layout import ADDING, BITS, DAMAGED, ENDINGS, PART, digest_of_name
 from p2pvoice.node.store import Store
 
 
@@ -24,16 +24,21 @@ class Removed:
     bytes: int
 
 
-def collect(store: Store, keep: Container[bytes], *, dry_run: bool = False) -> list[Removed]:
+def collect(
+    store: Store, keep: Container[bytes], *, dry_run: bool = False, unfinished: Container[bytes] = ()
+) -> list[Removed]:
     """Delete every file, whole or not, that ``keep`` does not hold; what it was.
 
-    What is being fetched right now or is held stays. With ``dry_run`` nothing is deleted.
+    Of files in ``unfinished`` the beginnings stay, too, and so does what is being fetched now or is held.
+    With ``dry_run`` nothing is deleted.
     """
     layout, removed = store.layout, list[Removed]()
     with layout.lock:
         for path in layout.everything():
             digest = digest_of_name(path)
             if digest is not None and (digest in keep or store.in_use(digest)):
+                continue
+            if digest is not None and path.suffix in (PART, BITS) and digest in unfinished:
                 continue
             if path.name.startswith(ADDING) or path.is_dir():
                 continue

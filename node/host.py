@@ -27,6 +27,7 @@ from p2pvoice.node.joining import keep_bootstrapped, rejoin
 from p2pvoice.node.kad import Kad
 from p2pvoice.node.links import kind_of
 from p2pvoice.node.peers import PeerBook
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.relaying import Relaying, RelaySettings
 from p2pvoice.node.swarm import make_host, say_goodbye
 from p2pvoice.node.transport.yamux import YamuxConnection
@@ -57,6 +58,8 @@ class P2PHost:
         self.host = host
         self.peers = peers
         self.id = str(host.get_id())
+        self.limits = Limits()
+        """How fast chunks may leave and come; the daemon sets it."""
         self.relaying: Relaying | None = None
         """What relays are used for, when they are."""
         self._dialer = dialer
@@ -72,6 +75,10 @@ class P2PHost:
         """Our listening addresses with our peer id, as others dial them."""
         return [str(a) for a in self.host.get_addrs()]
 
+    def listening(self) -> list[str]:
+        """Where this node listens, as it was told to, without our peer id."""
+        return [str(a) for a in self.host.get_transport_addrs()]
+
     def observed(self) -> list[str]:
         """Addresses at which connected peers see us, as they told when they introduced themselves.
 
@@ -83,6 +90,10 @@ class P2PHost:
     def connected(self) -> list[str]:
         """Peers with an open connection."""
         return [str(p) for p in self.host.get_connected_peers()]
+
+    def is_connected(self, peer: str) -> bool:
+        """Whether a connection to the peer is open."""
+        return bool(self._dialer.live(ID.from_string(peer)))
 
     def neighbours(self) -> list[PeerInfo]:
         """Connected peers that may be asked, best score first."""

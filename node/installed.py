@@ -3,7 +3,9 @@
 Not for the files themselves, which are the store's. Follows specs/catalog.md.
 """
 
+import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2pvoice.node import base_tables, lineage_tables
@@ -70,6 +72,12 @@ class Installations(Heads):
         gone = self._room.entered(connection, identifier, int(self._clock()))
         forget_releases(connection, gone)
 
+    def set_seed(self, identifier: str, seed: bool) -> bool:
+        """Offer an installed release to peers, or not; False when that changes nothing."""
+        with self._database.write() as connection:
+            query = "UPDATE installed SET seed=? WHERE release=? AND seed<>?"
+            return connection.execute(query, (int(seed), identifier, int(seed))).rowcount > 0
+
     def installed(self) -> list[Installed]:
         """Every installed voice and base, oldest first."""
         rows = self._database.rows("SELECT * FROM installed ORDER BY at, release")
@@ -96,6 +104,10 @@ class Installations(Heads):
         query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
         return self._database.row(query, (identifier,)) is not None
 
+    def is_shelved(self, identifier: str) -> bool:
+        """Whether a release stands on a shelf here: offered, or brought by others (specs/shelves.md)."""
+        return self._database.row("SELECT 1 FROM shelved WHERE release=?", (identifier,)) is not None
+
     def leads_to_offered(self, identifier: str) -> bool:
         """Whether a release that peers may have comes from this one."""
         return lineage_tables.leads_to_offered(self._database, identifier)
@@ -109,10 +121,12 @@ class Installations(Heads):
         )
         return [str(row["release"]) for row in rows]
 
-    def wanted_files(self) -> set[bytes]:
-        """Digests of all files that installed releases need."""
+    def wanted_files(self, without: Collection[str] = ()) -> set[bytes]:
+        """Digests of all files that installed releases need, but for the releases in ``without``."""
         rows = self._database.rows(
             "SELECT DISTINCT f.digest FROM files f JOIN installed i ON i.release=f.release"
+            " WHERE f.release NOT IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(without)),),
         )
         return {bytes(row["digest"]) for row in rows}
 

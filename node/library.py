@@ -16,13 +16,17 @@ from p2pvoice.protocol.manifest import FileEntry
 class Page:
     """Part of an answer to a query: signed envelopes as stored. ``next`` is where the rest begins, or "".
 
-    ``revocations`` are of releases that would have been in the answer, on the first page only.
+    ``revocations`` are of releases that would have been in the answer, on the first page only. ``shelf`` is
+    how many voices the shelf has that the answer is from, 0 without one, and ``partial`` whether it leaves
+    any out.
     """
 
     releases: tuple[bytes, ...]
     heads: tuple[bytes, ...] = ()
     next: str = ""
     revocations: tuple[bytes, ...] = ()
+    shelf: int = 0
+    partial: bool = False
 
 
 class Library(Protocol):

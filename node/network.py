@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
@@ -26,12 +27,14 @@ from p2pvoice.node.discovery import (
     find_successor,
 )
 from p2pvoice.node.exchange import ExchangeServer
-from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.hearsay import Hearsay
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.offer import Landing
 from p2pvoice.node.peers import Fault
+from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.recalling import Recall
 from p2pvoice.node.sharing import Sharing
 from p2pvoice.protocol.errors import (
@@ -54,6 +57,9 @@ ANNOUNCE_WAIT = 20.0
 
 #: Peers asked one after another for a release or a head, at most.
 ASK_LIMIT = 8
+
+#: Peers that are connected to in one round of counting holders, at most.
+ALIVE_LIMIT = 64
 
 
 class Network:
@@ -97,6 +103,8 @@ class Network:
         self.sharing = Sharing(announcer)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
+        #: Told when what is offered here has changed: the shelves of its tags are kept.
+        self.on_offer: Callable[[], None] = lambda: None
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -108,6 +116,10 @@ class Network:
     def addresses(self) -> list[str]:
         """Addresses under which others reach us."""
         return self._host.addresses()
+
+    def listening_addresses(self) -> list[str]:
+        """Where this node listens, without our peer id."""
+        return self._host.listening()
 
     def observed_addresses(self) -> list[str]:
         """Addresses at which peers see us; what a peer says is a claim."""
@@ -134,6 +146,15 @@ class Network:
         book = self._host.peers
         return book.received, book.sent, {fault.value: book.drops[fault] for fault in Fault}
 
+    @property
+    def limits(self) -> Limits:
+        """How fast chunks may leave and come."""
+        return self._host.limits
+
+    def served_at(self) -> dict[bytes, float]:
+        """Digest of each file that peers had chunks of since the start -> when last, in trio's time."""
+        return self._server.served_at
+
     def peer_rows(self) -> list[dict[str, Any]]:
         """The peer book."""
         return self._host.peers.rows()
@@ -152,6 +173,7 @@ class Network:
         manifest = release.manifest
         if release.id not in self._announced:
             self._announced[release.id] = self._announcer.release(release.id, manifest.finding_tags)
+        self.on_offer()
         keys = list(self._announced[release.id])
         # Bases have no head: whoever needs one names it.
         if manifest.author == self._identity.author_public and not manifest.is_base:
@@ -186,6 +208,7 @@ class Network:
         """Stop announcing a release, if it was announced."""
         if self._announced.pop(release.id, None) is not None:
             self._announcer.withdraw(release.id, release.manifest.finding_tags)
+        self.on_offer()
         if with_head:
             self.withdraw_head(release)
 
@@ -266,6 +289,38 @@ class Network:
         """Ids of the peers that say they have a release, the best first. NetworkError when nobody answers."""
         return [str(info.peer_id) for info in await find_providers(self._host, identifier)]
 
+    async def count_holders(self, identifier: str, alive: dict[str, bool]) -> int:
+        """How many others say that they have a release and can be reached.
+
+        Records in the DHT outlive whoever made them by two days, so those who say so are connected to; who
+        was reached or not is kept in ``alive`` by the caller, for the next count. After ALIVE_LIMIT attempts
+        the rest is believed.
+        """
+        count = 0
+        for info in await find_providers(self._host, identifier):
+            name = str(info.peer_id)
+            if name not in alive:
+                alive[name] = len(alive) >= ALIVE_LIMIT or await self._reaches(info)
+            count += alive[name]
+        return count
+
+    async def _reaches(self, info: PeerInfo) -> bool:
+        try:
+            await self._host.reach(info)
+        except P2PVoiceError:
+            return False
+        return True
+
+    async def arrival(self) -> None:
+        """Wait until some peer is connected."""
+        await self._host.arrival()
+
+    async def joined(self, within: float) -> None:
+        """Wait a while for a node that has only just started to find its way into the DHT."""
+        if not self._host.kad.table_size():
+            with trio.move_on_after(within):
+                await self._host.joined.wait()
+
     async def find_successors(self, author: str, release: str | None) -> list[bytes]:
         """Verified records of what comes after an author's key, from the DHT and a release's providers.
 
@@ -340,6 +395,7 @@ class Network:
         async def more() -> Sequence[Any]:
             return await find_providers(self._host, release)
 
-        return await fetch_files(
-            self._host, files, await more(), landing, progress=on_progress, find_more=more
-        )
+        async with self._host.limits.fetching():
+            return await fetch_files(
+                self._host, files, await more(), landing, progress=on_progress, find_more=more
+            )

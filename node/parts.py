@@ -20,8 +20,10 @@ from p2pvoice.node.engine import Engine
 from p2pvoice.node.evaluations import Evaluations
 from p2pvoice.node.following import Following
 from p2pvoice.node.identity import Identity
+from p2pvoice.node.mirror_tables import Mirrors
 from p2pvoice.node.names import Names
 from p2pvoice.node.paths import Home
+from p2pvoice.node.reserved import Reserved
 from p2pvoice.node.samples import Samples
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from p2pvoice.node.api.door import ApiDoor
     from p2pvoice.node.hearsay import Hearsay
     from p2pvoice.node.lan import Lan
+    from p2pvoice.node.mirroring import Mirroring
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
+    from p2pvoice.node.shelves.parts import Shelving
     from p2pvoice.node.wyoming.server import WyomingDoor
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
@@ -67,9 +71,14 @@ class Parts:
     successors: Successors
     following: Following
     names: Names
+    #: Mirrors, what they brought here, and pins.
+    mirrors: Mirrors
+    mirroring: "Mirroring"
     page: "PageDoor"
     api: "ApiDoor"
     community: Community
+    #: The shelves of the tags of what is offered here.
+    shelves: "Shelving"
     #: The user's pronunciation dictionary.
     words: UserWords
     #: The port for Home Assistant, when the settings ask for one.
@@ -85,6 +94,10 @@ class Parts:
     fetching: dict[str, trio.Lock] = field(default_factory=dict)
     #: Releases that requests are looking at without having installed them, by how many do.
     visited: Counter[str] = field(default_factory=Counter)
+    #: The files of fetches that run now: the quota counts them.
+    reserved: Reserved = field(default_factory=Reserved)
+    #: Release -> when somebody here last used it, in seconds since 1970; of this run only.
+    used: dict[str, float] = field(default_factory=dict)
     #: Author -> when its successor was last asked for, in trio's time.
     looked_up: dict[str, float] = field(default_factory=dict)
     #: One draft is imported, trained or published once at a time.

@@ -162,6 +162,11 @@ class PeerBook:
             self._entries[peer].connected = False
             self._entries[peer].last_seen = self._clock()
 
+    def link(self, peer: str) -> str:
+        """The kind of the open connection to a peer (links.py); "" without one."""
+        entry = self._entries.get(peer)
+        return entry.link if entry is not None and entry.connected else ""
+
     def count(self, peer: str, *, received: int = 0, sent: int = 0) -> None:
         """Add payload bytes that passed on our own streams."""
         entry = self.entry(peer)

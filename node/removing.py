@@ -5,6 +5,7 @@ revocation is nor for how it spreads: see recall.py and recalling.py. Follows sp
 and specs/rpc.md.
 """
 
+import logging
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 from p2pvoice.node import garbage
 from p2pvoice.node.admit import voice_folder
 from p2pvoice.node.former import former_key
+from p2pvoice.node.mirror_tables import Mirrored
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.tidy import needed_files
 from p2pvoice.node.voices import Tell, disk, resolve, resolve_any
 from p2pvoice.protocol.errors import NotFoundError, RevokedError
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release
+
+log = logging.getLogger("p2pvoice.removing")
 
 
 async def remove(parts: Parts, ref: str) -> dict[str, Any]:
@@ -39,7 +43,9 @@ async def remove(parts: Parts, ref: str) -> dict[str, Any]:
     begun = await disk(parts, lambda: parts.store.index.end_fetch(release.id))
     if not installed and not begun:
         raise NotFoundError(f"{release.manifest.name} is not installed here")
-    parts.network.withdraw(release, with_head=author_id(release.manifest.author) == parts.author)
+    author, slug = author_id(release.manifest.author), release.manifest.slug
+    await disk(parts, lambda: parts.mirrors.removed(author, slug))
+    parts.network.withdraw(release, with_head=author == parts.author)
     return {"release": release.id, "slug": release.manifest.slug, "freed": await _collect(parts, release.id)}
 
 
@@ -94,6 +100,23 @@ async def withdraw(parts: Parts, identifier: str) -> None:
     if release is not None:
         parts.network.withdraw(release)
     await _collect(parts, identifier)
+
+
+async def let_go(parts: Parts, voice: Mirrored) -> int:
+    """Take a mirrored voice out of use to make room; returns the bytes that were freed."""
+
+    def work() -> Release | None:
+        parts.catalog.uninstall(voice.release)
+        parts.mirrors.let_go(voice.author, voice.slug)
+        return parts.catalog.release(voice.release)
+
+    release: Release | None = await disk(parts, work)
+    if release is not None:
+        parts.network.withdraw(release)
+    freed = await _collect(parts, voice.release)
+    facts = {"release": voice.release, "holders": voice.holders, "bytes": freed}
+    log.info("a mirrored voice made room", extra=facts)
+    return freed
 
 
 async def _collect(parts: Parts, identifier: str) -> int:

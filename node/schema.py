@@ -16,12 +16,14 @@ from p2pvoice.node import (
     evaluations,
     following,
     lineage_tables,
+    mirror_tables,
     recall_tables,
     room_tables,
     successors,
 )
 from p2pvoice.node.community import reading
 from p2pvoice.node.database import Database, Step
+from p2pvoice.node.shelves import tables as shelf_tables
 
 STEPS: Final[Sequence[Step]] = (
     catalog_tables.first_schema,
@@ -34,6 +36,8 @@ STEPS: Final[Sequence[Step]] = (
     evaluations.first_schema,
     base_tables.first_schema,
     room_tables.first_schema,
+    mirror_tables.first_schema,
+    shelf_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

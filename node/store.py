@@ -120,6 +120,7 @@ class Store:
         """
         size = source.stat().st_size
         self._admit_size(size, chunks)
+        self._check_quota(size)
         temporary = self.layout.partials / f"{ADDING}{os.getpid()}-{threading.get_ident()}-{source.name}"
         whole = hashlib.sha256()
         try:
@@ -154,7 +155,7 @@ class Store:
                 return found
         # A repair takes the room that the damaged file gives back.
         if not self.layout.partial(digest, DAMAGED).exists():
-            self._check_quota(sum(chunk.size for chunk in chunks))
+            self._check_quota(sum(chunk.size for chunk in chunks), self.layout.partial(digest, PART))
         with self._opening:
             with self.layout.lock:
                 partial = self._open.get(digest)
@@ -291,11 +292,14 @@ class Store:
         if len(chunks) > CHUNKS_LIMIT:
             raise UsageError(f"a file of {len(chunks)} chunks is more than the store takes ({CHUNKS_LIMIT})")
 
-    def _check_quota(self, size: int) -> None:
+    def _check_quota(self, size: int, part: Path | None = None) -> None:
+        """QuotaError when a file does not fit, of which ``part`` is here already."""
+        if self._quota and part is not None and part.exists():
+            size = max(0, size - part.stat().st_blocks * 512)
         if self._quota and self.layout.usage().bytes + size > self._quota:
             raise QuotaError(
                 f"the store's quota of {self._quota} bytes does not leave room for {size} more",
-                hint="p2pvoice rm VOICE, or raise quota_bytes in config.toml",
+                hint="p2pvoice gc, p2pvoice rm VOICE, or a larger quota_bytes in config.toml",
             )
 
     def _settle(self, source: Path, digest: bytes, chunks: Sequence[Chunk]) -> None:

@@ -8,7 +8,7 @@ an installed release needs or that is in use. Not for damaged bytes: see repair.
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import trio
@@ -16,6 +16,7 @@ import trio
 from p2pvoice.node import base_places, garbage
 from p2pvoice.node.admit import restore_folders
 from p2pvoice.node.catalog import Catalog
+from p2pvoice.node.layout import PART
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.paths import Home
 from p2pvoice.node.store import Store
@@ -34,16 +35,21 @@ Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 def needed_files(
-    store: Store, catalog: Catalog, author: str = "", *, now: float | None = None
+    store: Store,
+    catalog: Catalog,
+    author: str = "",
+    *,
+    now: float | None = None,
+    without: Collection[str] = (),
 ) -> set[bytes]:
     """Files of installed releases, and of releases whose fetch was begun and not given up.
 
     Of ``author``, who is this node's own, the releases just before the offered ones are kept, too: others who
-    hold them fetch the newer ones as deltas.
+    hold them fetch the newer ones as deltas. Installed releases in ``without`` do not count.
     """
     since = int((time.time() if now is None else now) - FETCH_KEPT)
     begun = [catalog.release(identifier) for identifier in store.index.fetches(since)]
-    return catalog.wanted_files() | catalog.former_files(author) | {
+    return catalog.wanted_files(without) | catalog.former_files(author) | {
         file.digest for release in begun if release is not None for file in release.manifest.files
     }
 
@@ -61,7 +67,10 @@ def at_start(
     installed = [catalog.release(held.release) for held in catalog.installed()]
     releases = [release for release in installed if release is not None]
     if not new_catalog:
-        for gone in garbage.collect(store, needed_files(store, catalog, author)):
+        # What came of a fetch is never lost by a start: the note that it was begun may be, with the index.
+        unfinished = catalog.known_files()
+        needed = needed_files(store, catalog, author)
+        for gone in garbage.collect(store, needed, unfinished=unfinished):
             log.info("removed what nobody needs", extra={"kind": gone.kind, "bytes": gone.bytes})
     store.inspection.forget_missing()
     for digest in store.inspection.unindexed():
@@ -110,7 +119,22 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
         "removed": len(removed),
         "freed": sum(one.bytes for one, _ in removed),
         "kept": {"files": usage.files, "bytes": usage.bytes},
+        "unfinished": await trio.to_thread.run_sync(_unfinished, parts, limiter=parts.disk),
     }
+
+
+def _unfinished(parts: Parts) -> list[dict[str, Any]]:
+    """The fetches that were begun, did not end, and are kept, with the bytes their beginnings take."""
+    found = []
+    for identifier in parts.store.index.fetches(int(time.time()) - FETCH_KEPT)[:TOLD_LIMIT]:
+        release = parts.catalog.release(identifier)
+        if release is None:
+            continue
+        parts_of = [parts.store.layout.partial(file.digest, PART) for file in release.manifest.files]
+        size = sum(path.stat().st_blocks * 512 for path in parts_of if path.is_file())
+        if size:
+            found.append({"release": identifier, "name": release.manifest.slug, "bytes": size})
+    return found
 
 
 def _name(catalog: Catalog, removed: garbage.Removed) -> str:

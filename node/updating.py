@@ -47,6 +47,7 @@ async def update(parts: Parts, ref: str, tell: Tell) -> dict[str, Any]:
     if now != author:
         # The same voice stands under its author's new key now.
         await disk(parts, lambda: parts.catalog.uninstall(held.release))
+        await disk(parts, lambda: parts.mirrors.move(author, now, manifest.slug))
         await withdraw(parts, held.release)
         result["moved_to"] = now
     return result | {"updated": True, "previous": held.release, "sequence": head.sequence}

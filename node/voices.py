@@ -98,28 +98,37 @@ async def find(
     wanted = [canonical_tag(tag) for tag in tags]
     told: set[str] = set()
     gate = trio.Lock()
+    due = False
 
-    async def look(source: str) -> None:
+    async def look(source: str) -> Found:
+        nonlocal due
         async with gate:
-            page = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
+            # What arrives from here on is not seen by this look and asks for another one.
+            due = False
+            page: Found = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
             for release in page.releases:
                 if release.id in told or len(told) >= limit:
                     continue
                 told.add(release.id)
                 found = await disk(parts, partial(summary, parts, release, source=source))
                 await tell({"event": "voice", **found})
+            return page
 
     async def arrived(release: Release) -> None:
-        await look("network")
+        nonlocal due
+        # One look serves all that came while another one was going on: each reads the whole facet.
+        if not due and len(told) < limit:
+            due = True
+            await look("network")
 
-    await look("local")
+    page = await look("local")
     if seconds > 0 and not cursor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_look_up_within, parts, seconds, tell)
             answered = await parts.network.find(wanted, arrived, seconds)
+        page = await look("network")
         if not answered and not told and not parts.network.connected_count():
             await tell({"event": "warning", "message": "no peer is connected: only this node was searched"})
-    page = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
     return Sought(len(told), _behind(page, told))
 
 
@@ -234,7 +243,22 @@ async def resolve_installed(parts: Parts, ref: str) -> Release:
         raise IntegrityError(
             f"a file of {release.manifest.name} is damaged and was set aside", hint=f"p2pvoice verify {ref}"
         )
+    parts.used[release.id] = time.time()
     return release
+
+
+async def holders(parts: Parts, ref: str, seconds: float) -> dict[str, Any]:
+    """Who else says that they have a release; ``peers`` is None when that was not told in time."""
+    release = await resolve(parts, ref)
+    here = await disk(parts, lambda: parts.catalog.is_installed(release.id))
+    peers: list[str] | None = None
+    if parts.network.connected_count():
+        with trio.move_on_after(seconds):
+            try:
+                peers = await parts.network.holders(release.id)
+            except NetworkError as error:
+                log.info("who holds %s was not told: %s", release.id, error.message)
+    return {"release": release.id, "here": here, "peers": peers}
 
 
 async def show(parts: Parts, ref: str) -> dict[str, Any]:

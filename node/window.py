@@ -151,7 +151,7 @@ class Window:
     ) -> None:
         work = self._work
         while work.open_jobs:
-            await self._ask(client)
+            held_back = await self._ask(client)
             if self.asked:
                 job = self.asked[0]
                 bases = work.bases.get(job.file.digest, ())
@@ -166,6 +166,9 @@ class Window:
                 self._arrived.append(job)
                 await send.send((job, answer, seconds))
                 continue
+            if held_back:
+                await self._turn(client)
+                continue
             if not self._arrived:
                 self._idle(looks)
             # Nothing to ask now: wait until a chunk is written, another peer gives work back, or one that
@@ -173,21 +176,40 @@ class Window:
             with trio.move_on_after(TICK):
                 await _either(work.changed, self._room)
 
-    async def _ask(self, client: ExchangeClient) -> None:
-        """Ask for as many chunks as the peer's pace and everybody's memory allow."""
+    async def _turn(self, client: ExchangeClient) -> None:
+        """Wait until the limit on receiving lets one more chunk be asked for, or until the work changes."""
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                await client.turn()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait)
+            await self._work.changed.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _ask(self, client: ExchangeClient) -> bool:
+        """Ask for as many chunks as the peer's pace, everybody's memory and our own limit allow.
+
+        True when it is the limit that allows no more.
+        """
         work = self._work
         while self.misses < MISSES_LIMIT:
             now = trio.current_time()
             if len(self.asked) + len(self._arrived) >= self.pace.window(now):
-                return
+                return False
+            if not client.may_ask():
+                return True
             left = spare(holder.owed_bytes() for holder in work.holders)
             size = room(self.owed_bytes(), left)
             job = work.take(self.may, size) or work.second(self, self.may, size, now)
             if job is None:
-                return
+                return False
             self.asked.append(job)
             self.pace.asked(job.chunk.size, now)
-            await client.want(job.file.digest, job.index, work.bases.get(job.file.digest, ()))
+            bases = work.bases.get(job.file.digest, ())
+            await client.want(job.file.digest, job.index, bases, job.chunk.size)
+        return False
 
     def _miss(self, job: Job, looks: trio.Nursery) -> None:
         """The peer does not have a chunk: ask what it has of this file, and leave the chunk to others."""

@@ -106,13 +106,15 @@ class Channel:
 
         Raises :class:`PeerTimeoutError` when the peer does not take it in ``within`` seconds.
         """
-        await self._write(encode_frame(payload, MESSAGE_LIMIT) + tail, within)
+        await self.send_bare(encode_frame(payload, MESSAGE_LIMIT) + tail, within=within)
 
     async def send_frames(self, payloads: Sequence[bytes], *, within: float = SEND_TIMEOUT) -> None:
         """Send several frames in one go. Raises as :meth:`send` does."""
-        await self._write(b"".join(encode_frame(one, MESSAGE_LIMIT) for one in payloads), within)
+        frames = b"".join(encode_frame(one, MESSAGE_LIMIT) for one in payloads)
+        await self.send_bare(frames, within=within)
 
-    async def _write(self, data: bytes, within: float) -> None:
+    async def send_bare(self, data: bytes, *, within: float = SEND_TIMEOUT) -> None:
+        """Send bytes that belong behind a frame. Raises as :meth:`send` does."""
         try:
             with trio.fail_after(within):
                 await self.stream.write(data)

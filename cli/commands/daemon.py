@@ -61,9 +61,18 @@ def api_port(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def rates(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that limit how fast chunks leave and come."""
+    for option, what in (("--down", "receive"), ("--up", "send")):
+        help_text = f"Most to {what} a second, such as 2MB; 0 for no limit. Peers on the LAN are not limited."
+        function = click.option(option, metavar="RATE", help=help_text)(function)
+    return function
+
+
 @daemon.command("run")
 @addresses
 @api_port
+@rates
 def run(listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> None:
     """Run the daemon in the foreground until Ctrl-C; its log goes to stderr."""
     line = [*process.command(listen, bootstrap, process.doors(**doors)), "--foreground"]
@@ -75,6 +84,7 @@ def run(listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> No
 @daemon.command("start")
 @addresses
 @api_port
+@rates
 @json_option
 @click.pass_obj
 def start(output: Output, listen: tuple[str, ...], bootstrap: tuple[str, ...], **doors: Any) -> None:
@@ -130,6 +140,7 @@ def stop(output: Output) -> None:
 
 @daemon.command("install")
 @addresses
+@rates
 @click.option("--print", "only_print", is_flag=True, help="Print the unit and write nothing.")
 @json_option
 @click.pass_obj

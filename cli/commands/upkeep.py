@@ -9,7 +9,7 @@ from p2pvoice.cli.output import Output, json_option, short_id, size
 from p2pvoice.cli.progress import Progress
 from p2pvoice.node.rpc.client import Client, Event
 
-KINDS = {"file": "whole", "partial": "unfinished", "damaged": "damaged"}
+KINDS = {"file": "whole", "partial": "unfinished", "damaged": "damaged", "mirrored": "mirrored"}
 """What a removed file was, in words."""
 
 
@@ -44,6 +44,11 @@ def gc(output: Output, dry_run: bool) -> None:
     kept = result.get("kept") or {}
     freed = f"{'would free' if dry_run else 'freed'} {size(result.get('freed', 0))}"
     output.note(f"{freed}; {kept.get('files', 0)} files of {size(kept.get('bytes', 0))} are here")
+    for one in result.get("unfinished") or ():
+        output.note(
+            f"kept: {size(one['bytes'])} of {one['name']}, whose fetch did not end;"
+            f" p2pvoice fetch {short_id(one['release'])} goes on, p2pvoice rm gives it up"
+        )
 
 
 @click.command()

@@ -27,6 +27,7 @@ from p2pvoice.cli.progress import Progress
 from p2pvoice.cli.report import value_of
 from p2pvoice.cli.said import figures_line
 from p2pvoice.node.rpc.client import Client, Event
+from p2pvoice.protocol.errors import NetworkError
 
 Summary = dict[str, Any]
 
@@ -35,6 +36,9 @@ WORTH_TELLING = 0.03
 
 RATE_FROM = 1_000_000
 """Bytes below which a transfer's rate says more about the start than about the line."""
+
+HOLDERS_SECONDS = 3.0
+"""Seconds `show` waits for the network to tell how many hold a voice."""
 
 VOICE = click.argument("voice")
 
@@ -80,11 +84,21 @@ def voice_table(output: Output, voices: list[Summary]) -> None:
                 " ".join(voice.get("languages", [])),
                 bare_tags(voice.get("tags", [])),
                 size(voice.get("size", 0)),
-                "yes" if voice.get("installed") else "no",
+                here(voice),
             ]
             for voice in voices
         ],
     )
+
+
+def here(voice: Summary) -> str:
+    """Whether a voice is here, and what is to be known of that: pinned, for a mirror, not offered."""
+    if not voice.get("installed"):
+        return "no"
+    said = [word for word in ("mirrored", "pinned") if voice.get(word)]
+    if voice.get("seed") is False:
+        said.append("not offered")
+    return ", ".join(["yes", *said])
 
 
 @click.command()
@@ -150,17 +164,21 @@ def voice_of(event: Event) -> Summary:
 
 @click.command()
 @VOICE
+@click.option("--offline", is_flag=True, help="Do not ask the network how many hold it.")
 @json_option
 @click.pass_obj
-def show(output: Output, voice: str) -> None:
-    """Show everything a release says about itself.
+def show(output: Output, voice: str, offline: bool) -> None:
+    """Show everything a release says about itself, and how many hold it.
 
     Of one that was revoked: who revoked it, when and why (exit 5).
     """
     # Imported here because recall.py builds on this file.
     from p2pvoice.cli.commands.recall import refuse_revoked, show_revoked
 
-    found = Client().show(voice)
+    client = Client()
+    found = client.show(voice)
+    if not offline and not found.get("revoked"):
+        found["held_by"] = holders_of(client, str(found.get("release")))
     if output.as_json:
         output.document(found)
     elif found.get("revoked"):
@@ -174,6 +192,25 @@ def show(output: Output, voice: str) -> None:
         output.hint(f'p2pvoice speak {handle(found)} "…" --lang yue -o out.wav')
     else:
         output.hint(f"p2pvoice fetch {handle(found)}")
+
+
+def holders_of(client: Client, release: str) -> Summary | None:
+    """How many others say that they hold a release, and whether it is here; None when that is not told."""
+    try:
+        found = client.holders(release, timeout=HOLDERS_SECONDS)
+    except NetworkError:
+        return None
+    return None if found["peers"] is None else {"peers": len(found["peers"]), "here": bool(found["here"])}
+
+
+def holders_line(held: Summary | None) -> str | None:
+    """The same in words."""
+    if held is None:
+        return None
+    count = int(held["peers"])
+    if not count:
+        return "you alone" if held["here"] else "nobody who could be asked"
+    return f"{count} peer{'s' if count != 1 else ''}{' (and you)' if held['here'] else ''}"
 
 
 def training_line(training: Summary | None) -> str | None:
@@ -247,6 +284,7 @@ def show_voice(output: Output, voice: Summary) -> None:
                 ],
             ),
             ("installed", "yes" if voice.get("installed") else "no"),
+            ("held by", holders_line(voice.get("held_by"))),
             ("said of it", figures_line(voice)),
         ]
     )

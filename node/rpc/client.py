@@ -67,6 +67,14 @@ class Client(Transport):
         """Dial a peer."""
         return dict(self.json("POST", "/v1/connect", {"multiaddr": multiaddr}))
 
+    def limits(self) -> dict[str, Any]:
+        """How fast chunks may leave and come, and do, in bytes per second; 0 is no limit."""
+        return dict(self.json("GET", "/v1/limits"))
+
+    def set_limits(self, *, up: int | None = None, down: int | None = None) -> dict[str, Any]:
+        """Change limits until the daemon stops; None leaves one as it is."""
+        return dict(self.json("POST", "/v1/limits", {"up": up, "down": down}))
+
     def key(self) -> dict[str, Any]:
         """The author key: ids and states, nothing secret."""
         return dict(self.json("GET", "/v1/key"))
@@ -173,6 +181,34 @@ class Client(Transport):
     def show(self, ref: str) -> dict[str, Any]:
         """One voice in full."""
         return dict(self.json("GET", _voice(ref)))
+
+    def holders(self, ref: str, *, timeout: float = 30.0) -> dict[str, Any]:
+        """Who else says that they have a release: peer ids, or None when that was not told in time."""
+        return dict(self.json("GET", _voice(ref) + "/holders?" + urlencode({"timeout": timeout})))
+
+    def pin(self, ref: str, *, on: bool = True) -> dict[str, Any]:
+        """Pin an installed voice, or unpin it."""
+        return dict(self.json("POST", _voice(ref) + "/pin", {"on": on}))
+
+    def seed(self, ref: str, *, on: bool) -> dict[str, Any]:
+        """Offer an installed voice to others, or stop that."""
+        return dict(self.json("POST", _voice(ref) + "/seed", {"on": on}))
+
+    def mirrors(self) -> dict[str, Any]:
+        """What is kept alive here, and how that stands."""
+        return dict(self.json("GET", "/v1/mirrors"))
+
+    def mirror(self, what: str, *, replicas: int | None = None, limit: int | None = None) -> dict[str, Any]:
+        """Keep the voices of an author or a tag alive, within ``limit`` bytes."""
+        return dict(self.json("POST", "/v1/mirrors", {"what": what, "replicas": replicas, "limit": limit}))
+
+    def look_at_mirrors(self) -> None:
+        """Look now what there is to keep alive; returns before that is done."""
+        self.json("POST", "/v1/mirrors/look")
+
+    def stop_mirror(self, what: str) -> dict[str, Any]:
+        """Keep it alive no longer."""
+        return dict(self.json("DELETE", "/v1/mirrors/" + quote(what, safe="")))
 
     def preview(self, ref: str) -> Audio:
         """The preview clip of a voice, fetched from a peer when it is not here."""

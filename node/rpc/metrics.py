@@ -95,6 +95,17 @@ class _Figures(Collector):
         moved.add_metric(["in"], received)
         moved.add_metric(["out"], sent)
         yield moved
+        limits = self._parts.network.limits
+        rates = GaugeMetricFamily(
+            "p2pvoice_chunk_bytes_per_second", "Of the last ten seconds.", labels=["direction"]
+        )
+        most = GaugeMetricFamily(
+            "p2pvoice_chunk_limit_bytes_per_second", "0: no limit.", labels=["direction"]
+        )
+        for direction, one in (("in", limits.down), ("out", limits.up)):
+            rates.add_metric([direction], one.current())
+            most.add_metric([direction], one.rate)
+        yield from (rates, most)
         dropped = CounterMetricFamily("p2pvoice_peer_drops", "Peers dropped, by reason.", labels=["reason"])
         for reason, count in drops.items():
             dropped.add_metric([reason], count)

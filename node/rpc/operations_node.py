@@ -2,10 +2,12 @@
 
 from p2pvoice.node.api.gate import ORIGIN_LENGTH, ORIGINS_LIMIT
 from p2pvoice.node.following import PETNAME_LENGTH
-from p2pvoice.node.rpc import apis, bases, consents, keys, own_node, pages, upkeep
+from p2pvoice.node.mirror_tables import REPLICAS_LIMIT
+from p2pvoice.node.rpc import apis, bases, consents, keys, mirrors, own_node, pages, upkeep
 from p2pvoice.node.rpc.doctor import doctor
 from p2pvoice.node.rpc.metrics import metrics
-from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, many, maybe, number, record, words
+from p2pvoice.node.rpc.schemas import FLAG, REF, UPLOAD, Operation, Schema, many, maybe, number, record, words
+from p2pvoice.protocol.amounts import AMOUNT_LIMIT, LEAST_RATE
 from p2pvoice.protocol.consent import DATA_SOURCES_LIMIT, SCOPES
 from p2pvoice.protocol.consent_statement import TIME_LIMIT
 from p2pvoice.protocol.keyfile import PASSPHRASE_LIMIT, SEALED_SIZE
@@ -15,6 +17,11 @@ _KEY = "/v1/key/{action}"
 _ONE_BASE = "/v1/bases/{rest:path}"
 _AUTHOR = "/v1/following/{rest:path}"
 _PASS = maybe(words(PASSPHRASE_LIMIT))
+
+#: Bytes per second, 0 for no limit.
+_RATE: Schema = {
+    "anyOf": [number(0, 0, whole=True), number(LEAST_RATE, AMOUNT_LIMIT, whole=True)]
+}
 
 _CONSENT = record(
     {
@@ -66,6 +73,36 @@ NODE: tuple[Operation, ...] = (
     Operation("POST", "/v1/api/token", apis.renew_token, "Make another token for them"),
     Operation("GET", "/v1/peers", own_node.peers, "The peers the node knows"),
     Operation("POST", "/v1/connect", own_node.connect, "Dial a peer", body=record({"multiaddr": words(512)})),
+    Operation("GET", "/v1/limits", own_node.limits, "How fast chunks may leave and come, and do"),
+    Operation(
+        "POST",
+        "/v1/limits",
+        own_node.set_limits,
+        "Change that until the daemon stops",
+        body=record({"up?": maybe(_RATE), "down?": maybe(_RATE)}),
+    ),
+    Operation("GET", "/v1/mirrors", mirrors.listed, "What is kept alive here, and how that stands"),
+    Operation(
+        "POST",
+        "/v1/mirrors",
+        mirrors.begin,
+        "Keep the voices of an author or a tag alive, or change how",
+        body=record(
+            {
+                "what": REF,
+                "replicas?": maybe(number(1, REPLICAS_LIMIT, whole=True)),
+                "limit?": maybe(number(0, AMOUNT_LIMIT, whole=True)),
+            }
+        ),
+    ),
+    Operation("POST", "/v1/mirrors/look", mirrors.look, "Look now what there is to keep alive"),
+    Operation(
+        "DELETE",
+        "/v1/mirrors/{what}",
+        mirrors.stop,
+        "Keep it alive no longer",
+        route="/v1/mirrors/{rest:path}",
+    ),
     Operation("GET", "/v1/key", keys.show, "The author key, nothing secret"),
     Operation(
         "POST",

@@ -125,7 +125,14 @@ VOICES: tuple[Operation, ...] = (
         "GET", "/v1/voices/{ref}/preview", voices.read_voice, "The preview clip", "audio", route=_VOICE
     ),
     _read("lineage", "What it was made from, and what was made from it", "fetch"),
-    _read("holders", "Who else says that they have it"),
+    Operation(
+        "GET",
+        "/v1/voices/{ref}/holders",
+        voices.read_voice,
+        "Who else says that they have it",
+        query={"timeout": number(0.1, 60)},
+        route=_VOICE,
+    ),
     _read("log", "All that was said of it", "all", "sync"),
     _read("comments", "Its comments", "sync"),
     _read("issues", "Its issues", "sync"),
@@ -134,6 +141,8 @@ VOICES: tuple[Operation, ...] = (
     _of_voice(
         "fork", "Make a draft of it", "events", record({"name": words(200), "slug?": maybe(words(200))})
     ),
+    _of_voice("pin", "Pin it, or unpin it", body=record({"on?": FLAG})),
+    _of_voice("seed", "Offer it to others, or stop that", body=record({"on": FLAG})),
     _of_voice("update", "Bring it to its newest release", "events"),
     _of_voice(
         "revoke",

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.parts import VERSION, Parts
 from p2pvoice.node.process import resident_bytes
-from p2pvoice.node.rpc.requests import json_body, text
+from p2pvoice.node.rpc.requests import count, json_body, text
+from p2pvoice.protocol.amounts import AMOUNT_LIMIT, check_rate
 
 
 async def status(parts: Parts, request: Request) -> Response:
@@ -53,11 +54,13 @@ async def status(parts: Parts, request: Request) -> Response:
                 "sandbox": parts.training_engine.sandbox,
             },
             "dht": parts.network.dht_facts(),
+            "shelves": parts.shelves.facts(),
             "key": {"locked": key["locked"], "heads_waiting": key["heads_waiting"], "forks": key["forks"]},
             "moved": len(moved),
             "lan": parts.lan.facts() if parts.lan is not None else None,
             "relay": parts.network.relay_facts(),
             "wyoming": parts.wyoming.facts() if parts.wyoming is not None else None,
+            "limits": parts.network.limits.facts(),
             "uptime": round(time.monotonic() - parts.started, 3),
             "debug": {
                 "rss": resident_bytes(os.getpid()),
@@ -88,3 +91,20 @@ async def connect(parts: Parts, request: Request) -> Response:
     body = await json_body(request)
     peer = await parts.network.connect(text(body, "multiaddr", limit=512))
     return JSONResponse({"peer": peer})
+
+
+async def limits(parts: Parts, request: Request) -> Response:
+    """How fast chunks may leave and come, and do."""
+    return JSONResponse(parts.network.limits.facts())
+
+
+async def set_limits(parts: Parts, request: Request) -> Response:
+    """Change the limits until the daemon stops; what is left out stays."""
+    body = await json_body(request)
+    wanted = {name: count(body, name, low=0, high=AMOUNT_LIMIT) for name in ("up", "down")}
+    for rate in wanted.values():
+        check_rate(rate or 0)
+    for name, rate in wanted.items():
+        if rate is not None:
+            getattr(parts.network.limits, name).set_rate(rate)
+    return JSONResponse(parts.network.limits.facts())

@@ -123,6 +123,14 @@ def author_path(request: Request) -> str:
     return author
 
 
+def mirror_path(request: Request) -> str:
+    """The author or tag in ``/v1/mirrors/<quoted name>``."""
+    what, action = _name_and_action(request, "/v1/mirrors/")
+    if action:
+        raise UsageError(f"a mirror has no {action!r}")
+    return what
+
+
 def collection_path(request: Request) -> tuple[str, str]:
     """The reference and the action in ``/v1/collections/<quoted reference>[/<action>]``."""
     return _name_and_action(request, "/v1/collections/")

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import trio
 from starlette.requests import Request
 
-from p2pvoice.node import repair, tidy
+from p2pvoice.node import quota, repair, tidy
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.rpc.events import EventStream, Report
 from p2pvoice.node.rpc.requests import REF_LIMIT, flag, json_body, text
@@ -16,7 +17,11 @@ async def gc(parts: Parts, request: Request) -> EventStream:
     dry_run = flag(await json_body(request), "dry_run", default=False)
 
     async def work(report: Report) -> Mapping[str, Any]:
-        return await tidy.collect_garbage(parts, report, dry_run=dry_run)
+        found = await tidy.collect_garbage(parts, report, dry_run=dry_run)
+        more = await quota.trim(parts, report, dry_run=dry_run, freed=found["freed"])
+        usage = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
+        kept = {"files": usage.files, "bytes": usage.bytes}
+        return found | {name: found[name] + more[name] for name in more} | {"kept": kept}
 
     return EventStream(work)
 

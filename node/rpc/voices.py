@@ -3,6 +3,7 @@
 Follows specs/rpc.md.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from p2pvoice.node import (
     forking,
     lineage,
     loadable,
+    pins,
     removing,
     speech,
     updating,
@@ -41,6 +43,9 @@ from p2pvoice.protocol.tags import canonical_tag
 
 #: Most voices one search tells of.
 FIND_LIMIT = 1_000
+
+#: Seconds a look-up of holders may take when nothing else is said.
+HOLDERS_SECONDS = 30.0
 
 #: Longest text of one request, in characters.
 TEXT_LIMIT = 20_000
@@ -77,7 +82,8 @@ async def installed(parts: Parts, request: Request) -> Response:
             if release is not None:
                 source = "own" if held.author == parts.author else "local"
                 row = voices.summary(parts, release, source=source)
-                rows.append(row | {"seed": held.seed, "installed_at": held.at})
+                kept = parts.mirrors.kept(held.author, held.slug)
+                rows.append(row | {"seed": held.seed, "installed_at": held.at, **kept})
         return rows
 
     return JSONResponse({"voices": await trio.to_thread.run_sync(read, limiter=parts.disk)})
@@ -97,17 +103,16 @@ async def read_voice(parts: Parts, request: Request) -> Response:
         headers = {"X-Release-Id": release.id, "X-AIGC-Label": "1" if label is not None else "0"}
         return Response(data, media_type="audio/wav", headers=headers)
     if action == "holders":
-        release = await voices.resolve(parts, ref)
-        here = await trio.to_thread.run_sync(parts.catalog.is_installed, release.id, limiter=parts.disk)
-        peers = await parts.network.holders(release.id)
-        return JSONResponse({"release": release.id, "here": here, "peers": peers})
+        given = request.query_params.get("timeout")
+        within = number(given, "timeout", default=HOLDERS_SECONDS, low=0.1, high=60.0)
+        return JSONResponse(await voices.holders(parts, ref, within))
     if action in ("log", "comments", "issues", "proposals"):
         return await community.read(parts, ref, action, request)
     raise NotFoundError(f"a voice has no {action!r}")
 
 
 async def change_voice(parts: Parts, request: Request) -> EventStream | Response:
-    """Fetch a voice, fork it, update it, merge another into it, revoke it, or say something."""
+    """Fetch, fork, pin, offer, update, merge or revoke a voice, or say something of it."""
     ref, action = voice_path(request)
     body = await json_body(request)
     if action == "act":
@@ -120,6 +125,12 @@ async def change_voice(parts: Parts, request: Request) -> EventStream | Response
             return await base_fetching.with_needs(parts, found, bring=bases, seed=seed, tell=report)
 
         return EventStream(fetch)
+    if action == "pin":
+        return JSONResponse(await pins.pin(parts, ref, on=flag(body, "on", default=True)))
+    if action == "seed":
+        if "on" not in body:
+            raise UsageError("on is missing")
+        return JSONResponse(await pins.offer(parts, ref, on=flag(body, "on", default=True), now=time.time()))
     if action == "propose":
         return await proposals.propose(parts, ref, body)
     if action == "merge":

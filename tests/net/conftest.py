@@ -47,7 +47,7 @@ async def _network(count: int, **options: Any) -> AsyncIterator[list[P2PHost]]:
             await finished.wait()
 
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             for index in range(count):
                 nursery.start_soon(run, index)
                 await ready[index].wait()

@@ -9,7 +9,8 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.exchange import ExchangeServer
-from p2pvoice.node.fetch import Progress, fetch_files
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.fetch_report import Progress
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.pacing import WINDOW_BYTES
 from p2pvoice.node.peers import Fault

@@ -153,6 +153,15 @@ def asked(client: Client, upload: str) -> Iterator[Callable[[], Any]]:
     yield lambda: list(client.doctor())
     yield client.peers
     yield lambda: client.connect("/ip4/127.0.0.1/tcp/1/p2p/x")
+    yield client.limits
+    yield lambda: client.set_limits(up=0, down=2_000_000)
+    yield client.mirrors
+    yield lambda: client.mirror("cantonese", replicas=2, limit=10**9)
+    yield client.look_at_mirrors
+    yield lambda: client.stop_mirror("language/yue")
+    yield lambda: client.pin(one)
+    yield lambda: client.seed(one, on=False)
+    yield lambda: client.holders(one, timeout=1.0)
     yield client.key
     yield lambda: client.change_key("unlock", passphrase="x")
     yield lambda: client.change_key("passphrase", passphrase="", new="y", remove=False)
@@ -256,7 +265,6 @@ def test_what_the_client_sends_fits(
     assert {row for row in never if "/key/" not in row and not row.endswith(("/comments", "/issues"))} == {
         "GET /metrics",
         "GET /v1/openapi.json",
-        "GET /v1/voices/{ref}/holders",
         "GET /v1/voices/{ref}/proposals",
         "POST /v1/drafts/bundled",
     }
@@ -271,6 +279,12 @@ def test_what_the_client_sends_fits(
         ("POST", "/v1/speak", {"voice": "x", "text": "x", "top_k": 1.5}),
         ("POST", "/v1/connect", {"multiaddr": "x" * 513}),
         ("POST", "/v1/connect", []),
+        ("POST", "/v1/limits", {"up": 34_999}),
+        ("POST", "/v1/limits", {"down": -1}),
+        ("POST", "/v1/limits", {"up": 1e6 + 0.5}),
+        ("POST", "/v1/mirrors", {"replicas": 3}),
+        ("POST", "/v1/mirrors", {"what": "yue", "replicas": 101}),
+        ("POST", "/v1/mirrors", {"what": "yue", "limit": -1}),
         ("POST", "/v1/page", {"new": "yes"}),
         ("POST", "/v1/gc", {"dry_run": None}),
         ("POST", "/v1/publish", {"draft": "x", "tags": "a"}),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pvoice.node import tidy
+from p2pvoice.node import garbage, tidy
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.drafts import Drafts
@@ -79,6 +79,30 @@ def test_files_that_are_needed_stay_and_others_go(place: Place) -> None:
     place.start()
     assert place.stored() >= {name(b"held")}
     assert name(b"heard of") not in place.stored()
+
+
+def test_beginnings_are_kept_at_a_start_however_old_and_without_a_note(place: Place) -> None:
+    """The note of a begun fetch is in the index, which may be lost; gc alone decides about its beginnings."""
+    made = [make_release(slug=slug, content=slug.encode()) for slug in ("old", "lost")]
+    old, lost = (add(place.catalog, release) for release in made)
+    place.store.index.begin_fetch(old.id, 1)
+    beginnings = set()
+    for release in (old, lost):
+        entry = release.manifest.files[0]
+        place.store.open_partial(entry.digest, entry.chunks)
+        place.store.close_partial(entry.digest)
+        beginnings |= {f"{entry.digest.hex()}.part", f"{entry.digest.hex()}.bits"}
+    partial = place.home.store / "partial"
+    (partial / f"{name(b'of nobody')}.part").write_bytes(b"x")
+    for _ in range(2):
+        place.start()
+        assert set(os.listdir(partial)) == beginnings
+    needed = tidy.needed_files(place.store, place.catalog)
+    assert len(garbage.collect(place.store, needed, dry_run=True)) == 4
+    place.store.index.begin_fetch(old.id, int(time.time()))
+    needed = tidy.needed_files(place.store, place.catalog)
+    assert {gone.digest for gone in garbage.collect(place.store, needed)} == {lost.manifest.files[0].digest}
+    assert len(os.listdir(partial)) == 2
 
 
 def test_file_without_an_index_is_indexed_and_a_damaged_one_set_aside(place: Place) -> None:
