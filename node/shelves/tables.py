@@ -8,15 +8,15 @@ specs/shelves.md.
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2pvoice.node import base_tables
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.protocol.consent_state import consent_state
-from p2pvoice.protocol.errors import ManifestError, P2PVoiceError, RevokedError, StaleError
+from p2pvoice.protocol.errors import ManifestError, RevokedError, StaleError
 from p2pvoice.protocol.head import verify_head
-from p2pvoice.protocol.ids import author_id, parse_author_id
+from p2pvoice.protocol.ids import parse_author_id
 from p2pvoice.protocol.manifest import Release, verify_release
 from p2pvoice.protocol.shelf import Card, release_in, value_of, voice_key
 from p2pvoice.protocol.shelf_messages import ENTRIES_BYTES, Entry
@@ -57,6 +57,8 @@ class ShelfTable:
         self._database = database
         self._catalog = catalog
         self._clock = clock
+        # Of each release that is offered: its card, and when its consent ends.
+        self._read: dict[str, tuple[Card, int | None]] = {}
 
     # -- what is here ------------------------------------------------------------------------------------
 
@@ -84,20 +86,25 @@ class ShelfTable:
     def offered(self) -> list[Offered]:
         """The voices that are offered here: installed, seeded, and of a consent that has not expired."""
         rows = self._database.rows(
-            "SELECT release FROM installed r WHERE seed=1"
-            f" AND {base_tables.VOICES_ONLY.replace('r.id', 'r.release')} ORDER BY at, release"
+            "SELECT r.id, h.sequence, h.data FROM installed i JOIN releases r ON r.id=i.release"
+            " LEFT JOIN heads h ON h.author=i.author AND h.slug=i.slug AND h.release=i.release"
+            f" WHERE i.seed=1 AND {base_tables.VOICES_ONLY} ORDER BY i.at, i.release"
         )
+        # A mirror offers thousands, and is looked through whenever one more comes: each is read once.
+        self._read = {name: self._read[name] for row in rows if (name := str(row["id"])) in self._read}
         found = []
         for row in rows:
-            release = self._catalog.release(str(row["release"]))
-            if release is None or consent_state(release.manifest, self._clock()) == "expired":
+            name = str(row["id"])
+            if name not in self._read:
+                release = self._catalog.release(name)
+                if release is None:
+                    continue
+                self._read[name] = (_card(release, 0, 0, own=True), release.manifest.consent.expires)
+            card, expires = self._read[name]
+            if expires is not None and expires <= self._clock():
                 continue
-            manifest = release.manifest
-            head = self._catalog.head_bytes(author_id(manifest.author), manifest.slug) or b""
-            sequence = _sequence(release, head)
-            if not sequence:
-                head = b""
-            found.append(Offered(_card(release, sequence, 0, own=True), release.id, head))
+            value = value_of(name, int(row["sequence"] or 0), 0)
+            found.append(Offered(replace(card, value=value), name, bytes(row["data"] or b"")))
         return found
 
     def read(self, keys: Sequence[bytes], limit: int = ENTRIES_BYTES) -> list[tuple[bytes, Entry | None]]:
@@ -152,7 +159,7 @@ class ShelfTable:
             release = verify_release(entry.release)
             if release.manifest.is_base:
                 raise ManifestError("a base is on no shelf")
-            sequence = _sequence(release, entry.head, now, strict=True) if entry.head else 0
+            sequence = _sequence(release, entry.head, now) if entry.head else 0
             stone = self._catalog.tombstones.against(release)
             if stone is not None and stone.data in shown:
                 revocations.append(stone.data)
@@ -213,29 +220,23 @@ def _card(release: Release, sequence: int, epoch: int, *, own: bool = False) -> 
     return Card(key, value, manifest.author, manifest.finding_tags, own, manifest.created)
 
 
-def _sequence(release: Release, head: bytes, now: float = 0, *, strict: bool = False) -> int:
-    """The sequence of the head that names a release, 0 when it names another one.
+def _sequence(release: Release, head: bytes, now: float) -> int:
+    """The sequence of the head that came with a release.
 
-    An expired head is as good as any here: it orders releases, and no more. ``strict`` raises ManifestError
-    for another release's head, and for one that never expires.
+    An expired head is as good as any here: it orders releases, and no more. Raises ManifestError for another
+    release's head and for one that never expires, SignatureError for a bad signature.
     """
-    if not head:
-        return 0
     try:
         found = verify_head(head, now)
     except StaleError as error:
         found = verify_head(head, 0)
         if found.expires > now:
             raise ManifestError(error.message) from error
-    except P2PVoiceError:
-        if strict:
-            raise
-        return 0
     mine = (found.author, found.slug, found.release) == (
         release.manifest.author,
         release.manifest.slug,
         release.id,
     )
-    if strict and not mine:
+    if not mine:
         raise ManifestError("a head that names another release")
-    return found.sequence if mine else 0
+    return found.sequence
