@@ -2,7 +2,7 @@
 
 libp2p 0.8.1 knows the two numbers of an IPv4 socket only. Over IPv6 it says that there is no address, and so
 tells no peer how it is seen; and an IPv4 peer of a listener at :: comes in IPv6's dress. Process-wide, and
-harmless to repeat. Follows specs/reach.md, "IPv6".
+harmless to repeat. Follows specs/reach.md, "Whose code".
 """
 
 from typing import Any

@@ -154,7 +154,6 @@ def test_who_takes_a_place_at_a_relay(daemons: Callable[[], Daemon]) -> None:
         assert rows["lan"] == ("ok", "mDNS is on; 0 peers found so, 0 connected")
         carol.client.connect(address)
         assert link(carol, alice) == "direct"
-        assert relay.client.status()["relay"]["serves"]["bytes"] == 0
 
 
 def test_a_fetch_outlives_the_relayed_connection(
