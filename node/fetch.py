@@ -15,7 +15,7 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import PeerBusy
+from p2pvoice.node.exchange_client import PeerBusy
 from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost

@@ -13,7 +13,7 @@ from typing import Any, Self
 import trio
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import Answer, ExchangeClient
+from p2pvoice.node.exchange_client import Answer, ExchangeClient
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.wire import STALL_TIMEOUT

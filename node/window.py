@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from p2pvoice.node.exchange import Answer, ExchangeClient, PeerBusy
+from p2pvoice.node.exchange_client import Answer, ExchangeClient, PeerBusy
 from p2pvoice.node.pacing import WINDOW_CHUNKS, Pace, room, spare
 from p2pvoice.node.work import Job, Work
 from p2pvoice.protocol.chunks import Bitmap

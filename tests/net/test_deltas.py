@@ -9,7 +9,8 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import ExchangeClient, ExchangeServer
+from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.exchange_client import ExchangeClient
 from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.host import P2PHost
 from p2pvoice.protocol.codec import DELTA

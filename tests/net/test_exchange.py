@@ -10,7 +10,8 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from trio.testing import MockClock
 
-from p2pvoice.node.exchange import ExchangeClient, ExchangeServer, PeerBusy
+from p2pvoice.node.exchange import ExchangeServer
+from p2pvoice.node.exchange_client import ExchangeClient, PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.slots import STREAMS_PER_PEER, Slots
 from p2pvoice.protocol.canonical import encode
