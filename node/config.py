@@ -28,7 +28,7 @@ Wire = Literal["stock", "own"]
 
 
 #: What is meant when nothing is said.
-DEFAULT_WIRE: Wire = "stock"
+DEFAULT_WIRE: Wire = "own"
 
 
 def default_wire() -> Wire:
