@@ -88,6 +88,10 @@ Hear = Callable[[bytes], Awaitable[None]]
 """Told of a revocation somebody sent, not verified yet."""
 
 
+GoOn = Callable[[QueryPage], bool]
+"""Told of each page of an answer after its releases were delivered; whether to read on."""
+
+
 async def query(
     host: P2PHost,
     peer: PeerInfo,
@@ -96,10 +100,12 @@ async def query(
     *,
     limit: int,
     hear: Hear | None = None,
+    go_on: GoOn = lambda page: True,
 ) -> int:
-    """Hand every release the peer offers under all of ``tags`` to ``deliver``; returns how many.
+    """Hand every release the peer has under all of ``tags`` to ``deliver``; returns how many.
 
-    ``tags`` are canonical; ``hear`` gets the revocations that came along. Raises :class:`NetworkError` and
+    ``tags`` are canonical; ``hear`` gets the revocations that came along; ``go_on`` says after each page
+    whether the next one is wanted. Raises :class:`NetworkError` and
     its kin when the peer fails, and :class:`RefusedError` when it lies; either is noted in the peer book.
     """
     count, cursor = 0, ""
@@ -122,7 +128,7 @@ async def query(
                     count += 1
                     if count >= limit:
                         return count
-                if not page.next or page.next == cursor:
+                if not go_on(page) or not page.next or page.next == cursor:
                     break
                 cursor = page.next
     return count

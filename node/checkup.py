@@ -2,10 +2,10 @@
 
 Each check yields a row that says what was found and what to do about it. Nothing is repaired here, nothing
 is sent to anybody, and a check that fails in a way nobody foresaw is a row like another. Not for what can be
-told without a daemon: see cli/checkup.py. Follows specs/doctor.md.
+told without a daemon (cli/checkup.py), nor for how others reach us (checkup_reach.py). Follows
+specs/doctor.md.
 """
 
-import ipaddress
 import logging
 import random
 import shutil
@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from p2pvoice.node.admit import voice_folder
+from p2pvoice.node.checkup_reach import addresses, lan, reachable, relay
 from p2pvoice.node.parts import Parts
 from p2pvoice.node.sandbox import landlock
 from p2pvoice.node.sandbox.kernel import architecture
@@ -46,6 +47,8 @@ async def checkup(parts: Parts) -> AsyncIterator[Finding]:
     checks: Sequence[tuple[str, Callable[[Parts], Awaitable[Finding]]]] = (
         ("addresses", addresses),
         ("reachable", reachable),
+        ("relay", relay),
+        ("lan", lan),
         ("peers", peers),
         ("releases", releases),
         ("api", api),
@@ -67,40 +70,6 @@ async def checkup(parts: Parts) -> AsyncIterator[Finding]:
                 name, "fail", f"the check broke off: {error}", "see the daemon's log, and report it"
             )
         yield found
-
-
-async def addresses(parts: Parts) -> Finding:
-    """Where others can dial us."""
-    found = parts.network.addresses()
-    if not found:
-        return Finding("addresses", "fail", "the node listens nowhere", "set listen in config.toml")
-    return Finding("addresses", "ok", "listens at " + ", ".join(one.split("/p2p/")[0] for one in found))
-
-
-async def reachable(parts: Parts) -> Finding:
-    """Whether the internet could reach us, by what we listen at, what others say, and who came in."""
-    listened = [reach(address) for address in parts.network.addresses()]
-    observed = parts.network.observed_addresses()
-    come = [
-        row
-        for row in parts.network.peer_rows()
-        if row["connected"] and row["direction"] == "inbound" and "public" in map(reach, row["addresses"])
-    ]
-    if come:
-        return Finding("reachable", "ok", f"{len(come)} peers of the internet came in by themselves")
-    if "public" in listened:
-        return Finding("reachable", "ok", "listens at a public address; nobody came in from outside yet")
-    seen = f"; others see this node at {', '.join(observed)}" if observed else "; no peer said how it sees us"
-    if set(listened) == {"loopback"}:
-        return Finding(
-            "reachable", "warn", "only this machine can connect", 'set listen = ["/ip4/0.0.0.0/tcp/4001"]'
-        )
-    return Finding(
-        "reachable",
-        "warn",
-        f"only private addresses, so most likely behind NAT{seen}",
-        "forward a TCP port to this machine; fetching and speaking work without, serving strangers does not",
-    )
 
 
 async def peers(parts: Parts) -> Finding:
@@ -249,15 +218,3 @@ async def _some_voice(parts: Parts) -> tuple[str, Path, str, str]:
     await trio.to_thread.run_sync(lambda: shutil.rmtree(made, ignore_errors=True), limiter=parts.disk)
     facts = await parts.engine.call("import_bundled", {"out": str(made), "bases": parts.bases()})
     return PACKAGED, made, facts["languages"][0], "the packaged voice"
-
-
-def reach(address: str) -> str:
-    """From where a multiaddress can be dialed: ``loopback``, ``private``, ``public``, or ``name``."""
-    try:
-        _, _, text, *_ = address.split("/")
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return "name"
-    if found.is_loopback:
-        return "loopback"
-    return "public" if found.is_global else "private"

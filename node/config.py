@@ -27,9 +27,14 @@ Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
 Wire = Literal["stock", "own"]
 
 
+#: What is meant when nothing is said.
+DEFAULT_WIRE: Wire = "stock"
+
+
 def default_wire() -> Wire:
-    """What ``P2PVOICE_WIRE`` says, which is for tests; ``stock`` when it says nothing else."""
-    return "own" if os.environ.get("P2PVOICE_WIRE") == "own" else "stock"
+    """What ``P2PVOICE_WIRE`` says, which is for tests; :data:`DEFAULT_WIRE` when it says neither."""
+    said = os.environ.get("P2PVOICE_WIRE")
+    return "own" if said == "own" else "stock" if said == "stock" else DEFAULT_WIRE
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

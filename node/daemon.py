@@ -10,11 +10,12 @@ the host closes, and the files follow. To see what a caller may ask, go on to rp
 ask, to exchange.py and offer.py; how a voice comes in, to fetching.py; how it goes out, to publish.py; how it
 is called back, to recalling.py; how one is made of clips, to enrol.py; what is said of one, to community/;
 what lists of voices are, to collecting.py; how whole
-collections are kept alive, to mirroring.py; what programs made for other servers may ask, to
-api/. Follows specs/daemon.md.
+collections are kept alive, to mirroring.py; how the keepers of a tag come to answer alike, to shelves/; what
+programs made for other servers may ask, to api/. Follows specs/daemon.md.
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -28,7 +29,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node import collecting, expiry, keys
+from p2pvoice.node import allocator, collecting, expiry, keys
 from p2pvoice.node.api.door import ApiDoor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
@@ -62,6 +63,7 @@ from p2pvoice.node.rpc.errors import to_error
 from p2pvoice.node.rpc.server import serve_rpc
 from p2pvoice.node.samples import Samples
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.shelves.parts import open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tidy import at_start
@@ -98,6 +100,7 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
         nursery.start_soon(parts.hearsay.run)
         nursery.start_soon(parts.community.run)
         nursery.start_soon(parts.mirroring.run, parts)
+        nursery.start_soon(parts.shelves.run)
         nursery.start_soon(keys.resume, parts)
         parts.recall.announce_all()
         collecting.announce_all(parts)
@@ -115,6 +118,9 @@ async def run(home: Home, config: Config, *, ready: Callable[[Parts], None] | No
             home.addresses.write_text("".join(address + "\n" for address in parts.network.addresses()))
             facts = {"peer_id": parts.network.peer_id, "addresses": parts.network.addresses()}
             log.info("ready", extra=facts)
+            # What is here now stays: it need not be looked through again each time garbage is collected.
+            gc.collect()
+            gc.freeze()
             notify("READY=1", f"STATUS=listening, peer {parts.network.peer_id}")
             if ready is not None:
                 ready(parts)
@@ -168,6 +174,9 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             names = Names(catalog, following, successors, lambda: author_id(identity.author_public))
             community = open_community(host, database, catalog, following, successors, names, identity, disk)
             community.server.attach()
+            shelves = open_shelves(host, database, catalog, disk, network.hearsay.hear)
+            shelves.server.attach()
+            offer.shelves, network.on_offer = shelves.reader, shelves.keeping.wake
             catalog.stars = lambda author, slug: int(
                 community.views.figures(community.lines.of(author, slug))["stars"]
             )
@@ -209,6 +218,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
                 mirrors=mirrors,
                 mirroring=Mirroring(mirrors),
                 community=community,
+                shelves=shelves,
                 words=UserWords(home.words),
                 page=PageDoor(),
                 api=ApiDoor(),
@@ -250,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(direction, metavar="RATE", help=f"most to {what}, such as 2MB; 0: no limit")
     options = parser.parse_args(arguments)
     os.umask(UMASK)
+    allocator.settle()
     home = Home.at(options.home)
     try:
         _start(home, options)

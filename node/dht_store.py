@@ -6,12 +6,14 @@ a size. When one is full, newcomers make room for newcomers: what has been here 
 expires, so a flood cannot wash it out. Our own records are not counted. Follows specs/discovery.md, "Limits".
 """
 
+import random
+import time
 from itertools import islice
 from typing import Any
 
 from libp2p.kad_dht.common import format_time_rfc3339
 from libp2p.kad_dht.pb.kademlia_pb2 import Record
-from libp2p.kad_dht.provider_store import ProviderStore
+from libp2p.kad_dht.provider_store import ProviderRecord, ProviderStore
 from libp2p.kad_dht.value_store import ValueStore
 from libp2p.peer.peerinfo import PeerInfo
 
@@ -26,6 +28,12 @@ ADDRESSES_PER_RECORD = 8
 
 ADDRESS_BYTES = 128
 """Bytes of one address in its binary form; longer ones are dropped."""
+
+PROVIDERS_OF_KEY = 100
+"""Providers of one key that are held, first come (libp2p: 20). As many as one look-up gathers."""
+
+PROVIDERS_TOLD = 20
+"""Of them, how many one answer names: each time others, so that the answers of several holders add up."""
 
 KEY_SIZE = 32
 """Bytes of a provider key of ours; anything else is dropped."""
@@ -63,8 +71,12 @@ class BoundedProviders(ProviderStore):
         if (key, name) not in self._order and self._count.get(name, 0) >= KEYS_PER_PEER:
             return
         short = [a for a in provider.addrs[:ADDRESSES_PER_RECORD] if len(a.to_bytes()) <= ADDRESS_BYTES]
-        super().add_provider(key, PeerInfo(provider.peer_id, short))
-        if (key, name) in self._order or name not in self.providers[key]:
+        held = self.providers.setdefault(key, {})
+        if name not in held and len(held) >= PROVIDERS_OF_KEY:
+            return
+        # Not through libp2p's method, which holds 20 of a key.
+        held[name] = ProviderRecord(PeerInfo(provider.peer_id, short), time.time())
+        if (key, name) in self._order:
             return
         self._order[key, name] = None
         self._count[name] = self._count.get(name, 0) + 1
@@ -75,6 +87,15 @@ class BoundedProviders(ProviderStore):
             if len(self._order) > PROVIDERS_LIMIT:
                 for record in newcomers(self._order):
                     self._forget(*record)
+
+    def all_providers(self, key: bytes) -> list[PeerInfo]:
+        """Every provider of a key that is held, expired ones aside."""
+        return super().get_providers(key)
+
+    def get_providers(self, key: bytes) -> list[PeerInfo]:
+        """What one answer to a peer names: 20 of those held, drawn anew each time."""
+        found = self.all_providers(key)
+        return random.sample(found, PROVIDERS_TOLD) if len(found) > PROVIDERS_TOLD else found
 
     def _forget(self, key: bytes, name: str) -> None:
         del self._order[key, name]

@@ -17,22 +17,45 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.ask import Hear, SignedHead, check_head, check_successor, query
 from p2pvoice.node.host import P2PHost
+from p2pvoice.node.peers import Fault
 from p2pvoice.node.schedule import Pace, Schedule
 from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
 from p2pvoice.protocol.manifest import Release
+from p2pvoice.protocol.messages import QueryPage
 from p2pvoice.protocol.successor import successor_key
 
 FIND_PEERS = 16
-"""Peers asked in one search, best scores first."""
+"""Peers whose answers one search wants, best scores first; more while answers bring something new."""
+
+FIND_PEERS_PARTIAL = 40
+"""The same where keepers have not room for all voices of a tag."""
+
+FIND_PEERS_LIMIT = 100
+"""Peers asked in one search at most, those that do not answer among them."""
+
+BARREN_PEERS = 6
+"""Answers in a row without anything new after which no more than those are wanted."""
+
+QUIET_PEERS = 5
+"""Keepers of whole shelves that answered in a row without anything new, after which a search ends."""
+
+QUIET_PAGES = 2
+"""Pages without anything new after which no more is read of a shelf."""
 
 FIND_WIDTH = 6
-"""Peers asked at the same time."""
+"""Peers asked at the same time, those aside that let us wait."""
+
+FIND_PATIENCE = 1.5
+"""Seconds without anything from a peer after which another one is asked beside it."""
+
+FIND_STALL = 6.0
+"""Seconds without anything from a peer, its dialing included, after which a search waits for it no longer."""
 
 FIND_TIMEOUT = 30.0
 """Seconds one search may take; what was found by then counts."""
 
-RELEASES_PER_PEER = 200
+RELEASES_PER_PEER = 512
 """Releases taken from one peer in one search."""
 
 log = logging.getLogger(__name__)
@@ -225,51 +248,185 @@ async def find_releases(
     that came beside releases. Without tags the connected
     peers are asked for whatever they offer. Raises nothing for peers that fail: they are noted in the book.
     """
-    answered = 0
-    seen: set[str] = set()
-
-    async def ask(info: PeerInfo, limiter: trio.CapacityLimiter) -> None:
-        nonlocal answered
-        async with limiter:
-            try:
-
-                async def take(release: Release, head: SignedHead | None) -> None:
-                    if release.id not in seen:
-                        seen.add(release.id)
-                        await deliver(Found(release, head, str(info.peer_id)))
-
-                await query(host, info, tags, take, limit=RELEASES_PER_PEER, hear=hear)
-                answered += 1
-            except P2PVoiceError as error:
-                log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
-
+    search = _Search(host, tags, deliver, hear)
     with trio.move_on_after(timeout):
-        candidates = await _candidates(host, tags)
-        limiter = trio.CapacityLimiter(FIND_WIDTH)
+        candidates = _Candidates(host, tags)
         async with trio.open_nursery() as nursery:
-            for info in candidates[:FIND_PEERS]:
-                nursery.start_soon(ask, info, limiter)
-    return answered
+            nursery.start_soon(candidates.look_up)
+
+            async def ask_in_turn() -> None:
+                while not search.done:
+                    info = await candidates.next()
+                    if info is None:
+                        return
+                    asked = _Asked(info)
+                    nursery.start_soon(search.ask, asked)
+                    await asked.ended_or_slow()
+                # What others of the same shelf are still saying would be nothing new either, and a look-up
+                # that goes on would bring nobody who is asked.
+                if search.quiet >= QUIET_PEERS:
+                    nursery.cancel_scope.cancel()
+                candidates.close()
+
+            for _ in range(FIND_WIDTH):
+                nursery.start_soon(ask_in_turn)
+    return search.answered
 
 
-async def _candidates(host: P2PHost, tags: Sequence[str]) -> list[PeerInfo]:
-    """Whom to ask: those who provide most of the tags; without tags, those we are connected to."""
-    infos: dict[str, PeerInfo] = {}
-    hits: dict[str, int] = {}
+class _Asked:
+    """One peer that is being asked: when it last said something, and whether it is done."""
 
-    async def look_up(tag: str) -> None:
-        for info in await host.kad.find_providers(tag_key(tag)):
-            name = str(info.peer_id)
-            infos.setdefault(name, info)
-            hits[name] = hits.get(name, 0) + 1
+    def __init__(self, info: PeerInfo) -> None:
+        self.info = info
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        self.moved()
 
-    async with trio.open_nursery() as nursery:
-        for tag in dict.fromkeys(tags):
-            nursery.start_soon(look_up, tag)
-    if not tags:
-        infos = {name: PeerInfo(ID.from_string(name), []) for name in host.connected()}
-    names = host.peers.best_first(infos)
-    return [infos[name] for name in sorted(names, key=lambda n: -hits.get(n, 0))]
+    def moved(self) -> None:
+        """The peer has said something, so it may take its time anew."""
+        self._moved_at = trio.current_time()
+        self.scope.deadline = self._moved_at + FIND_STALL
+
+    async def ended_or_slow(self) -> None:
+        """Wait until the peer is done, or has said nothing for ``FIND_PATIENCE``."""
+        while not self.ended.is_set() and trio.current_time() < self._moved_at + FIND_PATIENCE:
+            with trio.move_on_at(self._moved_at + FIND_PATIENCE):
+                await self.ended.wait()
+
+
+class _Search:
+    """One search under way: what was found, and whether it pays to ask more peers."""
+
+    def __init__(
+        self,
+        host: P2PHost,
+        tags: Sequence[str],
+        deliver: Callable[[Found], Awaitable[None]],
+        hear: Hear | None,
+    ) -> None:
+        self._host = host
+        self._tags = tags
+        self._deliver = deliver
+        self._hear = hear
+        self._seen: set[str] = set()
+        self._asked = 0
+        self._barren = 0
+        self._partial = False
+        self.answered = 0
+        self.quiet = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether enough peers were asked."""
+        if self.quiet >= QUIET_PEERS or self._asked >= FIND_PEERS_LIMIT:
+            return True
+        wanted = FIND_PEERS_PARTIAL if self._partial else FIND_PEERS
+        return self.answered >= wanted and self._barren >= BARREN_PEERS
+
+    async def ask(self, asked: _Asked) -> None:
+        """Ask one peer, until it is done or stalls; what fails is noted."""
+        self._asked += 1
+        try:
+            with asked.scope:
+                await self._ask(asked)
+            if asked.scope.cancelled_caught:
+                stalled = f"said nothing for {FIND_STALL:g} s in a search"
+                self._host.peers.drop(str(asked.info.peer_id), Fault.UNREACHABLE, stalled)
+        finally:
+            asked.ended.set()
+
+    async def _ask(self, asked: _Asked) -> None:
+        info = asked.info
+        new = fresh = pages = 0
+        whole = False
+
+        async def take(release: Release, head: SignedHead | None) -> None:
+            nonlocal new, fresh
+            asked.moved()
+            if release.id not in self._seen:
+                self._seen.add(release.id)
+                new, fresh = new + 1, fresh + 1
+                await self._deliver(Found(release, head, str(info.peer_id)))
+
+        def go_on(page: QueryPage) -> bool:
+            nonlocal fresh, pages, whole
+            asked.moved()
+            self._partial = self._partial or page.partial
+            whole = page.shelf > 0 and not page.partial
+            pages, fresh = 0 if fresh or not page.shelf else pages + 1, 0
+            return pages < QUIET_PAGES
+
+        try:
+            await query(
+                self._host, info, self._tags, take, limit=RELEASES_PER_PEER, hear=self._hear, go_on=go_on
+            )
+        except P2PVoiceError as error:
+            log.info("peer %s did not answer a query: %s", info.peer_id, error.message)
+            return
+        self.answered += 1
+        self._barren = 0 if new else self._barren + 1
+        # Who keeps no shelf, or a part of one, says nothing about what the others have.
+        self.quiet = 0 if new else self.quiet + whole
+
+
+class _Candidates:
+    """Whom to ask, as the look-ups find them: who provides most of the tags first, of equals the best scores.
+
+    Without tags, those we are connected to.
+    """
+
+    def __init__(self, host: P2PHost, tags: Sequence[str]) -> None:
+        self._host = host
+        self._tags = list(dict.fromkeys(tags))
+        self._infos: dict[str, PeerInfo] = {}
+        self._hits: dict[str, int] = {}
+        self._given: set[str] = set()
+        self._looking = True
+        self._changed = trio.Event()
+        self._scope = trio.CancelScope()
+
+    async def look_up(self) -> None:
+        """Look up all tags at once."""
+        with self._scope:
+            if not self._tags:
+                for name in self._host.connected():
+                    self._hear(PeerInfo(ID.from_string(name), []))
+            async with trio.open_nursery() as nursery:
+                for tag in self._tags:
+                    nursery.start_soon(self._host.kad.find_providers, tag_key(tag), self._hear)
+        self._looking = False
+        self._wake()
+
+    def close(self) -> None:
+        """Look no further: nobody asks for another one."""
+        self._scope.cancel()
+
+    async def next(self) -> PeerInfo | None:
+        """The best one that was not given yet; waits for the look-ups, and is None when there is none left.
+
+        While they are under way only who provides all of the tags is given: others might bring nothing.
+        """
+        while True:
+            least = max(1, len(self._tags)) if self._looking else 1
+            left = [n for n in self._infos if n not in self._given and self._hits[n] >= least]
+            names = self._host.peers.best_first(left)
+            if names:
+                name = max(names, key=lambda n: self._hits[n])
+                self._given.add(name)
+                return self._infos[name]
+            if not self._looking:
+                return None
+            await self._changed.wait()
+
+    def _hear(self, info: PeerInfo) -> None:
+        name = str(info.peer_id)
+        self._infos.setdefault(name, info)
+        self._hits[name] = self._hits.get(name, 0) + 1
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
 
 async def find_successor(host: P2PHost, author: str) -> bytes | None:

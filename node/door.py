@@ -8,12 +8,15 @@ specs/network.md, "Inbound".
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
 from libp2p.network.connection.raw_connection import RawConnection
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
+from p2pvoice.node.interfaces import IPAddress, parse_ip
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.wire import CLOSE_BUDGET, STREAM_ERRORS
 
@@ -37,6 +40,7 @@ class Door:
         self._book = book
         self._timeout = timeout
         self._waiting: dict[trio.CancelScope, None] = {}
+        self._expected: dict[IPAddress, trio.Event] = {}
         self.refused = 0
         """Sockets that got no connection, and connections that were closed for others."""
 
@@ -46,7 +50,19 @@ class Door:
 
     async def enter(self, stream: Any, listener: Multiaddr) -> None:
         """Handle one accepted socket until its connection ends; libp2p's listener calls it."""
+        end = stream.get_remote_address() if self._expected else None
+        if end and (ip := parse_ip(end[0])) is not None and ip in self._expected:
+            self._expected[ip].set()
         await self.admit(RawConnection(stream, False), listener)
+
+    @contextmanager
+    def expecting(self, ip: IPAddress) -> Iterator[trio.Event]:
+        """An event that is set when a socket from this address is accepted while the block runs."""
+        event = self._expected[ip] = trio.Event()
+        try:
+            yield event
+        finally:
+            self._expected.pop(ip, None)
 
     async def admit(self, connection: RawConnection, listener: Multiaddr) -> None:
         """The same for what stands in for a socket, such as a circuit through a relay."""

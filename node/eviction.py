@@ -61,17 +61,27 @@ class Room:
             self._looked = looked
             near = self.distances.near()
             for author in [*self._fairness.standings() - near.keys(), *near]:
-                gone += self._fairness.stand(author, self.distances.of(author))
+                gone += self._stand(connection, self._fairness, author, now)
         if fresh:
             for row in connection.execute(_ROWS + " ORDER BY r.rowid").fetchall():
                 gone += self._fairness.add(_row(connection, row), now)
         return self._fairness, gone
 
+    def _stand(self, connection: sqlite3.Connection, rules: Fairness, author: str, now: int) -> list[str]:
+        """An author moved; what lost its place before may have one now."""
+        gone = rules.stand(author, self.distances.of(author))
+        guests = set(rules.guests())
+        for row in connection.execute(_ROWS + " AND r.author=?", (author,)).fetchall() if guests else ():
+            if row["id"] in guests:
+                rules.remove(row["id"])
+                gone += rules.add(_row(connection, row), now)
+        return gone
+
     def arrived(self, connection: sqlite3.Connection, release: Release, author: str, now: int) -> list[str]:
         """A release that was not known is in the tables now; the ids of those to forget."""
         rules, gone = self.rules(connection, now)
         for nearer in self.distances.learn(release, author):
-            gone += rules.stand(nearer, self.distances.of(nearer))
+            gone += self._stand(connection, rules, nearer, now)
         return gone + self.entered(connection, release.id, now)
 
     def entered(self, connection: sqlite3.Connection, identifier: str, now: int) -> list[str]:

@@ -6,18 +6,20 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeAlias, TypeVar, cast, get_args
+from typing import Self, TypeAlias, TypeVar, cast, get_args
 
 import trio
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
+from p2pvoice.node.packing import Pace, Packing
 from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
@@ -71,6 +73,9 @@ CHUNK_TIMEOUT = 60.0
 REQUESTS_PER_STREAM = 512
 """Catalog requests on one stream; a client that wants more opens another."""
 
+WANTS_HELD = 64
+"""Wants that are kept back until an answer is waited for, at most."""
+
 PAGE_RELEASES = 16
 """Releases in one page of a query's answer, at most."""
 
@@ -105,6 +110,7 @@ class ExchangeServer:
         self._idle = idle
         self._catalog_slots = Slots()
         self._exchange_slots = Slots()
+        self._packing = Packing()
         self.chunk_bytes = 0
         #: Digest of each file that peers had chunks of -> when last, in trio's time.
         self.served_at: dict[bytes, float] = {}
@@ -178,7 +184,9 @@ class ExchangeServer:
         while True:
             page = await self._library.query(query.tags, limit, query.cursor)
             if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
-                return QueryPage(page.releases, page.heads, page.next, page.revocations)
+                return QueryPage(
+                    page.releases, page.heads, page.next, page.revocations, page.shelf, page.partial
+                )
             limit //= 2
 
     async def _exchange(self, channel: Channel) -> None:
@@ -186,6 +194,7 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
+            pace = Pace()
             with ExitStack() as held:
                 placed = False
                 while True:
@@ -202,7 +211,7 @@ class ExchangeServer:
                         await channel.send(encode_message(BUSY))
                         return
                     for index in range(request.first, request.first + request.count):
-                        if not await self._send_chunk(channel, request, index):
+                        if not await self._send_chunk(channel, request, index, pace):
                             break
                         slot.worked()
                         self.served_at[request.file] = trio.current_time()
@@ -217,7 +226,7 @@ class ExchangeServer:
             answer = NOT_HELD
         await channel.send(encode_message(answer))
 
-    async def _send_chunk(self, channel: Channel, want: Want, index: int) -> bool:
+    async def _send_chunk(self, channel: Channel, want: Want, index: int, pace: Pace) -> bool:
         found = await self._delta(want, index)
         if found is not None:
             base, blob = found
@@ -228,12 +237,24 @@ class ExchangeServer:
                 await channel.send(encode_message(NOT_HELD))
                 return False
             codec, blob = "raw", raw
-            if "zstd" in want.codecs:
-                codec, blob = await trio.to_thread.run_sync(encode_chunk, raw)
+            if "zstd" in want.codecs and self._packing.worth(want.file, pace.seconds_a_byte):
+                codec, blob = await self._pack(want.file, raw)
             frame = ChunkFrame(index, codec, len(blob))
+        began = trio.current_time()
         await self._host.limits.send(channel, encode_message(frame), blob, within=CHUNK_TIMEOUT)
+        pace.note(len(blob), trio.current_time() - began)
         self.chunk_bytes += len(blob)
         return True
+
+    async def _pack(self, file: Digest, raw: bytes) -> tuple[str, bytes]:
+        def work() -> tuple[str, bytes, float]:
+            began = time.perf_counter()
+            codec, blob = encode_chunk(raw)
+            return codec, blob, time.perf_counter() - began
+
+        codec, blob, seconds = await trio.to_thread.run_sync(work)
+        self._packing.note(file, len(raw), len(blob), seconds)
+        return codec, blob
 
     async def _read(self, file: Digest, index: int) -> bytes | None:
         try:
@@ -268,24 +289,24 @@ class ExchangeClient:
     def __init__(self, channel: Channel, stall: float, limits: Limits) -> None:
         self._channel = channel
         self._stall = stall
+        self._wants: list[bytes] = []
         self._down = limits.down
         self._limited = limits.applies(channel)
         #: Bytes that were taken from the limit for each want that is not answered yet.
         self._taken: deque[int] = deque()
 
     @classmethod
-    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> "ExchangeClient":
+    async def open(cls, host: P2PHost, peer: PeerInfo, *, stall: float = STALL_TIMEOUT) -> Self:
         """Reach the peer and open the stream; raises as :meth:`P2PHost.open_stream` does."""
         return cls(await host.open_stream(peer, EXCHANGE), stall, host.limits)
 
-    async def __aenter__(self) -> "ExchangeClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._taken:
-            self._settle(0)
+        self._forget_asked()
         await self._channel.__aexit__(kind, error, trace)
 
     def may_ask(self) -> bool:
@@ -297,6 +318,12 @@ class ExchangeClient:
         if self._limited:
             await self._down.turn()
 
+    def _forget_asked(self) -> None:
+        """Nothing of what was asked is awaited any more: what it took from the limit goes back."""
+        self._wants.clear()
+        while self._taken:
+            self._settle(0)
+
     def _settle(self, size: int) -> None:
         """Account for the answer to the oldest want, of ``size`` bytes; what was taken beyond goes back."""
         taken = self._taken.popleft() if self._taken else 0
@@ -307,15 +334,21 @@ class ExchangeClient:
     async def want(self, file: bytes, index: int, bases: Sequence[Digest] = (), size: int = 0) -> None:
         """Ask for one chunk, if possible as a delta to one of ``bases``; :meth:`chunk` reads the answer.
 
+        What is asked leaves when an answer is waited for, so that several wants make one message below.
         ``size`` are the chunk's bytes, which the limit on receiving counts from now on.
         """
         self._taken.append(size if self._limited else 0)
         if self._limited:
             self._down.spend(size)
         codecs = CODECS if bases else PLAIN_CODECS
-        await self._channel.send(
-            encode_message(Want(file, index, 1, codecs, tuple(bases))), within=self._stall
-        )
+        self._wants.append(encode_message(Want(file, index, 1, codecs, tuple(bases))))
+        if len(self._wants) > WANTS_HELD:
+            await self._ask()
+
+    async def _ask(self) -> None:
+        wants, self._wants = self._wants, []
+        if wants:
+            await self._channel.send_frames(wants, within=self._stall)
 
     async def chunk(self, index: int, size: int, bases: Sequence[Digest] = ()) -> Answer | None:
         """The next answer, unverified, or ``None`` when the peer does not have it.
@@ -326,6 +359,7 @@ class ExchangeClient:
         """
         try:
             with trio.fail_after(CHUNK_TIMEOUT):
+                await self._ask()
                 frame = await self._channel.receive(message_limit(ChunkFrame, Fail), stall=self._stall)
                 if frame is None:
                     raise NetworkError(f"peer {self._channel.peer} ended the stream")

@@ -9,22 +9,23 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import ExchangeClient, PeerBusy
+from p2pvoice.node.exchange import PeerBusy
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.have import ask_have
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Sink
+from p2pvoice.node.moving import MovingClient
 from p2pvoice.node.pacing import ENOUGH, FAR_BELOW, FETCH_PEERS, Standing, gives_way, points
 from p2pvoice.node.peers import Fault
-from p2pvoice.node.window import SinkFailed, Window, first_failure
+from p2pvoice.node.window import SinkFailed, Verified, Window, first_failure
 from p2pvoice.node.wire import STALL_TIMEOUT
-from p2pvoice.node.work import Job, Work
+from p2pvoice.node.work import Work
 from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.errors import (
     IntegrityError,
@@ -57,42 +58,6 @@ FindMore = Callable[[], Awaitable[Sequence[PeerInfo]]]
 """Looks for providers."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a fetch is: bytes of the files, bytes received now, bytes a second, peers at work.
-
-    ``received``, ``rate`` and ``rates``, bytes a second of each peer at work, count bytes of the files;
-    ``wire`` counts what they took to be sent.
-    """
-
-    have: int
-    total: int
-    received: int
-    rate: float
-    peers: int
-    file: str
-    wire: int
-    rates: dict[str, int]
-
-
-@dataclass(frozen=True)
-class FetchReport:
-    """What a fetch did. ``reused`` bytes were on disk already; ``peers`` maps peers to bytes received.
-
-    ``wire`` bytes were sent for the ``received`` ones: fewer where chunks came compressed or as deltas.
-    ``rates`` maps peers to the bytes a second that they gave while something was asked of them.
-    """
-
-    total: int
-    received: int
-    reused: int
-    wire: int
-    seconds: float
-    peers: dict[str, int]
-    dropped: dict[str, str]
-    rates: dict[str, int]
 
 
 class _Fetch:
@@ -220,7 +185,7 @@ class _Fetch:
         detail = ""
         try:
             with window.scope:
-                async with await ExchangeClient.open(self.host, info, stall=self.stall) as client:
+                async with await MovingClient.open(self.host, info, stall=self.stall) as client:
                     await window.run(client)
         except PeerBusy as error:
             self.busy[name] = info
@@ -272,23 +237,29 @@ class _Fetch:
             raise SinkFailed(gone)
         return found
 
-    async def keep(self, peer: str, job: Job, data: bytes, wire: int, seconds: float) -> None:
-        """Write a verified chunk, which took so many bytes and seconds to be sent, and account for it."""
-        try:
-            await self.sink.write(job.file, job.index, data)
-            if self.work.left[job.file.digest] == 1:
-                await self.sink.finish(job.file)
-        except (P2PVoiceError, OSError) as error:
-            raise SinkFailed(error) from error
-        size = len(data)
-        self.have += size
-        self.received += size
-        self.wire += wire
-        self.peers[peer] = self.peers.get(peer, 0) + size
-        self.host.peers.reward(peer, points(size, seconds))
-        self.work.left[job.file.digest] -= 1
-        self.work.open_jobs -= 1
-        self.report(job.file.path)
+    async def keep(self, peer: str, chunks: Sequence[Verified]) -> None:
+        """Write verified chunks and account for them."""
+        files: dict[bytes, list[Verified]] = {}
+        for one in chunks:
+            files.setdefault(one.job.file.digest, []).append(one)
+        for digest, same in files.items():
+            file = same[0].job.file
+            try:
+                await self.sink.write_many(file, [(one.job.index, one.data) for one in same])
+                if self.work.left[digest] == len(same):
+                    await self.sink.finish(file)
+            except (P2PVoiceError, OSError) as error:
+                raise SinkFailed(error) from error
+            size = sum(len(one.data) for one in same)
+            self.have += size
+            self.received += size
+            self.wire += sum(one.wire for one in same)
+            self.peers[peer] = self.peers.get(peer, 0) + size
+            for one in same:
+                self.host.peers.reward(peer, points(len(one.data), one.seconds))
+            self.work.left[digest] -= len(same)
+            self.work.open_jobs -= len(same)
+            self.report(file.path)
         if self.work.open_jobs == 0:
             self._end()
 

@@ -14,7 +14,7 @@ import trio
 
 from p2pvoice.node import base_places, inheriting
 from p2pvoice.node.admit import admit
-from p2pvoice.node.fetch import FetchReport, Progress
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.kin import kin_of
 from p2pvoice.node.offer import Landing, OnChunk
 from p2pvoice.node.parts import Parts
@@ -31,6 +31,9 @@ PREVIEW = "preview.wav"
 
 #: Bytes that a progress event must add before the next one is sent; a file's end is always told.
 PROGRESS_STEP = 1 << 18
+
+#: Seconds between two progress events: whoever watches sees no more, and each costs as much as a chunk.
+PROGRESS_PAUSE = 0.1
 
 
 async def preview(parts: Parts, ref: str) -> tuple[Release, bytes]:
@@ -213,6 +216,7 @@ class _Teller:
             await self._news.wait()
             self._news = trio.Event()
             await self.say()
+            await trio.sleep(PROGRESS_PAUSE)
 
     async def say(self) -> None:
         """Tell of what was not told yet."""

@@ -14,13 +14,14 @@ from p2pvoice.protocol.ids import author_id
 class Heads(Tables):
     """The table of heads."""
 
-    def add_head(self, data: bytes) -> Head:
+    def add_head(self, data: bytes, *, lasting: bool = True) -> Head:
         """Verify a head and remember it when it is newer; returns it.
 
         Raises StaleError for an expired head, and for one older than the one we hold: somebody replays
-        an old record. Of two releases at one sequence the one that came first stays.
+        an old record. Of two releases at one sequence the one that came first stays. ``lasting=False`` is
+        for a stranger's that comes with many others and can be found again.
         """
-        with self._database.write() as connection:
+        with self._database.write(lasting=lasting) as connection:
             return self._advance(connection, data)
 
     def _advance(self, connection: sqlite3.Connection, data: bytes) -> Head:

@@ -75,6 +75,10 @@ class P2PHost:
         """Our listening addresses with our peer id, as others dial them."""
         return [str(a) for a in self.host.get_addrs()]
 
+    def listening(self) -> list[str]:
+        """Where this node listens, as it was told to, without our peer id."""
+        return [str(a) for a in self.host.get_transport_addrs()]
+
     def observed(self) -> list[str]:
         """Addresses at which connected peers see us, as they told when they introduced themselves.
 
@@ -86,6 +90,10 @@ class P2PHost:
     def connected(self) -> list[str]:
         """Peers with an open connection."""
         return [str(p) for p in self.host.get_connected_peers()]
+
+    def is_connected(self, peer: str) -> bool:
+        """Whether a connection to the peer is open."""
+        return bool(self._dialer.live(ID.from_string(peer)))
 
     def neighbours(self) -> list[PeerInfo]:
         """Connected peers that may be asked, best score first."""

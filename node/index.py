@@ -6,6 +6,8 @@ store.py. Follows specs/store.md.
 """
 
 import sqlite3
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,9 @@ from p2pvoice.node.blocks import offsets_of
 from p2pvoice.node.database import Database
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.errors import CorruptError
+
+#: Files whose chunk lists are kept in memory: those that are served just now.
+FILES_REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class ChunkIndex:
             for ending in ("", "-wal", "-shm"):
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             self._database = _open(path)
+        self._lock = threading.Lock()
+        self._lists: OrderedDict[bytes, tuple[Place, ...]] = OrderedDict()
+        self._writes = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -53,11 +61,13 @@ class ChunkIndex:
                     for number, (chunk, start) in enumerate(zip(chunks, offsets_of(chunks), strict=True))
                 ],
             )
+        self._forget(file)
 
     def drop(self, file: bytes) -> None:
         """Forget a file."""
         with self._database.write(lasting=False) as connection:
             connection.execute("DELETE FROM chunks WHERE file=?", (file,))
+        self._forget(file)
 
     def chunks(self, file: bytes) -> tuple[Chunk, ...] | None:
         """The chunk list of an indexed file."""
@@ -65,13 +75,33 @@ class ChunkIndex:
         return tuple(Chunk(int(row["size"]), bytes(row["digest"])) for row in rows) or None
 
     def locate(self, file: bytes, number: int) -> Place | None:
-        """Where a chunk of a file is."""
-        row = self._database.row(
-            "SELECT start, size, digest FROM chunks WHERE file=? AND number=?", (file, number)
+        """Where a chunk of a file is. Who serves a file asks this for each of its chunks."""
+        places = self._places(file)
+        return places[number] if 0 <= number < len(places) else None
+
+    def _places(self, file: bytes) -> tuple[Place, ...]:
+        with self._lock:
+            found = self._lists.get(file)
+            if found is not None:
+                self._lists.move_to_end(file)
+                return found
+            writes = self._writes
+        chunks = self.chunks(file) or ()
+        places = tuple(
+            Place(file, start, chunk) for chunk, start in zip(chunks, offsets_of(chunks), strict=True)
         )
-        if row is None:
-            return None
-        return Place(file, int(row["start"]), Chunk(int(row["size"]), bytes(row["digest"])))
+        with self._lock:
+            # What was written meanwhile may be newer than what was read; unknown files are not remembered.
+            if places and writes == self._writes:
+                self._lists[file] = places
+                while len(self._lists) > FILES_REMEMBERED:
+                    self._lists.popitem(last=False)
+        return places
+
+    def _forget(self, file: bytes) -> None:
+        with self._lock:
+            self._writes += 1
+            self._lists.pop(file, None)
 
     def find(self, chunk: Chunk) -> Place | None:
         """Some place where a chunk's bytes are."""

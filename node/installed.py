@@ -104,6 +104,10 @@ class Installations(Heads):
         query = "SELECT 1 FROM installed WHERE release=? AND seed=1"
         return self._database.row(query, (identifier,)) is not None
 
+    def is_shelved(self, identifier: str) -> bool:
+        """Whether a release stands on a shelf here: offered, or brought by others (specs/shelves.md)."""
+        return self._database.row("SELECT 1 FROM shelved WHERE release=?", (identifier,)) is not None
+
     def leads_to_offered(self, identifier: str) -> bool:
         """Whether a release that peers may have comes from this one."""
         return lineage_tables.leads_to_offered(self._database, identifier)

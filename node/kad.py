@@ -18,13 +18,13 @@ from libp2p.custom_types import TProtocol
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.kad_dht.pb.kademlia_pb2 import Record
-from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.records.validator import NamespacedValidator
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node.dht_store import BoundedProviders, BoundedValues
+from p2pvoice.node.lookup import Lookup
 from p2pvoice.node.records import RecordValidator
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.wire import CLOSE_BUDGET, STREAM_ERRORS
@@ -35,6 +35,10 @@ KAD_PROTOCOL = "/p2pvoice/kad/1.0.0"
 
 QUERY_TIMEOUT = 2
 """Seconds one peer may take to answer one DHT query (libp2p's own default is 10)."""
+
+REFRESH_EVERY = 3_600
+"""Seconds between two refreshes of the routing table (libp2p: 600), each a walk for every bucket. Every ten
+minutes they would be four fifths of all that a node sends; specs/scale.md has the figures."""
 
 MESSAGE_LIMIT = 64 * 1024
 """Bytes of one DHT message (libp2p: 4 MiB). An honest answer names 40 peers and has about 30 KB; each record
@@ -52,17 +56,17 @@ STREAM_SECONDS = 20.0
 PROVIDER_ADDRESSES = 16
 """Addresses of one provider that a lookup gathers."""
 
-LOOKUP_WIDTH = 10
-"""Queries of one lookup under way at once."""
-
-LOOKUP_QUERIES = 40
-"""Peers asked in one provider lookup, at most."""
-
 LOOKUP_TIMEOUT = 20.0
 """Seconds one whole lookup may take; what was found by then counts."""
 
 PROVIDER_LIMIT = 100
 """Different providers one lookup returns, at most."""
+
+SILENT_PAUSE = 60.0
+"""Seconds for which a peer that let a query run out of time is not asked again by the DHT."""
+
+SILENT_LIMIT = 1_000
+"""Peers of which that is remembered."""
 
 _MODULES: tuple[ModuleType, ...] = (common, kad_dht, peer_routing, provider_store, value_store)
 _STOCK_PROTOCOL = common.PROTOCOL_ID
@@ -79,6 +83,7 @@ def install() -> None:
             ("PROTOCOL_ID", TProtocol(KAD_PROTOCOL)),
             ("QUERY_TIMEOUT", QUERY_TIMEOUT),
             ("MAX_DHT_MESSAGE_SIZE", MESSAGE_LIMIT),
+            ("ROUTING_TABLE_REFRESH_INTERVAL", REFRESH_EVERY),
         ):
             if hasattr(module, name):
                 setattr(module, name, value)
@@ -118,10 +123,15 @@ class Kad:
         self.dht = KadDHT(
             host, DHTMode.SERVER, validator=namespaces, validator_changed=True, strict_validation=True
         )
-        self.dht.provider_store = BoundedProviders(host, self.dht.peer_routing)
+        self._providers = BoundedProviders(host, self.dht.peer_routing)
+        self.dht.provider_store = self._providers
         self.dht.value_store = BoundedValues(host, host.get_id())
         self._slots = Slots(SERVED_PER_PEER, SERVED_STREAMS, idle=1.0)
         self.dht._inbound_limiter = trio.CapacityLimiter(SERVED_STREAMS)
+        # libp2p keeps a peer that lets queries run out of time in its table, and each walk waits for it.
+        self._silent: dict[ID, float] = {}
+        self._query = self.dht.peer_routing._query_peer_for_closest
+        self.dht.peer_routing._query_peer_for_closest = self._closest  # type: ignore[assignment]
         host.set_stream_handler(TProtocol(KAD_PROTOCOL), self._serve)
         assert_installed(host, self.dht)
 
@@ -172,49 +182,69 @@ class Kad:
             if not mine:
                 del store.providers[key]
 
-    async def find_providers(self, key: bytes) -> list[PeerInfo]:
+    async def find_providers(
+        self, key: bytes, tell: Callable[[PeerInfo], None] | None = None
+    ) -> list[PeerInfo]:
         """Everybody known to provide ``key``, ourselves excepted, each once with all addresses.
 
-        libp2p's own lookup answers from a cache up to 48 h old and counts duplicates. This one asks the
-        network every time and leaves no hearsay in the store that we would later serve as fresh.
+        ``tell`` hears of each as soon as it is found. libp2p's own lookup answers from a cache up to 48 h old
+        and counts duplicates. This one asks the network every time and leaves no hearsay in the store that we
+        would later serve as fresh.
         """
-        store = self.dht.provider_store
+        store = self._providers
         found: dict[ID, list[Multiaddr]] = {}
 
         def add(info: PeerInfo) -> None:
             if info.peer_id == self._host.get_id():
                 return
-            if info.peer_id not in found and len(found) >= PROVIDER_LIMIT:
+            new = info.peer_id not in found
+            if new and len(found) >= PROVIDER_LIMIT:
                 return
             addresses = found.setdefault(info.peer_id, [])
             fresh = [a for a in info.addrs[:PROVIDER_ADDRESSES] if a not in addresses]
             addresses.extend(fresh[: PROVIDER_ADDRESSES - len(addresses)])
+            if new and tell is not None:
+                tell(PeerInfo(info.peer_id, list(addresses)))
 
-        for info in store.get_providers(key):
+        async def ask(peer: ID, key: bytes) -> list[ID]:
+            if self._is_silent(peer):
+                return []
+            closer: list[ID] = []
+            with trio.move_on_after(QUERY_TIMEOUT) as limit:
+                infos, closer = await store._get_providers_from_peer_with_closers(peer, key)
+                for info in infos:
+                    add(info)
+            self._judge(peer, silent=limit.cancelled_caught)
+            return closer
+
+        for info in store.all_providers(key):
             add(info)
+        routing = self.dht.peer_routing
+        known = routing.routing_table.find_local_closest_peers(key)
         with trio.move_on_after(LOOKUP_TIMEOUT):
-            waiting = list(await self.dht.peer_routing.find_closest_peers_network(key))
-            asked: set[ID] = {self._host.get_id()}
-            while len(asked) <= LOOKUP_QUERIES:
-                batch = [p for p in waiting if p not in asked][:LOOKUP_WIDTH]
-                if not batch:
-                    break
-                asked.update(batch)
-                heard: list[ID] = []
-
-                async def ask(peer: ID, heard: list[ID] = heard) -> None:
-                    with trio.move_on_after(QUERY_TIMEOUT):
-                        infos, closer = await store._get_providers_from_peer_with_closers(peer, key)
-                        for info in infos:
-                            add(info)
-                        heard.extend(closer)
-
-                async with trio.open_nursery() as nursery:
-                    for peer in batch:
-                        nursery.start_soon(ask, peer)
-                fresh = [p for p in dict.fromkeys(heard) if p not in asked and p not in waiting]
-                waiting = sort_peer_ids_by_distance(key, [p for p in waiting if p not in asked] + fresh)
+            await Lookup(key, self._host.get_id(), known, routing.find_closest_peers_network, ask).run()
         return [PeerInfo(peer, addresses) for peer, addresses in found.items()]
+
+    async def _closest(self, peer: ID, key: bytes) -> list[ID]:
+        """One query of libp2p's walk, unless the peer has been silent a moment ago."""
+        if self._is_silent(peer):
+            return []
+        began = trio.current_time()
+        heard = await self._query(peer, key)
+        # libp2p swallows its own time-out, so the clock has to tell.
+        self._judge(peer, silent=not heard and trio.current_time() - began >= QUERY_TIMEOUT)
+        return heard
+
+    def _is_silent(self, peer: ID) -> bool:
+        return trio.current_time() < self._silent.get(peer, 0.0)
+
+    def _judge(self, peer: ID, *, silent: bool) -> None:
+        self._silent.pop(peer, None)
+        if silent:
+            self._silent[peer] = trio.current_time() + SILENT_PAUSE
+            self.dht.routing_table.remove_peer(peer)
+            while len(self._silent) > SILENT_LIMIT:
+                del self._silent[next(iter(self._silent))]
 
     async def put(self, key: bytes, value: bytes) -> int:
         """Store a record with ourselves and with the peers nearest to its key; how many peers took it.

@@ -18,7 +18,7 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.addresses import is_tcp, parse_peer
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.interfaces import is_local, spelled_out, split
+from p2pvoice.node.interfaces import is_local, machine_addresses, spelled_out, split
 from p2pvoice.node.peers import ADDRESS_LENGTH, ADDRESS_LIMIT
 from p2pvoice.protocol.errors import P2PVoiceError, UsageError
 
@@ -121,7 +121,13 @@ class Lan:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""
-        return {"addresses": list(self.told), "notice": self.notice, "heard": len(self._heard)}
+        connected = set(self._host.connected())
+        return {
+            "addresses": list(self.told),
+            "notice": self.notice,
+            "heard": len(self._heard),
+            "connected": sum(str(peer) in connected for peer in list(self._heard)),
+        }
 
     async def run(self) -> None:
         """Announce, listen and dial until cancelled; then say goodbye."""
@@ -148,9 +154,13 @@ class Lan:
         """The running responder, or None with a notice. Blocks for about a second."""
         told = reachable(self._host.addresses(), loopback=self._loopback)
         ours = [apart[0] for address in told if (apart := split(address)) is not None]
-        interfaces = list(dict.fromkeys(str(one) for one in ours if one.version == 4))
-        if not interfaces:
-            self.notice = "this machine has no private IPv4 address that the node listens on"
+        # The packets are IPv4, whichever addresses they tell of.
+        here = [one for one in machine_addresses() if (one.is_loopback if self._loopback else is_local(one))]
+        both = (*ours, *(() if any(one.version == 4 for one in ours) else here))
+        interfaces = list(dict.fromkeys(str(one) for one in both if one.version == 4))
+        if not ours or not interfaces:
+            what = "on a private address" if not ours else "where it has a private IPv4 address"
+            self.notice = f"the node does not listen {what}, so mDNS is quiet"
             return None
         found = None
         try:

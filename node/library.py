@@ -16,13 +16,17 @@ from p2pvoice.protocol.manifest import FileEntry
 class Page:
     """Part of an answer to a query: signed envelopes as stored. ``next`` is where the rest begins, or "".
 
-    ``revocations`` are of releases that would have been in the answer, on the first page only.
+    ``revocations`` are of releases that would have been in the answer, on the first page only. ``shelf`` is
+    how many voices the shelf has that the answer is from, 0 without one, and ``partial`` whether it leaves
+    any out.
     """
 
     releases: tuple[bytes, ...]
     heads: tuple[bytes, ...] = ()
     next: str = ""
     revocations: tuple[bytes, ...] = ()
+    shelf: int = 0
+    partial: bool = False
 
 
 class Library(Protocol):
@@ -76,8 +80,11 @@ class Sink(Protocol):
     async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
         """One chunk of a file that :meth:`delta_bases` named."""
 
-    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
-        """Keep one verified chunk: data synced first, its bit second. May be called several at once."""
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+        """Keep verified chunks, each with its index: data synced first, bits second.
+
+        May be called several at once.
+        """
 
     async def finish(self, file: FileEntry) -> None:
         """All chunks are there: check the whole file and put it into the store."""

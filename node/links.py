@@ -3,12 +3,11 @@
 Not for what may be dialed (dialing.py). Follows specs/reach.md, "Kind of link".
 """
 
-import ipaddress
 from typing import Any
 
 from libp2p.connection_types import ConnectionType
 
-from p2pvoice.node.interfaces import is_local
+from p2pvoice.node.interfaces import is_local, parse_ip
 
 DIRECT, LAN, RELAYED = "direct", "lan", "relayed"
 
@@ -23,12 +22,7 @@ def kind_of_muxed(muxed: Any) -> str:
     if muxed.get_connection_type() == ConnectionType.RELAYED:
         return RELAYED
     end = muxed.get_remote_address()
-    try:
-        address = ipaddress.ip_address(end[0].partition("%")[0]) if end else None
-    except ValueError:
-        return ""
+    address = parse_ip(end[0]) if end else None
     if address is None:
         return ""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
     return LAN if is_local(address) or address.is_loopback else DIRECT

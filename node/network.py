@@ -27,7 +27,8 @@ from p2pvoice.node.discovery import (
     find_successor,
 )
 from p2pvoice.node.exchange import ExchangeServer
-from p2pvoice.node.fetch import FetchReport, Progress, fetch_files
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.hearsay import Hearsay
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
@@ -102,6 +103,8 @@ class Network:
         self.sharing = Sharing(announcer)
         #: Heads of our own that wait for the author key to be unlocked: slug -> when the held one expires.
         self.unsigned: dict[str, int] = {}
+        #: Told when what is offered here has changed: the shelves of its tags are kept.
+        self.on_offer: Callable[[], None] = lambda: None
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -113,6 +116,10 @@ class Network:
     def addresses(self) -> list[str]:
         """Addresses under which others reach us."""
         return self._host.addresses()
+
+    def listening_addresses(self) -> list[str]:
+        """Where this node listens, without our peer id."""
+        return self._host.listening()
 
     def observed_addresses(self) -> list[str]:
         """Addresses at which peers see us; what a peer says is a claim."""
@@ -166,6 +173,7 @@ class Network:
         manifest = release.manifest
         if release.id not in self._announced:
             self._announced[release.id] = self._announcer.release(release.id, manifest.finding_tags)
+        self.on_offer()
         keys = list(self._announced[release.id])
         # Bases have no head: whoever needs one names it.
         if manifest.author == self._identity.author_public and not manifest.is_base:
@@ -200,6 +208,7 @@ class Network:
         """Stop announcing a release, if it was announced."""
         if self._announced.pop(release.id, None) is not None:
             self._announcer.withdraw(release.id, release.manifest.finding_tags)
+        self.on_offer()
         if with_head:
             self.withdraw_head(release)
 

@@ -17,13 +17,16 @@ from p2pvoice.node.blocks import fits
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.deltas import Deltas
 from p2pvoice.node.library import Page
+from p2pvoice.node.offered import Offered
 from p2pvoice.node.sharing import Sharing
+from p2pvoice.node.shelves.reading import CURSOR, ShelfReader
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.consent_state import consent_state
-from p2pvoice.protocol.errors import CorruptError
+from p2pvoice.protocol.errors import CorruptError, StaleError
+from p2pvoice.protocol.head import verify_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import FileEntry, Release
 
@@ -52,6 +55,9 @@ class Offer:
         self._disk = disk
         self._deltas = deltas
         self._clock = clock
+        self._offered = Offered(catalog, clock)
+        #: The shelves that are kept here, once they are open.
+        self.shelves: ShelfReader | None = None
         #: Told of the revocations that peers tell of; set when the part that judges them is there.
         self.hearer: Callable[[bytes], Awaitable[None]] | None = None
         #: What is being fetched with seeding; set when the part that announces it is there.
@@ -65,11 +71,29 @@ class Offer:
         return release
 
     async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
-        """Releases offered that carry all of ``tags``, with the heads of their voices."""
-        return await trio.to_thread.run_sync(self._query, tuple(tags), limit, cursor, limiter=self._disk)
-
-    def _query(self, tags: tuple[str, ...], limit: int, cursor: str) -> Page:
+        """Releases that carry all of ``tags``, with heads: those offered here, then those on shelves."""
         wanted = max(1, min(limit, PAGE_LIMIT))
+        page = Page(())
+        if not cursor.startswith(CURSOR):
+            page = await trio.to_thread.run_sync(self._query, tuple(tags), wanted, cursor, limiter=self._disk)
+        room = 0 if page.next else wanted - len(page.releases)
+        listing = None
+        if self.shelves is not None:
+            on_shelf = cursor if cursor.startswith(CURSOR) else ""
+            listing = await self.shelves.read(tags, room, on_shelf)
+        if listing is None:
+            return page
+        now = self._clock()
+        return Page(
+            (*page.releases, *(entry.release for entry in listing.entries)),
+            (*page.heads, *(entry.head for entry in listing.entries if is_valid(entry.head, now))),
+            page.next or listing.next,
+            page.revocations,
+            listing.size,
+            listing.partial,
+        )
+
+    def _query(self, tags: tuple[str, ...], wanted: int, cursor: str) -> Page:
         found = self._catalog.offered(tags, wanted + 1, cursor)
         releases, heads = [], []
         for identifier in found[:wanted]:
@@ -78,7 +102,8 @@ class Offer:
                 continue
             releases.append(release.envelope.to_bytes())
             head = self._catalog.head_bytes(author_id(release.manifest.author), release.manifest.slug)
-            if head is not None:
+            # An expired one would be taken for a replay.
+            if head is not None and is_valid(head, self._clock()):
                 heads.append(head)
         revoked = self._catalog.tombstones.matching(tags) if not cursor else []
         more = found[wanted - 1] if len(found) > wanted else ""
@@ -161,7 +186,7 @@ class Offer:
         """Which chunks are here of a file that an offered or a shared release uses."""
 
         def read() -> Bitmap | None:
-            if any(self._current(release) for release in self._catalog.offering(file)):
+            if self._offered.file(file):
                 return self._store.held(file)
             entry = self._shared(file)
             return None if entry is None else self._store.held(file, entry.chunks)
@@ -190,8 +215,7 @@ class Offer:
 
         def read() -> bytes | None:
             try:
-                # A file that several releases share is had through any that may still be given.
-                if not any(self._current(release) for release in self._catalog.offering(file)):
+                if not self._offered.file(file):
                     return self._read_shared(file, index)
                 return self._store.read_chunk(file, index)
             except CorruptError as error:
@@ -208,21 +232,25 @@ class Offer:
             return None
 
         def read() -> tuple[int, bytes] | None:
-            if not any(self._current(release) for release in self._catalog.offering(file)):
+            if not self._offered.file(file):
                 return None
-            known = [number for number, base in enumerate(bases) if self._may_be_base(base)]
+            known = [
+                number
+                for number, base in enumerate(bases)
+                if self._store.has(base) and self._offered.base(base)
+            ]
             found = deltas.best(file, index, [bases[number] for number in known])
             return None if found is None else (known[found[0]], found[1])
 
         return await trio.to_thread.run_sync(read, limiter=self._disk)
 
-    def _may_be_base(self, file: bytes) -> bool:
-        """Whether a file belongs to an offered release or to one that such a release comes from; blocking."""
-        return self._store.has(file) and any(
-            (self._catalog.is_offered(release) or self._catalog.leads_to_offered(release))
-            and self._current(release) is not None
-            for release in self._catalog.users_of(file)
-        )
+
+def is_valid(head: bytes, now: float) -> bool:
+    """Whether there is a head, of those that were verified before, and it has not expired."""
+    try:
+        return bool(head) and verify_head(head, now) is not None
+    except StaleError:
+        return False
 
 
 #: Told (file path in the bundle, bytes of it that are here) after each chunk.
@@ -275,16 +303,15 @@ class Landing:
         """One chunk of a file that was named as a base."""
         return await trio.to_thread.run_sync(self._store.read_chunk, base, index, limiter=self._disk)
 
-    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
-        """Keep one chunk: checked, synced, and only then marked."""
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+        """Keep verified chunks: written, synced together, and only then marked."""
 
-        def keep() -> tuple[bool, int]:
+        def keep() -> tuple[int, int]:
             partial = self._store.open_partial(file.digest, file.chunks)
-            return partial.write(index, data), partial.have_bytes()
+            return partial.write_many(chunks, checked=True), partial.have_bytes()
 
-        new, have = await trio.to_thread.run_sync(keep, limiter=self._disk)
-        if new:
-            self.fetched += len(data)
+        kept, have = await trio.to_thread.run_sync(keep, limiter=self._disk)
+        self.fetched += kept
         await self._on_chunk(file, have)
 
     async def finish(self, file: FileEntry) -> None:

@@ -44,6 +44,9 @@ class Partial:
             b"".join(chunk.size.to_bytes(8, "big") + chunk.digest for chunk in self.chunks)
         ).digest()
         self._bitmap = self._read_bits()
+        self._have = sum(chunk.size for index, chunk in enumerate(self.chunks) if index in self._bitmap)
+        #: The hash of the first ``_hashed`` chunks; what a chunk's bytes are, its digest says for ever.
+        self._whole, self._hashed = hashlib.sha256(), 0
         try:
             if not self._bitmap:
                 # Bits of something else must be gone before there is a file that they would speak of.
@@ -83,7 +86,7 @@ class Partial:
     def have_bytes(self) -> int:
         """Bytes of the file that are here."""
         with self._lock:
-            return sum(chunk.size for index, chunk in enumerate(self.chunks) if index in self._bitmap)
+            return self._have
 
     def recheck(self) -> int:
         """Read what was here before this start and clear the bit of every chunk that is not right.
@@ -91,30 +94,38 @@ class Partial:
         What a power cut or a failing disk left behind a bit is then fetched again. Returns how many.
         """
         wrong = 0
+        with self._lock:
+            self._whole, self._hashed = hashlib.sha256(), 0
         for index, chunk in enumerate(self.chunks):
             with self._lock:
                 if index not in self._bitmap:
                     continue
-                if not fits(self._pread(index), chunk):
-                    self._bitmap.clear(index)
+                data = self._pread(index)
+                if fits(data, chunk):
+                    self._hash(index, data)
+                else:
+                    self._clear(index)
                     wrong += 1
         return wrong
 
-    def write_many(self, chunks: Iterable[tuple[int, bytes]]) -> int:
-        """As :meth:`write` for chunks that are on this disk already, with one sync; returns the bytes kept.
+    def write_many(self, chunks: Iterable[tuple[int, bytes]], *, checked: bool = False) -> int:
+        """As :meth:`write` for several chunks with one sync; returns the bytes kept.
 
-        A chunk with other bytes than its own is passed over.
+        A chunk with other bytes than its own is passed over; ``checked`` ones were compared with their
+        digests by whoever has them from the network.
         """
         kept: list[int] = []
         with self._lock:
             try:
                 for index, data in chunks:
-                    if index not in self._bitmap and fits(data, self.chunks[index]):
+                    if index not in self._bitmap and (checked or fits(data, self.chunks[index])):
                         write_all(self._file, data, self.offsets[index])
+                        self._hash(index, data)
                         kept.append(index)
                 if kept:
                     os.fdatasync(self._file)
                     self._set(kept)
+                    self._catch_up()
             except OSError as error:
                 raise storage_error(error, self._part) from error
         return sum(self.chunks[index].size for index in kept)
@@ -128,6 +139,28 @@ class Partial:
             for index in indexes:
                 self._bitmap.clear(index)
             raise
+        self._have += sum(self.chunks[index].size for index in indexes)
+
+    def _clear(self, index: int) -> None:
+        self._bitmap.clear(index)
+        self._have -= self.chunks[index].size
+
+    def _hash(self, index: int, data: bytes) -> None:
+        """Take a chunk into the hash of the whole when it is its turn."""
+        if index == self._hashed:
+            self._whole.update(data)
+            self._hashed += 1
+
+    def _catch_up(self) -> None:
+        """Take in what came before its turn and is on disk by now."""
+        while self._hashed in self._bitmap:
+            self._hash(self._hashed, self._pread(self._hashed))
+
+    def digest(self) -> bytes:
+        """The hash of the whole file, all chunks of which are here."""
+        with self._lock:
+            self._catch_up()
+            return self._whole.digest()
 
     def _pread(self, index: int) -> bytes:
         return pread(self._file, self.offsets[index], self.chunks[index].size)
@@ -138,19 +171,9 @@ class Partial:
         Raises ChunkMismatchError when the bytes are not those the chunk list names, and DiskFullError
         when there is no room; in both cases what was here stays.
         """
-        chunk = self.chunks[index]
-        if not fits(data, chunk):
+        if not fits(data, self.chunks[index]):
             raise ChunkMismatchError(f"chunk {index} does not have the hash its manifest names")
-        with self._lock:
-            if index in self._bitmap:
-                return False
-            try:
-                write_all(self._file, data, self.offsets[index])
-                os.fdatasync(self._file)
-                self._set([index])
-            except OSError as error:
-                raise storage_error(error, self._part) from error
-            return True
+        return self.write_many([(index, data)], checked=True) > 0
 
     def read(self, index: int) -> bytes | None:
         """The bytes of chunk ``index``, or None when it is not here. Damaged ones are not here any more."""
@@ -160,7 +183,7 @@ class Partial:
                 return None
             data = self._pread(index)
             if not fits(data, self.chunks[index]):
-                self._bitmap.clear(index)
+                self._clear(index)
                 return None
             return data
 

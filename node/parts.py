@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from p2pvoice.node.network import Network
     from p2pvoice.node.page.door import PageDoor
     from p2pvoice.node.recalling import Recall
+    from p2pvoice.node.shelves.parts import Shelving
     from p2pvoice.node.wyoming.server import WyomingDoor
 
 #: Threads that wait for the disk at the same time; a chunk served to a peer takes one for a moment.
@@ -76,6 +77,8 @@ class Parts:
     page: "PageDoor"
     api: "ApiDoor"
     community: Community
+    #: The shelves of the tags of what is offered here.
+    shelves: "Shelving"
     #: The user's pronunciation dictionary.
     words: UserWords
     #: The port for Home Assistant, when the settings ask for one.

@@ -5,8 +5,10 @@ specs/reach.md, "Hole punching".
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from libp2p.abc import IHost, INetStream
+from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.dcutr import DCUtRProtocol
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
@@ -34,6 +36,26 @@ def worth_punching(addresses: Sequence[Multiaddr]) -> list[Multiaddr]:
         if not (is_local(ip) or ip.is_loopback or ip.is_unspecified or ip.is_multicast):
             found.append(address)
     return found[:PUNCH_ADDRESSES]
+
+
+def keep_both(swarm: Any) -> None:
+    """Let a relayed connection stand beside the direct one that follows it, until the puncher closes it.
+
+    libp2p keeps one connection a peer, and would close the relayed one at once, with all that is under way.
+    """
+    stock = swarm._trim_connections
+
+    def trim(peer: ID) -> None:
+        every = swarm.connections[peer]
+        relayed = [one for one in every if kind_of_muxed(one.muxed_conn) == RELAYED]
+        if len(relayed) == 1 and len(every) > 1:
+            swarm.connections[peer] = [one for one in every if one is not relayed[0]]
+            stock(peer)
+            swarm.connections[peer] += relayed
+        else:
+            stock(peer)
+
+    swarm._trim_connections = trim
 
 
 class Puncher(DCUtRProtocol):

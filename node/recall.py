@@ -90,7 +90,7 @@ class Tombstones:
                     f" binds=max(binds, ?), name=CASE name WHEN '' THEN ? ELSE name END WHERE {HERE}",
                     (kind, say, subject, binds, name, *place),
                 )
-            offered = {hit.release.id for hit in hits if hit.offered}
+            offered = {hit.release.id for hit in hits if hit.offered or hit.shelved}
             for release in known[:RECALLED_LIMIT]:
                 remember(connection, release, place, release.id in offered, keep=kind > Kind.SEEN)
             within(connection)

@@ -171,7 +171,8 @@ class Recall:
         return []
 
     def _hit(self, release: Release) -> Hit:
-        return Hit(release, self._catalog.is_installed(release.id), self._catalog.is_offered(release.id))
+        catalog, name = self._catalog, release.id
+        return Hit(release, catalog.is_installed(name), catalog.is_offered(name), catalog.is_shelved(name))
 
     async def concerns(self, revocation: Revocation) -> bool:
         """Whether a revocation takes a release here out of use."""

@@ -18,19 +18,23 @@ from libp2p.relay.circuit_v2.pb.circuit_pb2 import PeerId as PeerMessage
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node.addresses import is_tcp, parse_peer
+from p2pvoice.node.dialback_client import Reachability
 from p2pvoice.node.door import Door
-from p2pvoice.node.interfaces import spelled_out, split
+from p2pvoice.node.interfaces import split
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.relay_wire import (
+    DENIED,
     HOP,
     MESSAGE_TIMEOUT,
     OK,
+    REFUSED,
     STOP,
     Circuit,
     read_message,
     reset,
     write_message,
 )
+from p2pvoice.node.voucher import check_voucher
 from p2pvoice.node.wire import STREAM_ERRORS
 from p2pvoice.protocol.errors import NetworkError, P2PVoiceError, UsageError
 
@@ -43,6 +47,8 @@ LOOK_EVERY = 5.0
 REFUSED_PAUSE = 300.0
 """Seconds in which a relay that refused is not asked again."""
 
+REASONS = {REFUSED: "it has no place free", DENIED: "it does not want to"}
+
 RELAY_ADDRESSES = 4
 """Addresses of one relay that are told to others."""
 
@@ -52,14 +58,18 @@ log = logging.getLogger("p2pvoice.relay")
 class RelayClient:
     """The side of one host that relays are used from. ``told`` is called when our addresses have changed."""
 
-    def __init__(self, host: IHost, door: Door, told: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, host: IHost, door: Door, reachability: Reachability, told: Callable[[], Awaitable[None]]
+    ) -> None:
         self._host = host
+        self._reachability = reachability
         self._door = door
         self._told = told
         self._swarm: Any = host.get_network()
         #: Relay -> when to renew the place there (seconds since 1970), and the addresses it gives us.
         self._places: dict[ID, tuple[float, list[Multiaddr]]] = {}
-        self._refused: dict[ID, float] = {}
+        #: Relay that gave no place -> until when it is not asked again, and why.
+        self._refused: dict[ID, tuple[float, str]] = {}
 
     def attach(self) -> None:
         """Take calls that come through a relay where we have a place."""
@@ -71,31 +81,34 @@ class RelayClient:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""
-        return {"relays": [str(relay) for relay in self._places]}
+        return {
+            "relays": [str(relay) for relay in self._places],
+            "refused": {str(relay): why for relay, (_, why) in list(self._refused.items())},
+        }
 
     # -- a place -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep a place at up to two of the connected relays, as long as nobody can dial us otherwise."""
         while True:
-            before = self.addresses()
+            before = self.addresses(), self._reachability.confirmed()
+            await self._reachability.look()
+            needed = not self._reachability.can_be_dialed()
+            if not needed:
+                self._places.clear()
             for relay in list(self._places):
                 if not self._connected(relay):
                     del self._places[relay]
                 elif time.time() >= self._places[relay][0]:
                     await self._reserve(relay)
-            if not self._public():
+            if needed:
                 for relay in self._relays():
                     if len(self._places) < RELAYS:
                         await self._reserve(relay)
-            if self.addresses() != before:
+            if (self.addresses(), self._reachability.confirmed()) != before:
                 log.info("places at relays", extra={"relays": self.facts()["relays"]})
                 await self._told()
             await trio.sleep(LOOK_EVERY)
-
-    def _public(self) -> bool:
-        listening = spelled_out(str(a) for a in self._host.get_transport_addrs())
-        return any((apart := split(a)) is not None and apart[0].is_global for a in listening)
 
     def _connected(self, relay: ID) -> bool:
         open_ones = [c for c in self._swarm.get_connections(relay) if not c.is_closed]
@@ -105,7 +118,7 @@ class RelayClient:
         """Connected peers that said they are relays, and have not refused us a moment ago."""
         store = self._host.get_peerstore()
         now = trio.current_time()
-        self._refused = {one: until for one, until in self._refused.items() if until > now}
+        self._refused = {one: said for one, said in self._refused.items() if said[0] > now}
         return [
             peer
             for peer in self._host.get_connected_peers()
@@ -123,11 +136,14 @@ class RelayClient:
                 await write_message(stream, HopMessage(type=HopMessage.RESERVE))
                 answer = await read_message(stream, HopMessage)
             if answer.status != OK:
-                raise NetworkError(f"status {answer.status}")
+                raise NetworkError(REASONS.get(answer.status, f"status {answer.status}"))
+            if answer.reservation.voucher:
+                check_voucher(answer.reservation.voucher, relay, self._host.get_id())
         except (trio.TooSlowError, P2PVoiceError, *STREAM_ERRORS) as error:
             log.info("no place at relay %s: %s", relay, error)
             self._places.pop(relay, None)
-            self._refused[relay] = trio.current_time() + REFUSED_PAUSE
+            why = error.message if isinstance(error, P2PVoiceError) else "it stayed silent"
+            self._refused[relay] = trio.current_time() + REFUSED_PAUSE, why
             return
         finally:
             await reset(stream)

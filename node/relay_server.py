@@ -18,6 +18,7 @@ from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, Limit, Reservatio
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import PeerId as PeerMessage
 
 from p2pvoice.node.dialing import Dialer
+from p2pvoice.node.interfaces import parse_ip, site
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.peers import PeerBook
 from p2pvoice.node.relay_wire import (
@@ -35,6 +36,7 @@ from p2pvoice.node.relay_wire import (
     reset,
     write_message,
 )
+from p2pvoice.node.voucher import write_voucher
 from p2pvoice.node.wire import READ_SIZE, STREAM_ERRORS, WRITE_BUDGET
 from p2pvoice.protocol.errors import ManifestError, P2PVoiceError
 
@@ -141,7 +143,8 @@ class RelayServer:
         self._forget()
         muxed: Any = stream.muxed_conn
         end = muxed.get_remote_address()
-        address = end[0] if end else ""
+        ip = parse_ip(end[0]) if end else None
+        address = site(ip) if ip is not None else ""
         others = [at for name, (_, at) in self._reserved.items() if name != peer]
         if len(others) >= self._limits.reservations or others.count(address) >= PER_HOST:
             await self._answer(stream, REFUSED)
@@ -149,9 +152,9 @@ class RelayServer:
         until = int(time.time()) + RESERVATION_SECONDS
         self._reserved[peer] = until, address
         ours = [a.to_bytes() for a in self._host.get_addrs() if "/p2p-circuit" not in str(a)]
-        await self._answer(
-            stream, OK, HopMessage(reservation=Reservation(expire=until, addrs=ours), limit=self._limit())
-        )
+        voucher = write_voucher(self._host.get_private_key(), peer, until)
+        given = Reservation(expire=until, addrs=ours, voucher=voucher)
+        await self._answer(stream, OK, HopMessage(reservation=given, limit=self._limit()))
 
     def _count(self, size: int) -> None:
         self.relayed += size

@@ -1,7 +1,7 @@
 """What both sides of a relayed connection share: messages, and a stream that stands in for a socket.
 
-The wire format is libp2p's circuit relay v2. Not for who may use a relay (relay_server.py) nor for using one
-(relay_client.py). Follows specs/reach.md, "Relay".
+The wire format is libp2p's circuit relay v2; AutoNAT sends its messages in the same way. Not for who may use
+a relay (relay_server.py) nor for using one (relay_client.py). Follows specs/reach.md, "Relay".
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.connection_types import ConnectionType
 from libp2p.custom_types import TProtocol
+from libp2p.host.autonat.pb.autonat_pb2 import Message as DialBackMessage
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, StopMessage
@@ -31,10 +32,10 @@ MESSAGE_TIMEOUT = 10.0
 OK, REFUSED, LIMIT_EXCEEDED, DENIED, FAILED, NO_RESERVATION, MALFORMED = 100, 200, 201, 202, 203, 204, 400
 """Status codes of the specification."""
 
-Message = TypeVar("Message", HopMessage, StopMessage)
+Message = TypeVar("Message", HopMessage, StopMessage, DialBackMessage)
 
 
-async def write_message(stream: INetStream, message: HopMessage | StopMessage) -> None:
+async def write_message(stream: INetStream, message: HopMessage | StopMessage | DialBackMessage) -> None:
     """Send one message. Raises :class:`NetworkError`."""
     body = message.SerializeToString()
     size = len(body)

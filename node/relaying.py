@@ -16,11 +16,13 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from p2pvoice.node.config import NetworkConfig
+from p2pvoice.node.dialback_client import Reachability
+from p2pvoice.node.dialback_server import DialBackServer
 from p2pvoice.node.dialing import Dialer
 from p2pvoice.node.door import Door
 from p2pvoice.node.interfaces import spelled_out
 from p2pvoice.node.peers import PeerBook
-from p2pvoice.node.punching import Puncher
+from p2pvoice.node.punching import Puncher, keep_both
 from p2pvoice.node.relay_client import RelayClient
 from p2pvoice.node.relay_server import RelayLimits, RelayServer
 from p2pvoice.node.wire import STREAM_ERRORS
@@ -52,6 +54,7 @@ class Relaying:
     def __init__(self, settings: RelaySettings | None) -> None:
         self._settings = settings
         self._host: IHost | None = None
+        self._reachability: Reachability | None = None
         self._client: RelayClient | None = None
         self._server: RelayServer | None = None
 
@@ -60,6 +63,11 @@ class Relaying:
         found = [Multiaddr(a) for a in spelled_out(str(a) for a in listening)]
         if self._client is not None and self._host is not None:
             own = self._host.get_id()
+            if self._reachability is not None:
+                known = {str(a).partition("/p2p/")[0] for a in found}
+                found += [
+                    Multiaddr(f"{a}/p2p/{own}") for a in self._reachability.confirmed() if str(a) not in known
+                ]
             found += [Multiaddr(f"{a}/p2p/{own}") for a in self._client.addresses()]
         return found
 
@@ -73,7 +81,10 @@ class Relaying:
     ) -> None:
         """Begin to use relays, and to be one where the settings say so."""
         self._host = host
-        client = self._client = RelayClient(host, door, self._tell)
+        self._reachability = Reachability(host, door)
+        DialBackServer(host, book).attach()
+        keep_both(host.get_network())
+        client = self._client = RelayClient(host, door, self._reachability, self._tell)
         client.attach()
         dialer.call = lambda address, peer: client.call(address, peer, reach)
         if self._settings is not None and self._settings.server is not None:
@@ -88,8 +99,13 @@ class Relaying:
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows: the relays we can be called through, and what we relay."""
-        client = self._client.facts() if self._client is not None else {"relays": []}
-        return client | {"serves": self._server.facts() if self._server is not None else None}
+        client = self._client.facts() if self._client is not None else {"relays": [], "refused": {}}
+        reachability = self._reachability
+        return client | {
+            "serves": self._server.facts() if self._server is not None else None,
+            "reach": reachability.facts() if reachability is not None else None,
+            "needed": reachability is not None and not reachability.can_be_dialed(),
+        }
 
     async def _tell(self) -> None:
         """Tell connected peers our new addresses; they tell others through the DHT."""

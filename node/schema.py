@@ -23,6 +23,7 @@ from p2pvoice.node import (
 )
 from p2pvoice.node.community import reading
 from p2pvoice.node.database import Database, Step
+from p2pvoice.node.shelves import tables as shelf_tables
 
 STEPS: Final[Sequence[Step]] = (
     catalog_tables.first_schema,
@@ -36,6 +37,7 @@ STEPS: Final[Sequence[Step]] = (
     base_tables.first_schema,
     room_tables.first_schema,
     mirror_tables.first_schema,
+    shelf_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from p2pvoice.node.blocks import created, fits, hash_file, offsets_of, read_at, write_all
+from p2pvoice.node.blocks import created, fits, offsets_of, read_at, write_all
 from p2pvoice.node.durable import sync_folder
 from p2pvoice.node.index import ChunkIndex
 from p2pvoice.node.inspection import Inspection
@@ -200,7 +200,9 @@ class Store:
         return saved
 
     def finish(self, digest: bytes) -> Path:
-        """Turn a complete partial file into a whole one, after hashing all of it.
+        """Turn a complete partial file into a whole one when the hash of all of it is right.
+
+        The hash was taken as the chunks came, in their order; what came out of turn was read again for it.
 
         Raises CorruptError when the disk changed chunks that were right: they are missing again.
         Raises IntegrityError, and forgets the partial file, when its chunks are right and the whole is
@@ -211,7 +213,7 @@ class Store:
             # Serving peers meanwhile may have shown that a chunk was damaged after it was written.
             raise CorruptError("chunks changed on this disk after they were written", hint="fetch it again")
         path = self.layout.partial(digest, PART)
-        good = hash_file(path) == digest
+        good = partial.digest() == digest
         if not good and partial.recheck():
             raise CorruptError("chunks changed on this disk after they were written", hint="fetch it again")
         with self.layout.lock:

@@ -18,8 +18,8 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
-from p2pvoice.node import unbounded
-from p2pvoice.node.config import Wire
+from p2pvoice.node import ends, unbounded
+from p2pvoice.node.config import DEFAULT_WIRE, Wire
 from p2pvoice.node.transport.muxer import OurMuxer
 from p2pvoice.node.transport.noise import OurNoise
 from p2pvoice.node.wire import Noise
@@ -38,7 +38,7 @@ def make_host(
     peer_seed: bytes,
     listening: Sequence[Multiaddr],
     announce: Announce | None = None,
-    wire: Wire = "stock",
+    wire: Wire = DEFAULT_WIRE,
 ) -> IHost:
     """A host of the peer key with this seed, which does not run yet.
 
@@ -49,6 +49,7 @@ def make_host(
     Raises ``BugError`` when libp2p is not the one this code was written for.
     """
     unbounded.install()
+    ends.install()
     keys = create_new_key_pair(peer_seed)
     host = new_host(
         keys,
@@ -66,7 +67,7 @@ def make_host(
             abort_connection_on_ping_failure=True,
             health_check_interval=15,
             health_initial_delay=5,
-            ping_timeout=5,
+            ping_timeout=15,
         ),
     )
     if announce is not None:

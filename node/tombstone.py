@@ -83,11 +83,15 @@ class Tombstone:
 
 @dataclass(frozen=True)
 class Hit:
-    """A release known here that a revocation takes out of use."""
+    """A release known here that a revocation takes out of use.
+
+    ``shelved`` says that peers could see it on a shelf here, so that they may see the revocation, too.
+    """
 
     release: Release
     installed: bool
     offered: bool
+    shelved: bool = False
 
 
 def binds_files(revocation: Revocation, release: Release) -> bool:

@@ -98,28 +98,37 @@ async def find(
     wanted = [canonical_tag(tag) for tag in tags]
     told: set[str] = set()
     gate = trio.Lock()
+    due = False
 
-    async def look(source: str) -> None:
+    async def look(source: str) -> Found:
+        nonlocal due
         async with gate:
-            page = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
+            # What arrives from here on is not seen by this look and asks for another one.
+            due = False
+            page: Found = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
             for release in page.releases:
                 if release.id in told or len(told) >= limit:
                     continue
                 told.add(release.id)
                 found = await disk(parts, partial(summary, parts, release, source=source))
                 await tell({"event": "voice", **found})
+            return page
 
     async def arrived(release: Release) -> None:
-        await look("network")
+        nonlocal due
+        # One look serves all that came while another one was going on: each reads the whole facet.
+        if not due and len(told) < limit:
+            due = True
+            await look("network")
 
-    await look("local")
+    page = await look("local")
     if seconds > 0 and not cursor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_look_up_within, parts, seconds, tell)
             answered = await parts.network.find(wanted, arrived, seconds)
+        page = await look("network")
         if not answered and not told and not parts.network.connected_count():
             await tell({"event": "warning", "message": "no peer is connected: only this node was searched"})
-    page = await disk(parts, lambda: parts.catalog.page(wanted, text, limit, cursor))
     return Sought(len(told), _behind(page, told))
 
 

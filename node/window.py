@@ -6,7 +6,9 @@ for choosing peers nor judging them: see fetch.py. Follows specs/exchange.md.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -17,6 +19,9 @@ from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.codec import decode_chunk
 from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.manifest import FileEntry
+
+BATCH_CHUNKS = 4
+"""Chunks that are verified and synced together when they are there: a sync costs as much as a chunk."""
 
 MISSES_LIMIT = 3
 """Chunks in a row a peer may not have, or not have though it said so, before it is left alone."""
@@ -34,6 +39,16 @@ Look = Callable[[Sequence[FileEntry]], Awaitable[Sequence[Bitmap | None]]]
 """Asks which chunks of files the peer has; None for a file that it cannot tell of."""
 
 
+@dataclass(frozen=True)
+class Verified:
+    """A chunk whose bytes are right, and the bytes and seconds that it took to be sent."""
+
+    job: Job
+    data: bytes
+    wire: int
+    seconds: float
+
+
 class SinkFailed(Exception):
     """Our own side failed, say a full disk: the fetch ends and no peer is to blame."""
 
@@ -44,14 +59,14 @@ class SinkFailed(Exception):
 class Window:
     """The window of one peer: a task that asks and reads, a task that verifies and writes.
 
-    ``keep`` is given each chunk once it is verified, with the bytes that it took on the wire and the seconds
-    that it took; ``read_base`` reads a chunk of a base. Both raise SinkFailed when our own side failed.
+    ``keep`` is given chunks once they are verified; ``read_base`` reads a chunk of a base. Both raise
+    SinkFailed when our own side failed.
     """
 
     def __init__(
         self,
         work: Work,
-        keep: Callable[[Job, bytes, int, float], Awaitable[None]],
+        keep: Callable[[Sequence[Verified]], Awaitable[None]],
         read_base: Callable[[bytes, int], Awaitable[bytes | None]],
         look: Look,
     ) -> None:
@@ -274,27 +289,59 @@ class Window:
 
     async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer, float]]") -> None:
         async with receive:
-            async for job, answer, seconds in receive:
-                if self._work.is_open(job):
-                    await self._settle(job, answer, seconds)
-                self._arrived.remove(job)
+            async for first in receive:
+                # What arrived meanwhile is verified and synced with it.
+                batch = [first, *_waiting(receive, BATCH_CHUNKS - 1)]
+                await self._settle(batch)
+                for job, *_ in batch:
+                    self._arrived.remove(job)
                 self._room.set()
                 self._room = trio.Event()
 
-    async def _settle(self, job: Job, answer: Answer, seconds: float) -> None:
-        """Verify a chunk and keep it, unless a copy from elsewhere was the first."""
-        base = None if answer.base is None else await self._read_base(answer.base, job.index)
-        chunk = job.chunk
-        data = await trio.to_thread.run_sync(
-            decode_chunk, answer.codec, answer.blob, chunk.size, chunk.digest, base
-        )
-        if not self._work.claim(job):
-            return
+    async def _settle(self, batch: Sequence[tuple[Job, Answer, float]]) -> None:
+        """Verify chunks and keep those of which no copy from elsewhere was the first.
+
+        Raises what is wrong with one after those before it were kept.
+        """
+        wanted = [one for one in batch if self._work.is_open(one[0])]
+        bases = [
+            None if answer.base is None else await self._read_base(answer.base, job.index)
+            for job, answer, _ in wanted
+        ]
+        good, wrong = await trio.to_thread.run_sync(_verify, wanted, bases)
+        first = [one for one in good if self._work.claim(one.job)]
         try:
-            await self._keep(job, data, len(answer.blob), seconds)
+            await self._keep(first)
         except BaseException:
-            self._work.unclaim(job)
+            for one in first:
+                self._work.unclaim(one.job)
             raise
+        if wrong is not None:
+            raise wrong
+
+
+def _waiting(
+    receive: "trio.MemoryReceiveChannel[tuple[Job, Answer, float]]", limit: int
+) -> Iterator[tuple[Job, Answer, float]]:
+    """What can be received without waiting."""
+    with suppress(trio.WouldBlock, trio.EndOfChannel):
+        for _ in range(limit):
+            yield receive.receive_nowait()
+
+
+def _verify(
+    batch: Sequence[tuple[Job, Answer, float]], bases: Sequence[bytes | None]
+) -> tuple[list[Verified], P2PVoiceError | None]:
+    """The chunks up to the first wrong one, and what is wrong with that one."""
+    good: list[Verified] = []
+    for (job, answer, seconds), base in zip(batch, bases, strict=True):
+        size, digest = job.chunk.size, job.chunk.digest
+        try:
+            data = decode_chunk(answer.codec, answer.blob, size, digest, base)
+        except P2PVoiceError as error:
+            return good, error
+        good.append(Verified(job, data, len(answer.blob), seconds))
+    return good, None
 
 
 async def _either(first: trio.Event, second: trio.Event) -> None:

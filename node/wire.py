@@ -1,13 +1,13 @@
 """One stream to one peer: whole frames in and out, every wait bounded, every byte counted.
 
-The transport below never gives up by itself: a frozen peer stalls a read for ever and a cancelled write
-leaves half a Noise message on the connection. So reads here carry their own time limits, and writes are
-made whole below (see :class:`WholeWrites`). This file knows no message of the protocol. Follows
+The transport below never gives up a read by itself, so reads here carry their own time limits. With libp2p's
+own Noise a cancelled write would also leave half a message on the connection; :class:`WholeWrites` mends that
+where it is chosen, ours (transport/) needs no mending. This file knows no message of the protocol. Follows
 specs/network.md, "Streams".
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
@@ -108,6 +108,11 @@ class Channel:
         """
         await self.send_bare(encode_frame(payload, MESSAGE_LIMIT) + tail, within=within)
 
+    async def send_frames(self, payloads: Sequence[bytes], *, within: float = SEND_TIMEOUT) -> None:
+        """Send several frames in one go. Raises as :meth:`send` does."""
+        frames = b"".join(encode_frame(one, MESSAGE_LIMIT) for one in payloads)
+        await self.send_bare(frames, within=within)
+
     async def send_bare(self, data: bytes, *, within: float = SEND_TIMEOUT) -> None:
         """Send bytes that belong behind a frame. Raises as :meth:`send` does."""
         try:
@@ -143,39 +148,51 @@ class Channel:
 
     async def receive_exactly(self, size: int, *, stall: float = STALL_TIMEOUT) -> bytes:
         """The next ``size`` bytes, which come bare. The caller has checked ``size`` against a limit."""
-        if not await self._fill(size, stall) and size:
-            self._failed = True
-            raise NetworkError(f"peer {self.peer} closed the connection")
-        payload = bytes(memoryview(self._buffer)[:size])
+        pieces, missing = [bytes(self._buffer[:size])], size - len(self._buffer)
         del self._buffer[:size]
-        return payload
+        while missing > 0:
+            # Never more than what is missing: nothing of it has to be moved again.
+            piece = await self._read(missing, stall)
+            if piece is None:
+                self._failed = True
+                raise NetworkError(f"peer {self.peer} closed the connection in the middle")
+            pieces.append(piece)
+            missing -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _fill(self, size: int, stall: float) -> bool:
         """Buffer at least ``size`` bytes; ``False`` at a clean end before the first of them."""
         while len(self._buffer) < size:
-            try:
-                with trio.fail_after(stall):
-                    # Never ask for more than is missing plus one read, so that the buffer stays bounded.
-                    data = await self.stream.read(READ_SIZE)
-            except trio.TooSlowError as error:
-                self._failed = True
-                raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
-            except StreamEOF as error:
+            # Never ask for more than is missing plus one read, so that the buffer stays bounded.
+            data = await self._read(READ_SIZE, stall)
+            if data is None:
                 if not self._buffer:
                     return False
                 self._failed = True
-                raise NetworkError(f"peer {self.peer} closed the connection in the middle") from error
-            except STREAM_ERRORS as error:
-                self._failed = True
-                raise NetworkError(f"peer {self.peer} closed the connection") from error
-            if not data:
-                self._failed = True
-                raise NetworkError(f"peer {self.peer} closed the connection")
+                raise NetworkError(f"peer {self.peer} closed the connection in the middle")
             self._buffer += data
-            self.received += len(data)
-            if self._count is not None:
-                self._count(len(data), 0)
         return True
+
+    async def _read(self, size: int, stall: float) -> bytes | None:
+        """What comes next, ``size`` bytes at most; ``None`` at the end of the stream."""
+        try:
+            with trio.fail_after(stall):
+                data = await self.stream.read(size)
+        except trio.TooSlowError as error:
+            self._failed = True
+            raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
+        except StreamEOF:
+            return None
+        except STREAM_ERRORS as error:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection") from error
+        if not data:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection")
+        self.received += len(data)
+        if self._count is not None:
+            self._count(len(data), 0)
+        return data
 
 
 class WholeWrites(SecureSession):

@@ -17,11 +17,15 @@ ConsentState = Literal["claimed", "signed", "expired"]
 
 def consent_state(manifest: Manifest, now: float) -> ConsentState:
     """The state of a release's consent at ``now``, in seconds since 1970."""
-    consent = manifest.consent
-    # A declaration never outlasts the statement it carries, so its own expiry is the earlier one.
-    if consent.expires is not None and consent.expires <= now:
+    if consent_end(manifest) <= now:
         return "expired"
-    return "claimed" if consent.signed is None else "signed"
+    return "claimed" if manifest.consent.signed is None else "signed"
+
+
+def consent_end(manifest: Manifest) -> float:
+    """When a release's consent expires, in seconds since 1970; infinity when it does not."""
+    # A declaration never outlasts the statement it carries, so its own expiry is the earlier one.
+    return float("inf") if manifest.consent.expires is None else float(manifest.consent.expires)
 
 
 def require_current(manifest: Manifest, now: float) -> None:

@@ -15,15 +15,8 @@ from p2pvoice.protocol.errors import ManifestError, UsageError
 from p2pvoice.protocol.fields import Fields
 from p2pvoice.protocol.ids import DIGEST_SIZE, PUBLIC_KEY_SIZE, SLUG_LIMIT, Digest, check_slug
 from p2pvoice.protocol.operations import OPERATION_LIMIT, OWNER_CHAIN_LIMIT, VoiceName
-from p2pvoice.protocol.reconcile import (
-    FINGERPRINT_SIZE,
-    KEY_SIZE,
-    PAIRS_LIMIT,
-    PAIRS_SENT,
-    RANGES_LIMIT,
-    Range,
-    check_ranges,
-)
+from p2pvoice.protocol.ranges import RANGES_BYTES, read_ranges, shown_ranges
+from p2pvoice.protocol.reconcile import FINGERPRINT_SIZE, Range, check_ranges
 
 OPERATIONS = "/p2pvoice/operations/1.0.0"
 """Stream protocol for operations on voices."""
@@ -47,7 +40,6 @@ _SLACK = 512
 """Bytes of keys, numbers and lengths around the payload of a message."""
 
 _VOICE_BYTES = PUBLIC_KEY_SIZE + SLUG_LIMIT + 8
-_RANGES_BYTES = RANGES_LIMIT * (KEY_SIZE + FINGERPRINT_SIZE + 8) + PAIRS_LIMIT * 2 * KEY_SIZE
 
 
 @dataclass(frozen=True)
@@ -112,18 +104,18 @@ class Reconcile:
     voice: VoiceName
     ranges: tuple[Range, ...]
     TYPE: ClassVar[str] = "reconcile"
-    LIMIT: ClassVar[int] = _RANGES_BYTES + _SLACK
+    LIMIT: ClassVar[int] = RANGES_BYTES + _SLACK
 
     def __post_init__(self) -> None:
         _voice(self.voice)
         check_ranges(self.ranges)
 
     def _body(self) -> dict[str, Any]:
-        return _named(self.voice) | {"ranges": _shown(self.ranges)}
+        return _named(self.voice) | {"ranges": shown_ranges(self.ranges)}
 
     @classmethod
     def _read(cls, fields: Fields) -> "Reconcile":
-        return cls(_read_voice(fields), _read_ranges(fields))
+        return cls(_read_voice(fields), read_ranges(fields))
 
 
 @dataclass(frozen=True)
@@ -132,17 +124,17 @@ class Reconciled:
 
     ranges: tuple[Range, ...] = ()
     TYPE: ClassVar[str] = "reconciled"
-    LIMIT: ClassVar[int] = _RANGES_BYTES + _SLACK
+    LIMIT: ClassVar[int] = RANGES_BYTES + _SLACK
 
     def __post_init__(self) -> None:
         check_ranges(self.ranges)
 
     def _body(self) -> dict[str, Any]:
-        return {"ranges": _shown(self.ranges)}
+        return {"ranges": shown_ranges(self.ranges)}
 
     @classmethod
     def _read(cls, fields: Fields) -> "Reconciled":
-        return cls(_read_ranges(fields))
+        return cls(read_ranges(fields))
 
 
 @dataclass(frozen=True)
@@ -269,41 +261,6 @@ def _voice(voice: VoiceName) -> None:
         check_slug(voice.slug)
     except UsageError as error:
         raise ManifestError(error.message) from error
-
-
-def _shown(ranges: tuple[Range, ...]) -> list[list[bytes]]:
-    """Each range as its upper end, then its fingerprint or its pairs, which their length tells apart."""
-    rows = []
-    for one in ranges:
-        row = [one.upper]
-        if one.fingerprint is not None:
-            row.append(one.fingerprint)
-        elif one.pairs is not None:
-            row.append(b"".join(key + value for key, value in one.pairs))
-        rows.append(row)
-    return rows
-
-
-def _read_ranges(fields: Fields) -> tuple[Range, ...]:
-    ranges = []
-    for row in fields.items("ranges", RANGES_LIMIT):
-        if not isinstance(row, list) or len(row) not in (1, 2) or {type(item) for item in row} != {bytes}:
-            raise ManifestError("a range is its upper end and what is said of it")
-        said = row[1] if len(row) == 2 else None
-        if said is None:
-            ranges.append(Range(row[0]))
-        elif len(said) == FINGERPRINT_SIZE:
-            ranges.append(Range(row[0], said))
-        elif len(said) % (2 * KEY_SIZE) == 0 and len(said) <= PAIRS_SENT * 2 * KEY_SIZE:
-            ranges.append(Range(row[0], pairs=tuple(_cut(said))))
-        else:
-            raise ManifestError("what is said of a range is neither its fingerprint nor its pairs")
-    return tuple(ranges)
-
-
-def _cut(said: bytes) -> list[tuple[bytes, bytes]]:
-    places = range(0, len(said), 2 * KEY_SIZE)
-    return [(said[at : at + KEY_SIZE], said[at + KEY_SIZE : at + 2 * KEY_SIZE]) for at in places]
 
 
 def _rows(fields: Fields, key: str, limit: int, width: int, *default: Any) -> list[list[Any]]:

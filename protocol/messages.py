@@ -46,6 +46,9 @@ PAGE_LIMIT = 1024 * 1024
 PAGE_ITEMS = 64
 """Releases, and heads, in one page."""
 
+SHELF_SIZE = 1 << 40
+"""What a shelf may be said to hold lies below this."""
+
 PAGE_REVOCATIONS = 16
 """Revocations in one page: of releases that would have been in the answer."""
 
@@ -121,13 +124,16 @@ class QueryPage:
     """Part of the answer: signed releases and heads as stored, and the cursor of the next part, if any.
 
     ``revocations`` are of releases that would have been in the answer and are not given out any more.
-    Nothing in it is verified by being here.
+    ``shelf`` is how many voices the other side keeps on the shelf that it answers from (0: it keeps none),
+    and ``partial`` whether there were more than it has room for. Nothing in it is verified by being here.
     """
 
     releases: tuple[bytes, ...] = ()
     heads: tuple[bytes, ...] = ()
     next: str = ""
     revocations: tuple[bytes, ...] = ()
+    shelf: int = 0
+    partial: bool = False
     TYPE: ClassVar[str] = "page"
     LIMIT: ClassVar[int] = PAGE_LIMIT + PAGE_ITEMS * 16 + PAGE_REVOCATIONS * (REVOCATION_LIMIT + 8) + _SLACK
 
@@ -141,11 +147,15 @@ class QueryPage:
             raise ManifestError(f"the records of a page have at most {PAGE_LIMIT} bytes together")
         _records(self.revocations, PAGE_REVOCATIONS, REVOCATION_LIMIT, "revocations")
         _cursor(self.next)
+        check_number(self.shelf, 0, SHELF_SIZE - 1, "the number of voices on a shelf")
+        if type(self.partial) is not bool:
+            raise ManifestError("a shelf is either partial or whole")
 
     def _body(self) -> dict[str, Any]:
         body = {"releases": list(self.releases), "heads": list(self.heads), "next": self.next}
         # Absent when there are none: an older peer gets the page it knows.
-        return body | ({"revocations": list(self.revocations)} if self.revocations else {})
+        body |= {"revocations": list(self.revocations)} if self.revocations else {}
+        return body | ({"shelf": self.shelf, "partial": self.partial} if self.shelf else {})
 
     @classmethod
     def _read(cls, fields: Fields) -> "QueryPage":
@@ -154,6 +164,8 @@ class QueryPage:
             fields.blobs("heads", PAGE_ITEMS, ()),
             fields.text("next", ""),
             fields.blobs("revocations", PAGE_REVOCATIONS, ()),
+            fields.number("shelf", 0),
+            fields.flag("partial", False),
         )
 
 

@@ -1,8 +1,12 @@
-"""`bench`: how fast this machine speaks, what an update costs. See specs/speed.md and specs/delta.md."""
+"""`bench`: how fast this machine speaks, what an update costs, what a fetch takes.
+
+See specs/speed.md, specs/delta.md and specs/exchange.md.
+"""
 
 import click
 
 from p2pvoice.cli.commands.bench_delta import delta
+from p2pvoice.cli.commands.bench_fetch import fetch
 from p2pvoice.cli.commands.bench_speak import speak
 
 
@@ -13,3 +17,4 @@ def bench() -> None:
 
 bench.add_command(speak)
 bench.add_command(delta)
+bench.add_command(fetch)

@@ -36,9 +36,11 @@ def show_status(output: Output, state: dict[str, Any]) -> None:
             ("addresses", state.get("addresses")),
             ("wyoming", wyoming_line(state.get("wyoming"))),
             ("lan", lan_line(state.get("lan"))),
+            ("reach", reach_line(state.get("relay"))),
             ("peers", f"{len(peers) if isinstance(peers, list) else peers} connected"),
             ("limits", limits_line(state.get("limits"))),
             ("dht", ", ".join(f"{name} {value}" for name, value in dht.items())),
+            ("shelves", shelves_line(state.get("shelves"))),
             ("key", key_line(state.get("key") or {})),
             ("following", moved_line(state.get("moved", 0))),
             ("voices", state.get("voices", 0)),
@@ -57,11 +59,30 @@ def _held(worker: dict[str, Any]) -> str:
     return str(said["sandbox"]) if said else "not started"
 
 
+def shelves_line(shelves: dict[str, Any] | None) -> str | None:
+    """For how many tags this node answers, and with how many voices; None when it offers none."""
+    if not shelves or not shelves.get("kept"):
+        return None
+    partial = f", {shelves['partial']} of them in part" if shelves.get("partial") else ""
+    return f"{shelves['voices']} voices of {shelves['kept']} tags{partial}"
+
+
 def lan_line(lan: dict[str, Any] | None) -> str | None:
     """What mDNS does; None while it is off."""
     if not lan:
         return None
     return lan.get("notice") or f"announced, {lan.get('heard', 0)} heard"
+
+
+def reach_line(relay: dict[str, Any] | None) -> str | None:
+    """Whether others can dial this node, and through which relays; None while nothing is known."""
+    if not relay:
+        return None
+    known = {"open": "others can dial this node", "closed": "nobody outside can dial this node"}
+    said = known.get((relay.get("reach") or {}).get("verdict", ""))
+    places = [f"…{one[-6:]}" for one in relay.get("relays") or []]
+    through = f"called through the relay {', '.join(places)}" if places else None
+    return ", ".join(part for part in (said, through) if part) or None
 
 
 def limits_line(limits: dict[str, Any] | None) -> str | None:

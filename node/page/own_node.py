@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from p2pvoice.node.checkup import reach
+from p2pvoice.node.checkup_reach import reach
 from p2pvoice.node.keys import facts as key_facts
 from p2pvoice.node.page import shown
 from p2pvoice.node.page.mark import mark_of

@@ -54,6 +54,7 @@ async def status(parts: Parts, request: Request) -> Response:
                 "sandbox": parts.training_engine.sandbox,
             },
             "dht": parts.network.dht_facts(),
+            "shelves": parts.shelves.facts(),
             "key": {"locked": key["locked"], "heads_waiting": key["heads_waiting"], "forks": key["forks"]},
             "moved": len(moved),
             "lan": parts.lan.facts() if parts.lan is not None else None,

@@ -34,7 +34,10 @@ READ_SIZE = 256 * 1024
 """Bytes asked of the socket at once; a read adds as much to memory, and one unfinished message."""
 
 WRITE_BUDGET = 20.0
-"""Seconds one write may block, cancelled or not, before its connection is closed."""
+"""Seconds one write may block, cancelled or not, with nothing taken, before its connection is closed."""
+
+WRITE_PATIENCE = 3
+"""So many times as long may one write take in all, however little is taken at a time."""
 
 HANDSHAKE_BUDGET = 10.0
 """Seconds for the handshake; the door and the dialer have limits of their own around it."""
@@ -92,16 +95,16 @@ class NoiseSession(BaseSession):
 
         A cancellation waits until the write is through: half a message would end every stream. Raises
         ``ConnectionClosedError`` when the connection is gone, and closes it when the peer takes nothing for
-        ``within`` seconds.
+        ``within`` seconds, or not all in three times as many.
         """
-        sealed = self._encrypt(messages)
+        sealed = memoryview(self._encrypt(messages))
+        last = trio.current_time() + WRITE_PATIENCE * within
         with trio.move_on_after(within) as scope:
             scope.shield = True
             try:
-                if self._socket is not None:
-                    await self._socket.send_all(memoryview(sealed))
-                else:
-                    await self._raw.write(bytes(sealed))
+                while sealed:
+                    sealed = sealed[await self._send_some(sealed) :]
+                    scope.deadline = min(trio.current_time() + within, last)
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, IOException) as error:
                 raise ConnectionClosedError("the connection is gone", transport="tcp") from error
             return
@@ -150,6 +153,14 @@ class NoiseSession(BaseSession):
     def get_connection_type(self) -> ConnectionType:
         kind: ConnectionType = self._raw.get_connection_type()
         return kind
+
+    async def _send_some(self, data: memoryview) -> int:
+        """Write the beginning of ``data``; how much of it."""
+        if self._socket is not None:
+            return int(await self._socket.socket.send(data))
+        piece = bytes(data[: MESSAGE + TAG + 2])
+        await self._raw.write(piece)
+        return len(piece)
 
     async def _receive_some(self) -> bytes:
         try:

@@ -25,14 +25,11 @@ from p2pvoice.node.transport.frames import (
     HEADER,
     RST,
     WINDOW_UPDATE,
-    WireViolation,
 )
+from p2pvoice.node.transport.windows import ReceiveWindow
 
 if TYPE_CHECKING:
     from p2pvoice.node.transport.yamux import YamuxConnection
-
-WINDOW_LIMIT = 1024 * 1024
-"""Bytes to which the receive window of a stream may grow."""
 
 TURN = 4 * BODY
 """Bytes one stream sends before the next gets its turn; one frame when others wait."""
@@ -44,8 +41,8 @@ KEPT_WHOLE = 32 * 1024
 """Pieces from this size on are kept as part of the message they came in; smaller ones are gathered, so that
 what waits never takes more than about twice its bytes."""
 
-GROWTH_INTERVAL = 0.02
-"""Seconds within which half a window must be read for it to grow, or four round trips, if that is longer."""
+LARGEST_WINDOW = 2**32 - 1
+"""Bytes that a peer can grant at most; what it grants beyond is not counted."""
 
 
 class YamuxStream(IMuxedStream):
@@ -58,10 +55,8 @@ class YamuxStream(IMuxedStream):
         self.is_initiator = is_initiator
         self.send_window = FIRST_WINDOW
         """Bytes that the peer still takes."""
-        self.credit = FIRST_WINDOW
-        """Bytes that the peer may still send."""
-        self.window = FIRST_WINDOW
-        """``credit``, what waits, and what was read and not given back yet make this together."""
+        self.window = ReceiveWindow(conn.growth, trio.current_time())
+        """What the peer may still send."""
         self.send_closed = False
         self.ended = False
         """The peer sent FIN, or the connection is gone: nothing more will come."""
@@ -70,8 +65,6 @@ class YamuxStream(IMuxedStream):
         self.was_reset = False
         self._chunks: deque[memoryview | bytearray] = deque()
         self._waiting = 0
-        self._consumed = 0
-        self._granted_at = trio.current_time()
         self._readable = trio.Event()
         self._writable = trio.Event()
         self._writing = trio.Lock()
@@ -97,10 +90,10 @@ class YamuxStream(IMuxedStream):
                 if self.send_window <= 0:
                     await self._wait_for_window()
                     continue
-                async with self.conn.session.turn:
+                async with self.conn.outgoing.turn:
                     # Stream and window may have changed while others had their turn.
                     self._check_writable()
-                    others = self.conn.session.turn.statistics().tasks_waiting
+                    others = self.conn.outgoing.turn.statistics().tasks_waiting
                     size = min(self.send_window, len(view) - at, BODY if others else TURN)
                     if size <= 0:
                         continue
@@ -121,7 +114,7 @@ class YamuxStream(IMuxedStream):
             piece = data[at : at + BODY]
             messages.append(b"".join((HEADER.pack(0, DATA, 0, self.stream_id, len(piece)), piece)))
         try:
-            await self.conn.send_in_turn(messages)
+            await self.conn.outgoing.send(messages)
         except ConnectionClosedError as error:
             raise MuxedStreamReset("the connection is gone") from error
 
@@ -149,10 +142,11 @@ class YamuxStream(IMuxedStream):
         size = self._waiting if n is None or n < 0 else min(n, self._waiting)
         data = self._take(size)
         self._waiting -= size
-        self.conn.released(size)
-        self._consumed += size
-        if self._consumed * 2 >= self.window and not self.ended and not self.was_reset:
-            self._grant()
+        self.conn.waiting -= size
+        if not self.ended and not self.was_reset:
+            grant = self.window.read(size, trio.current_time(), self.conn.trip.seconds)
+            if grant:
+                self.conn.outgoing.put(WINDOW_UPDATE, 0, self.stream_id, grant)
         return data
 
     def _take(self, size: int) -> bytes:
@@ -172,25 +166,13 @@ class YamuxStream(IMuxedStream):
                 size = 0
         return b"".join(pieces)
 
-    def _grant(self) -> None:
-        """Give back what was read, and more of it when it was read fast."""
-        now = trio.current_time()
-        grant, self._consumed = self._consumed, 0
-        if now - self._granted_at < max(GROWTH_INTERVAL, 4 * self.conn.rtt()):
-            growth = self.conn.may_grow(min(self.window, WINDOW_LIMIT - self.window))
-            self.window += growth
-            grant += growth
-        self._granted_at = now
-        self.credit += grant
-        self.conn.queue(WINDOW_UPDATE, 0, self.stream_id, grant)
-
     async def close_write(self) -> None:
         """Tell the peer that nothing more comes. Never waits; a write under way ends with an error."""
         if not self.send_closed:
             self.send_closed = True
-            self.conn.queue(WINDOW_UPDATE, FIN, self.stream_id)
+            self.conn.outgoing.put(WINDOW_UPDATE, FIN, self.stream_id)
             self._writable.set()
-            self.conn.settle(self)
+            self.conn.table.settle(self)
 
     async def close(self) -> None:
         """Finish sending and drop what comes. The peer has ``LINGER`` seconds to finish too."""
@@ -198,7 +180,8 @@ class YamuxStream(IMuxedStream):
         self._drop()
         self._readable.set()
         await self.close_write()
-        self.conn.linger(self)
+        self.conn.table.linger(self, trio.current_time())
+        self.spare()
 
     async def reset(self) -> None:
         """End both directions at once; what waits is dropped. Never waits."""
@@ -207,9 +190,14 @@ class YamuxStream(IMuxedStream):
     def abandon(self) -> None:
         """As :meth:`reset`."""
         if not self.closed:
-            self.conn.queue(WINDOW_UPDATE, RST, self.stream_id)
+            self.conn.outgoing.put(WINDOW_UPDATE, RST, self.stream_id)
         self._drop()
         self.on_reset()
+
+    def spare(self) -> None:
+        """Closed here, it gives no credit any more: a peer that has used it all is told, not kept waiting."""
+        if self.deaf and not self.closed and not self.window.credit:
+            self.abandon()
 
     def set_deadline(self, ttl: int) -> None:
         """Deadlines are trio's cancel scopes."""
@@ -228,12 +216,6 @@ class YamuxStream(IMuxedStream):
 
     # What came.
 
-    def on_announced(self, length: int) -> None:
-        """A frame of ``length`` bytes begins. Raises :class:`WireViolation` when they were not granted."""
-        if length > self.credit:
-            raise WireViolation(f"{length - self.credit} bytes beyond the window")
-        self.credit -= length
-
     def on_piece(self, piece: memoryview) -> None:
         """Some bytes of a frame."""
         if self.deaf or self.ended or self.was_reset:
@@ -245,32 +227,32 @@ class YamuxStream(IMuxedStream):
         else:
             self._chunks.append(bytearray(piece))
         self._waiting += len(piece)
-        self.conn.held(len(piece))
+        self.conn.waiting += len(piece)
         self._readable.set()
 
     def on_window(self, increment: int) -> None:
         """The peer takes more."""
-        self.send_window += increment
+        self.send_window = min(self.send_window + increment, LARGEST_WINDOW)
         self._writable.set()
 
     def on_fin(self) -> None:
         """The peer finished. What waits can still be read."""
         self.ended = True
         self._readable.set()
-        self.conn.settle(self)
+        self.conn.table.settle(self)
 
     def on_reset(self) -> None:
         """The stream is dead. What waits can still be read: an answer often comes right before a reset."""
         self.was_reset = self.ended = self.send_closed = True
         self._readable.set()
         self._writable.set()
-        self.conn.settle(self)
+        self.conn.table.settle(self)
 
     def on_more_after_fin(self) -> None:
         """The peer sent on after its FIN, and was told off: what came before stays readable, sending ends."""
         self.send_closed = True
         self._writable.set()
-        self.conn.settle(self)
+        self.conn.table.settle(self)
 
     def on_lost(self) -> None:
         """The connection is gone. What waits can still be read; then comes the end, or the loss is told."""
@@ -281,6 +263,6 @@ class YamuxStream(IMuxedStream):
         self._writable.set()
 
     def _drop(self) -> None:
-        self.conn.released(self._waiting)
+        self.conn.waiting -= self._waiting
         self._chunks.clear()
         self._waiting = 0

@@ -1,11 +1,13 @@
-"""`bench speak`: its table is right, its documents are whole, and what it needs is said before it works."""
+"""`bench speak` and `bench fetch`: tables are right, documents are whole, what is needed is said first."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from p2pvoice.cli.commands.bench_fetch import rows as fetch_rows
 from p2pvoice.cli.commands.bench_speak import fidelity_lines, rows
+from p2pvoice.cli.fetch_bench import Run, summary
 
 from .conftest import Command
 
@@ -76,3 +78,51 @@ def test_a_short_run_measures_every_stage(p2pvoice: Command) -> None:
         assert all(len(spent[clock]) == 2 for spent in stages.values() for clock in ("wall", "cpu"))
         assert min(stages["decoder"]["cpu"]) > 0
     assert found["fidelity", None]["packaged"]["forced"] > 0.95
+
+
+def test_fetches_are_compared_by_the_busier_side() -> None:
+    gigabyte = 10**9
+    runs = [
+        Run("own", gigabyte, gigabyte, wall=4.0, fetching=3.0, serving=2.0, peak=130_000_000),
+        Run("own", gigabyte, gigabyte, wall=6.0, fetching=2.0, serving=2.5, peak=120_000_000),
+        Run("libtorrent", gigabyte, gigabyte, wall=8.0, fetching=4.0, serving=5.0),
+        Run("libtorrent", gigabyte, gigabyte, wall=8.0, fetching=4.0, serving=10.0),
+    ]
+    found = summary(runs)
+    assert found["own"]["cpu_per_gb"] == [2.5, 2.75]
+    assert found["own"]["fetching_per_gb"] == [2.0, 2.5]
+    assert found["libtorrent"]["own_cpu_per_gb_ratio"] == [2.5 / 5.0, 2.75 / 7.5]
+    assert found["libtorrent"]["own_wall_per_gb_ratio"] == [4.0 / 8.0, 5.0 / 8.0]
+    own, other = fetch_rows({"summary": found})
+    assert own == ["own", "2.50 / 2.75", "2.00 / 2.50", "2.00 / 2.25", "250 / 200", "", "", "", "130.0 MB"]
+    assert other[5:8] == ["0.50 / 0.37", "0.50", "0.50 / 0.62"]
+
+
+def test_a_small_fetch_is_counted_on_both_sides(p2pvoice: Command) -> None:
+    ran = p2pvoice("bench", "fetch", "--mib", "8", "--rounds", "1", "--json")
+    assert ran.code == 0, ran.err
+    (run,) = ran.json["runs"]
+    assert run["contestant"] == "own"
+    assert 8 << 20 <= run["size"] < 9 << 20
+    # Noise is sent as it is, or a tenth smaller.
+    assert 0.8 * run["size"] < run["wire"] <= run["size"]
+    assert min(run["fetching"], run["serving"], run["wall"], run["admission"]) > 0
+    assert run["per_gigabyte"] == max(run["fetching"], run["serving"]) / run["size"] * 1e9
+    assert 50_000_000 < run["peak"] < ran.json["memory_goal"]
+    assert ran.json["summary"]["own"]["own_cpu_per_gb_ratio"] == [1.0, 1.0]
+    assert ran.json["skipped"] == {}
+
+
+@pytest.mark.slow
+def test_an_update_sends_less_and_stays_small(p2pvoice: Command) -> None:
+    ran = p2pvoice("bench", "fetch", "--mib", "64", "--rounds", "1", "--deltas", "--json")
+    assert ran.code == 0, ran.err
+    (run,) = ran.json["runs"]
+    assert run["wire"] < 0.7 * run["size"]
+    assert run["peak"] < ran.json["memory_goal"]
+
+
+@pytest.mark.parametrize("words", [["--mib", "7"], ["--rounds", "0"], ["--against", "ftp"]])
+def test_a_fetch_that_cannot_be_measured_is_refused(p2pvoice: Command, words: list[str]) -> None:
+    ran = p2pvoice("bench", "fetch", *words)
+    assert (ran.code, ran.out) == (2, "")

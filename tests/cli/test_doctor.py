@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pvoice.node.checkup import reach
+from p2pvoice.node.checkup_reach import reach
 from p2pvoice.node.rpc.client import Client
 
 from .conftest import Command, Ran
@@ -34,6 +34,8 @@ def test_a_whole_node_and_what_can_be_wrong_with_it(p2pvoice: Command, running: 
     for check in ("addresses", "releases", "quota", "store", "kernel", "sandbox", "torch", "speech"):
         assert found[check][0] == "ok", found[check]
     assert found["reachable"][:2] == ("warn", "only this machine can connect")
+    assert found["relay"][:2] == ("ok", "no place, and none is of use while only this machine can connect")
+    assert found["lan"][:2] == ("ok", "mDNS is off: the node listens on loopback only")
     assert found["sandbox"][1] == "landlock+seccomp holds the worker"
     assert found["speech"][1].startswith("the packaged voice spoke ")
     assert list((home.root / "scratch" / "speaking").glob("checkup*")) == []

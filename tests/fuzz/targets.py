@@ -202,6 +202,7 @@ TARGETS: dict[str, Target] = {
         mutate.edit_signed,
     ),
     "safetensors": Target(checks.check_safetensors, vectors("safetensors"), mutate.edit_safetensors),
+    "shelf": Target(checks.check_shelf, named("bytes", "shelf"), mutate.edit_map),
     "slug": Target(text(ids.check_slug, str), words("storyteller", "a-1", "-")),
     "slugify": Target(checks.check_slugify, words("说书人", "The Storyteller", "é")),
     "successor": Target(checks.check_successor, vectors("successor"), mutate.edit_signed),

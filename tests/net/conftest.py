@@ -47,7 +47,7 @@ async def _network(count: int, **options: Any) -> AsyncIterator[list[P2PHost]]:
             await finished.wait()
 
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             for index in range(count):
                 nursery.start_soon(run, index)
                 await ready[index].wait()
@@ -238,9 +238,9 @@ class Shelf:
         self.files.add(file)
         return [i for i in range(len(file.chunks)) if (file.digest, i) not in self.chunks]
 
-    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
         await trio.lowlevel.checkpoint()
-        self.chunks[file.digest, index] = data
+        self.chunks.update({(file.digest, index): data for index, data in chunks})
 
     async def finish(self, file: FileEntry) -> None:
         data = b"".join(self.chunks[file.digest, i] for i in range(len(file.chunks)))

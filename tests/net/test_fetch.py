@@ -8,8 +8,10 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.config import Wire
 from p2pvoice.node.exchange import ExchangeServer
-from p2pvoice.node.fetch import Progress, fetch_files
+from p2pvoice.node.fetch import fetch_files
+from p2pvoice.node.fetch_report import Progress
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.pacing import WINDOW_BYTES
 from p2pvoice.node.peers import Fault
@@ -29,9 +31,10 @@ def serve(host: P2PHost, library: Any) -> Any:
     return library
 
 
-async def test_fetch_from_one_provider(network: Network, publish: Make, shelf: Make) -> None:
+@pytest.mark.parametrize("wire", ["own", "stock"])
+async def test_fetch_from_one_provider(network: Network, publish: Make, shelf: Make, wire: Wire) -> None:
     voice = publish(sizes={"gpt.safetensors": 3 * MIB + 5, "sovits.safetensors": MIB, "voice.json": 1})
-    async with network(2) as (a, b):
+    async with network(2, wire=wire) as (a, b):
         serve(a, shelf(voice))
         sink, seen = shelf(), list[Progress]()
         with trio.fail_after(30):
@@ -212,7 +215,7 @@ async def test_full_disk_is_our_own_fault(network: Network, publish: Make, shelf
         serve(a, shelf(voice))
 
         class Full(shelf):  # type: ignore[misc]
-            async def write(self, file: Any, index: int, data: bytes) -> None:
+            async def write_many(self, file: Any, chunks: Any) -> None:
                 raise DiskFullError()
 
         with trio.fail_after(30), pytest.raises(DiskFullError):

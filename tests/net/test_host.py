@@ -12,6 +12,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr
 
 from p2pvoice.node import kad
+from p2pvoice.node.config import Wire
 from p2pvoice.node.held import measure
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import generate
@@ -37,6 +38,10 @@ async def echo(channel: Channel) -> None:
         await channel.send(frame)
 
 
+#: Whose Noise and Yamux run below: what libp2p's need from us stays in force, though they are no default.
+kinds = pytest.mark.parametrize("wire", ["own", "stock"])
+
+
 def dead_port() -> int:
     """A port on which nobody listens."""
     with socket.socket() as probe:
@@ -44,9 +49,10 @@ def dead_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_echo_between_hosts_is_counted_on_both_sides(network: Network) -> None:
+@kinds
+async def test_echo_between_hosts_is_counted_on_both_sides(network: Network, wire: Wire) -> None:
     sizes = (1, 65_535, 65_536, 1_048_577)
-    async with network(2) as (a, b):
+    async with network(2, wire=wire) as (a, b):
         a.serve(ECHO, echo)
         with trio.fail_after(20):
             async with await b.open_stream(a.id, ECHO) as channel:
@@ -178,9 +184,10 @@ async def test_peer_that_never_answers_a_frame_times_out(network: Network) -> No
                 assert await channel.receive(10) == b"again"
 
 
-async def test_cancelled_send_does_not_break_the_connection(network: Network) -> None:
+@kinds
+async def test_cancelled_send_does_not_break_the_connection(network: Network, wire: Wire) -> None:
     """A cancelled write leaves half a Noise message behind in stock libp2p, and kills every stream."""
-    async with network(2) as (a, b):
+    async with network(2, wire=wire) as (a, b):
         a.serve(ECHO, echo)
         with trio.fail_after(30):
             async with await b.open_stream(a.id, ECHO) as witness:
@@ -194,9 +201,10 @@ async def test_cancelled_send_does_not_break_the_connection(network: Network) ->
                 assert await witness.receive(100) == b"still here"
 
 
-async def test_sender_that_ignores_our_window_loses_the_connection(network: Network) -> None:
+@kinds
+async def test_sender_that_ignores_our_window_loses_the_connection(network: Network, wire: Wire) -> None:
     """libp2p logs such a sender and keeps all it sends: memory would fill up."""
-    async with network(2) as (a, b):
+    async with network(2, wire=wire) as (a, b):
 
         async def flood(channel: Channel) -> None:
             channel.stream.muxed_stream.send_window = 1 << 40

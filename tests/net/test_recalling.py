@@ -1,7 +1,7 @@
 """Learning of a revocation and acting on it: whole network parts over real hosts, with real stores."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,9 +272,9 @@ class Slow(Landing):
         super().__init__(node.store, node.disk, silent)
         self.arrived, self.go = trio.Event(), trio.Event()
 
-    async def write(self, file: FileEntry, index: int, data: bytes) -> None:
-        """Keep a chunk, and wait."""
-        await super().write(file, index, data)
+    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+        """Keep chunks, and wait."""
+        await super().write_many(file, chunks)
         self.arrived.set()
         await self.go.wait()
 

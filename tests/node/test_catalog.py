@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import eviction, fairness
+from p2pvoice.node import eviction, pools
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
 from p2pvoice.node.fairness import PLACE_BYTES, places_of
+from p2pvoice.node.following import Following
 from p2pvoice.node.schema import open_database
 from p2pvoice.node.search import index_text, match_expression
 from p2pvoice.protocol.chunks import Chunk
@@ -307,7 +308,7 @@ def test_a_large_release_takes_several_places(catalog: Catalog, monkeypatch: pyt
         add(catalog, make_release(KEYS[1], slug=f"voice-{number}"))
     assert catalog.counts() == (4, 0)
     assert len(large.envelope.to_bytes()) < PLACE_BYTES
-    monkeypatch.setattr(fairness, "PLACE_BYTES", len(large.envelope.to_bytes()) - 1)
+    monkeypatch.setattr(pools, "PLACE_BYTES", len(large.envelope.to_bytes()) - 1)
     add(catalog, make_release(KEYS[2], description=large.manifest.description + "語"))
     # It takes two places. The author of three gives one; then of two authors with two the lot decides.
     assert catalog.release(large.id) is not None
@@ -328,6 +329,31 @@ def test_flood_of_newcomers_leaves_what_was_known(tmp_path: Path, monkeypatch: p
         assert catalog.resolve(f"junk-{number}")
     assert all(catalog.release(release.id) for release in [*known, *late])
     assert catalog.counts()[0] == 40 + 4
+    database.close()
+
+
+def test_whom_one_follows_keeps_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follow counts from the moment on at which it is made, and ends with it."""
+    limit(monkeypatch, places=20, author=8, guests=2)
+    database = open_database(tmp_path / "catalog.sqlite")
+    catalog = Catalog(database, clock=lambda: NOW)
+    following = Following(database, clock=lambda: NOW)
+    voices = [add(catalog, make_release(slug=f"voice-{number}")) for number in range(10)]
+    assert len(list(catalog.releases_tagged(CANTONESE))) == 8
+    # What was beyond a stranger's quota and is still here has a place at once.
+    following.follow(author_id(public(KEYS[0])))
+    add(catalog, make_release(KEYS[1]))
+    assert len(list(catalog.releases_tagged(CANTONESE))) == 11
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes([7, number]) * 16) for number in range(80)]
+    for key in keys[:40]:
+        add(catalog, make_release(key, slug="junk"))
+    assert all(catalog.release(voice.id) for voice in voices)
+    following.unfollow(author_id(public(KEYS[0])))
+    for key in keys[40:]:
+        add(catalog, make_release(key, slug="junk"))
+    kept = {identifier for identifier, _, _ in catalog.releases_tagged(CANTONESE)}
+    assert len(kept & {voice.id for voice in voices}) <= 1
+    assert catalog.counts() == (20 + 2, 0)
     database.close()
 
 

@@ -158,7 +158,9 @@ def test_look_ups_name_the_tag_the_release_and_the_voice(day: Day) -> None:
         successor_key(author),
         *(revocation_key(public, public, "storyteller", name) for name in (day.release, None)),
     }
-    assert day.author.keys("find_providers") | day.author.keys("get") == set()
+    # Who seeds a voice looks for the other keepers of its tags, and for nothing else.
+    assert day.author.keys("find_providers") <= {tag_key(tag) for tag in TAGS}
+    assert day.author.keys("get") == set()
 
 
 def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
@@ -167,12 +169,14 @@ def test_a_node_serves_these_protocols_and_no_others(day: Day) -> None:
         "/ipfs/id/1.0.0",
         "/ipfs/id/push/1.0.0",
         "/ipfs/ping/1.0.0",
+        "/libp2p/autonat/1.0.0",
         "/libp2p/circuit/relay/0.2.0/stop",
         "/libp2p/dcutr",
         "/p2pvoice/catalog/1.0.0",
         "/p2pvoice/exchange/1.0.0",
         "/p2pvoice/kad/1.0.0",
         "/p2pvoice/operations/1.0.0",
+        "/p2pvoice/shelf/1.0.0",
     }
 
 
@@ -235,7 +239,7 @@ def test_what_is_said_leaves_and_nothing_beside_it(day: Day) -> None:
     [row] = author.daemon.client.said(day.release, "comments")["comments"]
     assert (row["text"], row["signer"], row["counted"], row["author_name"]) == (SAID, key, False, "")
     author.daemon.client.act_on(row["operation"], "comment", text=ANSWERED)
-    assert author.keys("find_providers") <= {release_key(day.release)}
+    assert author.keys("find_providers") <= {release_key(day.release), *(tag_key(tag) for tag in TAGS)}
     for log, size in zip(logs, told, strict=True):
         assert SAID not in log.read_text()
         assert ANSWERED not in log.read_text()

@@ -258,20 +258,25 @@ def test_chunk_that_changed_in_a_partial_file_is_missing_again(tmp_path: Path) -
     for index, piece in enumerate(parts):
         partial.write(index, piece)
     store.close()
-    damage(part, 3 * PIECE)
+    damage(part, 1 * PIECE)
     store = Store(tmp_path / "store")
     partial = store.open_partial(digest, chunks)
-    assert partial.missing() == [3]
-    partial.write(3, parts[3])
-    damage(part, PIECE)
+    assert partial.missing() == [1]
+    # What follows the gap is read for the hash of the whole when the gap is filled.
+    damage(part, 3 * PIECE)
+    partial.write(1, parts[1])
     with pytest.raises(CorruptError):
         store.finish(digest)
-    assert partial.missing() == [1]
-    partial.write(1, parts[1])
+    assert partial.missing() == [3]
+    partial.write(3, parts[3])
     damage(part, 2 * PIECE)
     assert partial.read(2) is None
     partial.write(2, parts[2])
     assert store.finish(digest).read_bytes() == data
+    # What changes after its turn is found whenever it is read, as in any whole file.
+    damage(store.path(digest), PIECE)
+    with pytest.raises(CorruptError):
+        store.read_chunk(digest, 1)
     store.close()
 
 
@@ -416,3 +421,34 @@ def test_killed_writer_never_leaves_a_bit_without_its_data(tmp_path: Path) -> No
         assert partial.missing() == list(range(index + 1, 6))
         store.close()
     assert os.listdir(tmp_path / "store" / "files") == []
+
+
+def test_the_index_knows_at_once_what_was_written_and_dropped(store: Store, tmp_path: Path) -> None:
+    data = _random(4 * PIECE)
+    digest = _add(store, tmp_path, data)
+    first = store.index.locate(digest, 3)
+    assert first is not None
+    assert first.start == 3 * PIECE
+    assert store.index.locate(digest, 4) is None
+    assert store.index.locate(digest, -1) is None
+    store.index.put(digest, _chunks(data, 2 * PIECE))
+    assert store.index.locate(digest, 3) is None
+    second = store.index.locate(digest, 1)
+    assert second is not None
+    assert second.start == 2 * PIECE
+    store.index.drop(digest)
+    assert store.index.locate(digest, 0) is None
+
+
+def test_several_chunks_are_kept_with_one_sync_and_hashed_in_turn(store: Store) -> None:
+    data = _random(6 * PIECE)
+    digest, parts = hashlib.sha256(data).digest(), _pieces(data)
+    partial = store.open_partial(digest, _chunks(data))
+    assert partial.write_many([(3, parts[3]), (1, parts[1])], checked=True) == 2 * PIECE
+    assert partial.write_many([(1, parts[1]), (0, parts[0]), (2, parts[2])], checked=True) == 2 * PIECE
+    # One that was not checked is compared, and passed over when it is another's bytes.
+    assert partial.write_many([(4, parts[5]), (5, parts[5])]) == PIECE
+    assert partial.have_bytes() == 5 * PIECE
+    assert partial.write(4, parts[4])
+    assert partial.digest() == digest
+    assert store.finish(digest).read_bytes() == data

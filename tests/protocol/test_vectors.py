@@ -29,6 +29,8 @@ from p2pvoice.protocol import (
     operations,
     reconcile,
     revocation,
+    shelf,
+    shelf_messages,
     successor,
     tags,
     tensors,
@@ -61,6 +63,10 @@ KINDS = {
 
 
 SAID = {kind.TYPE: kind for kind in get_args(conversation.Said)}
+ON_SHELVES = {
+    kind.TYPE: kind
+    for kind in (*get_args(shelf_messages.ShelfRequest), *get_args(shelf_messages.ShelfReply))
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -320,7 +326,10 @@ def test_chunks() -> None:
             )
 
 
-@pytest.mark.parametrize(("vector", "kinds"), [(load("messages"), KINDS), (load("conversation"), SAID)])
+@pytest.mark.parametrize(
+    ("vector", "kinds"),
+    [(load("messages"), KINDS), (load("conversation"), SAID), (load("shelf"), ON_SHELVES)],
+)
 def test_messages(vector: dict[str, Any], kinds: dict[str, Any]) -> None:
     assert {case["type"] for case in vector["messages"]} == set(kinds)
     for case in vector["messages"]:
@@ -332,6 +341,27 @@ def test_messages(vector: dict[str, Any], kinds: dict[str, Any]) -> None:
     for case in vector["refused"]:
         with pytest.raises(errors.ManifestError):
             messages.decode_message(bytes.fromhex(case["bytes"]), kinds[case["type"]])
+
+
+def test_shelf() -> None:
+    vector = load("shelf")
+    for case in vector["keys"]:
+        assert shelf.voice_key(ids.parse_author_id(case["author"]), case["slug"]).hex() == case["key"]
+    for case in vector["points"]:
+        assert shelf.point_of(case["peer"]).to_bytes(32).hex() == case["point"]
+    for case in vector["epochs"]:
+        assert shelf.epoch_of(bytes.fromhex(case["key"]), case["now"]) == case["epoch"]
+    values = []
+    for case in vector["values"]:
+        values.append(shelf.value_of(case["release"], case["sequence"], case["epoch"]))
+        assert values[-1].hex() == case["value"]
+        assert shelf.epoch_in(values[-1]) == case["epoch"]
+    assert values == sorted(values)
+    for case in vector["arcs"]:
+        arc = shelf.Arc(int(case["center"], 16), int(case["reach"], 16))
+        key = bytes.fromhex(case["key"])
+        assert arc.distance(key) == int(case["distance"], 16)
+        assert (key in arc) == case["inside"]
 
 
 def test_operation() -> None:

@@ -15,6 +15,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.config import Wire
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.kad import KAD_PROTOCOL
@@ -44,12 +45,14 @@ def info(host: P2PHost) -> PeerInfo:
 
 
 @asynccontextmanager
-async def attackers(count: int, address: str) -> AsyncIterator[list[P2PHost]]:
+async def attackers(count: int, address: str, wire: Wire | None = None) -> AsyncIterator[list[P2PHost]]:
     """Real hosts, each with an identity of its own, connected to the victim."""
     async with AsyncExitStack() as stack:
         hosts = []
         for _ in range(count):
-            host = await stack.enter_async_context(open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"]))
+            host = await stack.enter_async_context(
+                open_host(generate(), listen=["/ip4/127.0.0.1/tcp/0"], wire=wire)
+            )
             await host.connect(address)
             hosts.append(host)
         yield hosts

@@ -11,7 +11,7 @@ from libp2p.io.exceptions import MessageTooLarge
 from libp2p.utils.varint import encode_uvarint
 
 from p2pvoice.node import held, unbounded, wire
-from p2pvoice.node.config import default_wire
+from p2pvoice.node.config import Wire
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.protocol.errors import BugError
 
@@ -71,12 +71,15 @@ async def pings(count: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("over", [0, 1])
 async def test_streams_of_one_connection(network: Make, monkeypatch: pytest.MonkeyPatch, over: int) -> None:
-    """What the host itself opens for identify and the DHT has ended before the count."""
-    if default_wire() == "own":
-        pytest.skip("our own Yamux counts at once, streams of the DHT too: see tests/net/wire")
-    async with network(1) as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
-        connection, seen = attacks.muxed(host, node.id), attacks.muxed(node, host.id)
+    """Of libp2p's Yamux; ours is in tests/net/wire. What the host itself opens has ended before the count."""
+    async with (
+        network(1, wire="stock") as (node,),
+        attacks.attackers(1, node.addresses()[0], "stock") as (host,),
+    ):
         with trio.fail_after(20):
+            while not node.connected():
+                await trio.lowlevel.checkpoint()
+            connection, seen = attacks.muxed(host, node.id), attacks.muxed(node, host.id)
             while held.measure(seen)[1]:
                 await trio.lowlevel.checkpoint()
             monkeypatch.setattr(held, "CONNECTION_STREAMS", 20)
@@ -92,14 +95,15 @@ async def test_streams_of_one_connection(network: Make, monkeypatch: pytest.Monk
                 assert not connection.event_shutting_down.is_set()
 
 
+@pytest.mark.parametrize("kind", ["own", "stock"])
 @pytest.mark.parametrize("over", [0, 1])
-async def test_frame_of_one_window(network: Make, publish: Make, shelf: Make, over: int) -> None:
+async def test_frame_of_one_window(network: Make, publish: Make, shelf: Make, over: int, kind: Wire) -> None:
     async def frame() -> AsyncIterator[bytes]:
         # In one piece: libp2p's own frames, of identify, would otherwise come between.
         start = attacks.header(attacks.DATA, attacks.SYN, 1001, wire.FRAME_LIMIT + over)
         yield start + bytes(wire.FRAME_LIMIT)
 
-    async with network(1) as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
+    async with network(1, wire=kind) as (node,), attacks.attackers(1, node.addresses()[0]) as (host,):
         ExchangeServer(node, shelf(publish())).attach()
         connection = attacks.muxed(host, node.id)
         with trio.fail_after(20):

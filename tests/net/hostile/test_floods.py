@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from p2pvoice.node import door, exchange, held
-from p2pvoice.node.config import default_wire
 from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
@@ -126,12 +125,13 @@ async def test_bytes_that_nobody_reads(victim: Victim, shelf: Make, tally: Tally
 async def test_what_connections_hold_is_counted_together(
     network: Make, publish: Make, shelf: Make, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three connections within their own limit, together beyond the limit of all: one of them closes."""
-    if default_wire() == "own":
-        pytest.skip("our own Yamux keeps no bytes of refused streams: see tests/net/wire")
+    """Three connections within their own limit, together beyond the limit of all: one of them closes.
+
+    Of libp2p's Yamux: ours keeps no bytes of refused streams, and is in tests/net/wire.
+    """
     monkeypatch.setattr(held, "TOTAL_BYTES", 4 * MIB)
     with trio.fail_after(60):
-        async with network(1) as (node,):
+        async with network(1, wire="stock") as (node,):
             exchange.ExchangeServer(node, shelf(publish())).attach()
             async with attacks.attackers(3, node.addresses()[0]) as hosts:
                 connections = [attacks.muxed(host, node.id) for host in hosts]

@@ -55,22 +55,28 @@ async def sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
 
 
 async def sessions(dialer: Kind, listener: Kind) -> list[tuple[Any, ID, trio.SocketStream]]:
-    """Noise sessions at both ends: session, the other's peer id, socket."""
+    """Noise sessions at both ends of a TCP connection: session, the other's peer id, socket."""
     ends = await sockets()
-    raws = [RawConnection(TrioTCPStream(ends[0]), True), RawConnection(TrioTCPStream(ends[1]), False)]
+    raws = RawConnection(TrioTCPStream(ends[0]), True), RawConnection(TrioTCPStream(ends[1]), False)
+    made = await secured(dialer, listener, *raws)
+    return [(*made[0], ends[0]), (*made[1], ends[1])]
+
+
+async def secured(dialer: Kind, listener: Kind, one: Any, other: Any) -> list[tuple[Any, ID]]:
+    """Noise sessions at both ends of what stands for a socket: session, the other's peer id."""
     (ours, us), (theirs, them) = noise(dialer), noise(listener)
     made: dict[int, Any] = {}
 
     async def dial() -> None:
-        made[0] = await ours.secure_outbound(raws[0], them)
+        made[0] = await ours.secure_outbound(one, them)
 
     async def answer() -> None:
-        made[1] = await theirs.secure_inbound(raws[1])
+        made[1] = await theirs.secure_inbound(other)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dial)
         nursery.start_soon(answer)
-    return [(made[0], them, ends[0]), (made[1], us, ends[1])]
+    return [(made[0], them), (made[1], us)]
 
 
 @asynccontextmanager
@@ -78,24 +84,35 @@ async def connected(dialer: Kind, listener: Kind, within: float = 30) -> AsyncIt
     """Both ends of a running connection."""
     with trio.fail_after(within):
         first, second = await sessions(dialer, listener)
-        ends: dict[int, End] = {}
+        async with running((dialer, *first), (listener, *second)) as ends:
+            yield ends
 
-        async def upgrade(number: int, kind: Kind, made: tuple[Any, ID, trio.SocketStream]) -> None:
-            session, peer, socket = made
-            ends[number] = End(await muxer(kind).new_conn(session, peer), session, socket)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(upgrade, 0, dialer, first)
-            nursery.start_soon(upgrade, 1, listener, second)
-        async with trio.open_nursery() as nursery:
-            for end in ends.values():
-                nursery.start_soon(end.muxed.start)
-            for end in ends.values():
-                await end.muxed.event_started.wait()
-            yield ends[0], ends[1]
-            for end in ends.values():
-                await end.muxed.close()
-            nursery.cancel_scope.cancel()
+@asynccontextmanager
+async def running(*made: tuple[Kind, Any, ID, Any]) -> AsyncIterator[tuple[End, End]]:
+    """Both ends of a connection on two sessions."""
+    ends: dict[int, End] = {}
+
+    async def upgrade(number: int, kind: Kind, session: Any, peer: ID, socket: Any) -> None:
+        ends[number] = End(await muxer(kind).new_conn(session, peer), session, socket)
+
+    async with trio.open_nursery() as nursery:
+        for number, one in enumerate(made):
+            nursery.start_soon(upgrade, number, *one)
+    async with trio.open_nursery() as nursery:
+        for end in ends.values():
+            nursery.start_soon(end.muxed.start)
+        for end in ends.values():
+            await end.muxed.event_started.wait()
+        yield ends[0], ends[1]
+        for end in ends.values():
+            await end.muxed.close()
+        nursery.cancel_scope.cancel()
+
+
+async def finish_sending(stream: Any) -> None:
+    """Half a close: libp2p's own ``close`` is one, ours is a whole one."""
+    await getattr(stream, "close_write", stream.close)()
 
 
 async def read_all(stream: Any) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 import trio
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
-from p2pvoice.node.config import Wire, load_config
+from p2pvoice.node.config import DEFAULT_WIRE, Wire, load_config
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.paths import Home
@@ -30,7 +30,9 @@ def kind(host: P2PHost) -> type:
     return type(muxed)
 
 
-@pytest.mark.parametrize(("one", "other"), [("own", "stock"), ("stock", "own"), ("own", "own")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("own", "stock"), ("stock", "own"), ("own", "own"), ("stock", "stock")]
+)
 async def test_nodes_of_both_kinds(one: Wire, other: Wire) -> None:
     with trio.fail_after(30):
         async with open_host(generate(), listen=LOOPBACK, wire=one) as a:
@@ -49,12 +51,17 @@ async def test_nodes_of_both_kinds(one: Wire, other: Wire) -> None:
 
 
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("P2PVOICE_WIRE", raising=False)
     home = Home.at(str(tmp_path))
     home.prepare()
-    assert load_config(home).network.wire == "stock"
-    home.config.write_text('[network]\nwire = "own"\n')
-    assert load_config(home).network.wire == "own"
+    for said, meant in ((None, DEFAULT_WIRE), ("stock", "stock"), ("own", "own"), ("fast", DEFAULT_WIRE)):
+        if said is None:
+            monkeypatch.delenv("P2PVOICE_WIRE", raising=False)
+        else:
+            monkeypatch.setenv("P2PVOICE_WIRE", said)
+        assert load_config(home).network.wire == meant
+    for written in ("stock", "own"):
+        home.config.write_text(f'[network]\nwire = "{written}"\n')
+        assert load_config(home).network.wire == written
     home.config.write_text('[network]\nwire = "fast"\n')
     with pytest.raises(UsageError, match="wire"):
         load_config(home)

@@ -1,0 +1,82 @@
+"""Receive windows: what the peer of a stream may still send, and when it may send more at once.
+
+Counts bytes and keeps none; no sockets, no clock of its own. Follows specs/wire.md, "Credit".
+"""
+
+from p2pvoice.node.transport.frames import FIRST_WINDOW, WireViolation
+
+WINDOW_LIMIT = 4 * 1024 * 1024
+"""Bytes to which the window of one stream may grow: what a fetch asks of one peer at a time."""
+
+GROWN_LIMIT = 4 * 1024 * 1024
+"""Bytes by which all windows of a connection together may grow beyond what they begin with."""
+
+GROWTH_ROUNDS = 2
+"""Round trips within which a whole window must be read for it to grow: then the window is what holds the
+sender up, and not the link or the reader."""
+
+GROWTH_INTERVAL = 0.02
+"""Seconds within which a window below ``QUICK_LIMIT`` grows whatever the round trip: on one machine a window
+saves waking two processes."""
+
+QUICK_LIMIT = 1024 * 1024
+"""Bytes up to which ``GROWTH_INTERVAL`` counts."""
+
+
+class Growth:
+    """What the windows of one connection have grown by together."""
+
+    def __init__(self) -> None:
+        self.grown = 0
+
+    def take(self, size: int) -> int:
+        """How much of ``size`` bytes a window may grow; noted as grown."""
+        growth = max(0, min(size, GROWN_LIMIT - self.grown))
+        self.grown += growth
+        return growth
+
+    def give_back(self, size: int) -> None:
+        """A window that had grown by ``size`` bytes is no more."""
+        self.grown -= size
+
+
+class ReceiveWindow:
+    """The window of one stream, from the side that reads. ``now`` and ``rtt`` are seconds."""
+
+    def __init__(self, growth: Growth, now: float) -> None:
+        self.credit = FIRST_WINDOW
+        """Bytes that the peer may still send."""
+        self.size = FIRST_WINDOW
+        """``credit``, what waits, and what was read and not given back yet make this together."""
+        self._growth = growth
+        self._read = 0
+        self._round = 0
+        self._since = now
+
+    def announced(self, length: int) -> None:
+        """A frame of ``length`` bytes begins. Raises :class:`WireViolation` when they were not granted."""
+        if length > self.credit:
+            raise WireViolation(f"{length - self.credit} bytes beyond the window")
+        self.credit -= length
+
+    def read(self, size: int, now: float, rtt: float) -> int:
+        """``size`` bytes were read; returns the credit to give for it, mostly none: half a window at once."""
+        self._read += size
+        if self._read * 2 < self.size:
+            return 0
+        grant, self._read = self._read, 0
+        self._round += grant
+        if self._round >= self.size:
+            # In the time of one window: what was read is mostly somewhat more than that.
+            took = (now - self._since) * self.size / self._round
+            self._round, self._since = 0, now
+            if took <= GROWTH_ROUNDS * rtt or (took <= GROWTH_INTERVAL and self.size < QUICK_LIMIT):
+                growth = self._growth.take(min(self.size, WINDOW_LIMIT - self.size))
+                self.size += growth
+                grant += growth
+        self.credit += grant
+        return grant
+
+    def close(self) -> None:
+        """Give back what it grew by; once."""
+        self._growth.give_back(self.size - FIRST_WINDOW)
