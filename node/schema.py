@@ -36,8 +36,8 @@ STEPS: Final[Sequence[Step]] = (
     evaluations.first_schema,
     base_tables.first_schema,
     room_tables.first_schema,
-    mirror_tables.first_schema,
     shelf_tables.first_schema,
+    mirror_tables.first_schema,
 )
 """From version to version: the first step makes version 1."""
 

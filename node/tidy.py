@@ -124,14 +124,15 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
 
 
 def _unfinished(parts: Parts) -> list[dict[str, Any]]:
-    """The fetches that were begun, did not end, and are kept, with the bytes their beginnings take."""
-    found = []
+    """The fetches that were begun, did not end, and are kept, with the bytes that only they keep here."""
+    found, needed, layout = [], parts.catalog.wanted_files(), parts.store.layout
     for identifier in parts.store.index.fetches(int(time.time()) - FETCH_KEPT)[:TOLD_LIMIT]:
         release = parts.catalog.release(identifier)
         if release is None:
             continue
-        parts_of = [parts.store.layout.partial(file.digest, PART) for file in release.manifest.files]
-        size = sum(path.stat().st_blocks * 512 for path in parts_of if path.is_file())
+        own = [file.digest for file in release.manifest.files if file.digest not in needed]
+        paths = [path for digest in own for path in (layout.whole(digest), layout.partial(digest, PART))]
+        size = sum(path.stat().st_blocks * 512 for path in paths if path.is_file())
         if size:
             found.append({"release": identifier, "name": release.manifest.slug, "bytes": size})
     return found
