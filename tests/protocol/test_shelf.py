@@ -10,6 +10,7 @@ from p2pvoice.protocol.shelf import (
     EPOCH,
     EPOCHS_KEPT,
     HALF,
+    SHARE_LIMIT,
     Arc,
     Shelf,
     Verdict,
@@ -54,36 +55,63 @@ def test_the_epochs_of_voices_begin_at_different_times() -> None:
     assert not is_current(key, value, NOW - 2 * EPOCH)
 
 
-def test_an_arc_is_a_part_of_a_ring() -> None:
-    arc = Arc(5, 10)
-    inside, beyond = ((-5) % (1 << 256)).to_bytes(32), (16).to_bytes(32)
-    assert inside in arc
-    assert beyond not in arc
-    assert (15).to_bytes(32) in arc
+def author_at(place: int) -> bytes:
+    """A key of an author at a place on the ring, in units of 2^128."""
+    return (place % (1 << 128)).to_bytes(16) + b"\x77" * 16
+
+
+def test_an_arc_is_a_part_of_a_ring_of_authors() -> None:
+    unit = 1 << 128
+    arc = Arc(5 * unit, 10 * unit)
+    assert author_at(-5) in arc
+    assert author_at(16) not in arc
+    # All voices of an author are in or out.
+    assert author_at(15) in arc
+    assert author_at(15)[:16] + b"\xff" * 16 in arc
     assert Arc(0).whole
     assert b"\xff" * 32 in Arc(0)
     assert HALF.to_bytes(32) in Arc(0)
-    assert arc.overlaps(Arc(25, 10))
-    assert not arc.overlaps(Arc(26, 10))
-    with pytest.raises(ManifestError):
-        Arc(0, HALF + 1)
+    assert arc.overlaps(Arc(25 * unit, 10 * unit))
+    assert not arc.overlaps(Arc(26 * unit, 10 * unit))
+    for broken in ({"reach": HALF + 1}, {"share": 0}, {"share": SHARE_LIMIT}):
+        with pytest.raises(ManifestError):
+            Arc(0, **broken)
 
 
-def test_a_full_shelf_keeps_what_is_near_and_says_so() -> None:
-    shelf = Shelf(0, room=50)
+def test_a_full_shelf_keeps_the_authors_that_are_near_and_says_so() -> None:
+    shelf = Shelf(0, room=64)
     cards = [voice.card(1) for voice in voices(200)]
     for card in cards:
         shelf.put(card)
-    assert len(shelf) == 50
+    assert 60 <= len(shelf) <= 64
     assert shelf.partial
-    near = sorted(cards, key=lambda card: shelf.arc.distance(card.key))[:50]
+    near = sorted(cards, key=lambda card: shelf.arc.distance(card.key))[: len(shelf)]
     assert set(shelf.values) == {card.key for card in near}
-    assert all((card.key in shelf.arc) == (card.key in shelf.values) for card in cards)
+    for card in cards:
+        assert shelf.has_place(card.key) == (card.key in shelf.arc) == (card.key in shelf.values)
     for card in near[10:]:
         shelf.remove(card.key)
     before = shelf.arc.reach
     shelf.widen()
     assert shelf.arc.reach > before
+
+
+def test_a_full_shelf_has_less_of_each_author_before_it_leaves_any_out() -> None:
+    shelf = Shelf(0, room=100)
+    few = [Voice(bytes([number]) * 32, f"voice-{turn}") for number in range(8) for turn in range(5)]
+    for voice in [*few, *voices(300, author=b"s" * 32), *voices(300, author=b"t" * 32)]:
+        shelf.put(voice.card(1))
+    assert len(shelf) <= 100
+    assert not shelf.partial
+    assert {voice.key for voice in few} <= set(shelf.values)
+    # What is kept of an author does not depend on who keeps it, nor on what came first.
+    kept = {key for key in shelf.values if key[:16] == voices(1, author=b"s" * 32)[0].key[:16]}
+    assert kept == set(sorted(voice.key for voice in voices(300, author=b"s" * 32))[: shelf.arc.share])
+    share = shelf.arc.share
+    for voice in few:
+        shelf.remove(voice.key)
+    shelf.widen()
+    assert shelf.arc.share > share
 
 
 def test_what_is_offered_here_stays_whatever_the_room() -> None:
