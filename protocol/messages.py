@@ -82,6 +82,12 @@ PLAIN_CODECS = CODECS[:2]
 BASES_LIMIT = 4
 """Files a want may name as bases for deltas."""
 
+KNOWN_SIZE = 8
+"""Bytes by which a query names a release that is known: too many for anybody to meet another's by trying."""
+
+KNOWN_LIMIT = 256
+"""Releases that a query names as known."""
+
 _SLACK = 512
 """Bytes of keys, numbers and lengths around the payload of a reply."""
 
@@ -91,11 +97,17 @@ _ITEMS = 1024
 
 @dataclass(frozen=True)
 class Query:
-    """Ask for the releases that carry all these canonical tags; no tags asks for everything offered."""
+    """Ask for the releases that carry all these canonical tags; no tags asks for everything offered.
+
+    ``offered`` leaves out what stands on shelves only. ``known`` are the beginnings, ``KNOWN_SIZE`` bytes
+    each, of the digests of releases that need not be told.
+    """
 
     tags: tuple[str, ...] = ()
     limit: int = PAGE_ITEMS
     cursor: str = ""
+    offered: bool = False
+    known: bytes = b""
     TYPE: ClassVar[str] = "query"
     LIMIT: ClassVar[int] = REQUEST_LIMIT
 
@@ -106,9 +118,18 @@ class Query:
             check_tag(tag)
         check_number(self.limit, 1, PAGE_ITEMS, "the limit of a query")
         _cursor(self.cursor)
+        if type(self.offered) is not bool:
+            raise ManifestError("a query is about what is offered only, or about shelves, too")
+        if not isinstance(self.known, bytes) or len(self.known) > KNOWN_LIMIT * KNOWN_SIZE:
+            raise ManifestError(f"a query names at most {KNOWN_LIMIT} known releases")
+        if len(self.known) % KNOWN_SIZE:
+            raise ManifestError(f"a known release is named by {KNOWN_SIZE} bytes")
 
     def _body(self) -> dict[str, Any]:
-        return {"tags": list(self.tags), "limit": self.limit, "cursor": self.cursor}
+        body: dict[str, Any] = {"tags": list(self.tags), "limit": self.limit, "cursor": self.cursor}
+        # Absent where they say nothing: an older peer gets the query it knows.
+        body |= {"offered": True} if self.offered else {}
+        return body | ({"known": self.known} if self.known else {})
 
     @classmethod
     def _read(cls, fields: Fields) -> "Query":
@@ -116,6 +137,8 @@ class Query:
             fields.texts("tags", TAGS_LIMIT, ()),
             fields.number("limit", PAGE_ITEMS),
             fields.text("cursor", ""),
+            fields.flag("offered", False),
+            fields.blob("known", default=b""),
         )
 
 
