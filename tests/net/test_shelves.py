@@ -8,6 +8,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node import discovery
+from p2pvoice.node.shelves import rounds
 from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
 
@@ -85,8 +86,12 @@ async def test_a_search_that_reaches_few_keepers_finds_the_voices_of_all(
             assert len(set(found.values())) <= 3
 
 
-async def test_a_hint_arrives_without_waiting(tmp_path: Path, publish: Make) -> None:
+async def test_a_hint_arrives_without_waiting(
+    tmp_path: Path, publish: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A chain of three: what the first publishes is on the shelf of the last long before the next talk."""
+    # Else one of two that have just met may begin its talk only when the news is there.
+    monkeypatch.setattr(rounds, "YIELD_SECONDS", 0.0)
     made = [publish(slug=f"voice-{number}") for number in range(3)]
     async with keepers(tmp_path, 3, run=True) as (a, b, c):
         for node in (b, c):

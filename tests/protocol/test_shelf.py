@@ -24,7 +24,14 @@ from p2pvoice.protocol.shelf import (
 from p2pvoice.protocol.shelf_keeper import HINT_AGE
 from p2pvoice.protocol.shelf_memory import MEMORY_SECONDS, Memory
 from p2pvoice.protocol.shelf_messages import CompareShelf, Contact, Entry, TellEntries
-from p2pvoice.protocol.shelf_peers import FAILURES, KEEPERS_KNOWN, TALK_EVERY
+from p2pvoice.protocol.shelf_peers import (
+    FAILURES,
+    KEEPERS_KNOWN,
+    KEEPERS_LIVE,
+    LOOKUP_EVERY,
+    LOOKUP_RARELY,
+    TALK_EVERY,
+)
 from p2pvoice.protocol.shelf_talk import answer
 
 from .shelves import NOW, TAG, Node, Voice, drive, introduce, meet, tell_news, voices
@@ -342,6 +349,30 @@ def test_whom_to_talk_to_and_when() -> None:
     assert "p7" not in node.keeper.peers.of(TAG)
     # A clock that was set back does not silence a keeper for long.
     assert len(node.keeper.partners(NOW - 10 * TALK_EVERY)) == 3
+
+
+def test_who_knows_enough_live_keepers_looks_up_rarely() -> None:
+    peers = Node.make("a").keeper.peers
+    names = [f"p{number}" for number in range(KEEPERS_LIVE)]
+    now, looked = NOW, 0
+    assert peers.lookups(now) == [TAG]
+    peers.providers(TAG, map(Contact, names))
+    # Merely named ones are not enough: they may be dead.
+    assert peers.lookups(now + 1.3 * LOOKUP_EVERY) == [TAG]
+    for _ in range(10 * 24 * 4):
+        now += 900
+        for name in names:
+            peers.met(name, TAG, Arc(0), now)
+        looked += len(peers.lookups(now))
+    assert 8 <= looked <= 13
+    peers.lookups(now + 2 * LOOKUP_RARELY)
+    now += 2 * LOOKUP_RARELY
+    for name in names:
+        peers.met(name, TAG, Arc(0), now)
+    assert peers.lookups(now + 2 * LOOKUP_EVERY) == []
+    # One of them fails: the next look-up comes within the hour.
+    peers.failed(names[0], [TAG], now)
+    assert peers.lookups(now + 2 * LOOKUP_EVERY) == [TAG]
 
 
 def test_a_talk_that_was_too_long_goes_on_soon(monkeypatch: pytest.MonkeyPatch) -> None:
