@@ -23,7 +23,7 @@ from p2pvoice.protocol.shelf import Card, release_in, value_of, voice_key
 from p2pvoice.protocol.shelf_messages import ENTRIES_BYTES, Entry
 from p2pvoice.protocol.shelf_talk import Checked
 
-RELEASE_BYTES = PLACE_BYTES
+RELEASE_BYTES = 2 * PLACE_BYTES
 """Signed bytes of a release that is on a shelf at most, so that the number of voices bounds the bytes, too."""
 
 REVOKED_KNOWN = 4_096
