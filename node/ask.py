@@ -296,9 +296,7 @@ def _signed(data: bytes) -> SignedHead:
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar(
-    "_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply, CollectionReply
-)
+_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply, CollectionReply)
 _Request: TypeAlias = (
     Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
 )
@@ -338,4 +336,3 @@ class _noted:
             self._host.peers.drop(self._peer, Fault.BROKE_PROTOCOL, error.message)
         elif isinstance(error, PeerTimeoutError) and self._peer in self._host.connected():
             self._host.peers.drop(self._peer, Fault.HUNG, error.message)
-

@@ -31,7 +31,7 @@ FIND_PEERS = 16
 """Peers whose answers one search wants, best scores first; more while answers bring something new."""
 
 FIND_PEERS_SHELVES = 40
-"""The same where shelves are kept: then most are asked only for what they offer themselves, which is cheap."""
+"""The same where shelves are kept: most are asked only for what they offer then, which is cheap."""
 
 FIND_PEERS_LIMIT = 100
 """Peers asked in one search at most, those that do not answer among them."""

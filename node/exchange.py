@@ -28,9 +28,9 @@ from p2pvoice.protocol.errors import (
 )
 from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.messages import (
-    KNOWN_SIZE,
     CATALOG,
     EXCHANGE,
+    KNOWN_SIZE,
     PAGE_LIMIT,
     REQUEST_LIMIT,
     ChunkFrame,
@@ -165,9 +165,7 @@ class ExchangeServer:
     async def _page(self, query: Query) -> QueryPage:
         """One page of an answer, with fewer releases when they are too large together."""
         limit = min(query.limit, PAGE_RELEASES)
-        known = frozenset(
-            query.known[at : at + KNOWN_SIZE] for at in range(0, len(query.known), KNOWN_SIZE)
-        )
+        known = frozenset(query.known[at : at + KNOWN_SIZE] for at in range(0, len(query.known), KNOWN_SIZE))
         while True:
             page = await self._library.query(
                 query.tags, limit, query.cursor, offered=query.offered, known=known

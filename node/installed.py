@@ -68,7 +68,7 @@ class Installations(Heads):
             return done
 
     def shelve(self, rows: Iterable[tuple[bytes, bytes, bytes, str]]) -> None:
-        """Put releases on shelves: voice, value, head, and the release's id. One that is not here is left out.
+        """Put releases on shelves: voice, value, head, and the release's id. What is not here is left out.
 
         While it stands there a release takes no room of the catalog's; what it replaces does again.
         """

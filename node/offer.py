@@ -146,9 +146,7 @@ class Offer:
 
         def read() -> bytes | None:
             shared = self.sharing is not None and self.sharing.has(release)
-            if not (
-                shared or self._catalog.is_offered(release) or self._catalog.leads_to_offered(release)
-            ):
+            if not (shared or self._catalog.is_offered(release) or self._catalog.leads_to_offered(release)):
                 stone = self._catalog.tombstones.of_release(release)
                 # What was merely remembered from a search is nothing this node could prove.
                 if stone is not None and stone.kind > Kind.SEEN:

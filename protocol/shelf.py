@@ -269,7 +269,7 @@ class Shelf:
         return self._drop_farthest(aim)
 
     def pairs(self, *arcs: Arc) -> Pairs:
-        """The set for a comparison: what is here of these arcs and of the shelf's own, up to the least share."""
+        """The set for a comparison: what is here of these arcs and the shelf's own, up to the least share."""
         share = min(arc.share for arc in (self.arc, *arcs))
         limited = tuple(arc for arc in (self.arc, *arcs) if not arc.whole)
         asked = (*limited, Arc(0, share=share))
@@ -290,7 +290,7 @@ class Shelf:
         return pairs
 
     def strays(self, theirs: Arc) -> list[bytes]:
-        """What is offered here, might have a place with another keeper, and stands in no comparison with it."""
+        """What is offered here, may have a place with another keeper, and shows in no comparison with it."""
         return [
             key
             for key in self.own

@@ -262,9 +262,7 @@ class Keeper:
 
     # -- comparing ---------------------------------------------------------------------------------------
 
-    def plan(
-        self, peer: str, tag: str, differences: Sequence[Difference], theirs: Arc, now: float
-    ) -> Plan:
+    def plan(self, peer: str, tag: str, differences: Sequence[Difference], theirs: Arc, now: float) -> Plan:
         """What to do about what differs on a shelf, and about what no comparison with this keeper shows."""
         pull, push, revoked = [], [], []
         for one in differences:

@@ -67,7 +67,7 @@ class Known:
 
     def is_live(self, now: float) -> bool:
         """Whether there was a talk lately, and the last one went through."""
-        return not self.failures and 0 < self.talked and abs(now - self.talked) < LOOKUP_RARELY
+        return not self.failures and self.talked > 0 and abs(now - self.talked) < LOOKUP_RARELY
 
     def is_near(self, arc: Arc) -> bool:
         """Whether it may keep what lies in an arc."""

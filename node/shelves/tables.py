@@ -24,7 +24,7 @@ from p2pvoice.protocol.shelf_messages import ENTRIES_BYTES, Entry
 from p2pvoice.protocol.shelf_talk import Checked
 
 RELEASE_BYTES = 2 * PLACE_BYTES
-"""Signed bytes of a release that is on a shelf at most, so that the number of voices bounds the bytes, too."""
+"""Signed bytes of a release on a shelf at most, so that the number of voices bounds the bytes, too."""
 
 REVOKED_KNOWN = 4_096
 """Revocations that are kept in mind to be shown."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pvoice.node import discovery
@@ -12,7 +11,7 @@ from p2pvoice.node.shelves import rounds
 from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
 
-from .commons import PATIENCE, eventually
+from .commons import eventually
 from .conftest import Publication
 from .keepers import TAG, Node, keeper, keepers
 
@@ -66,7 +65,7 @@ async def test_the_second_talk_costs_what_is_new_and_not_what_there_is(tmp_path:
 async def test_a_search_that_reaches_few_keepers_finds_the_voices_of_all(
     tmp_path: Path, publish: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More keepers than one search asks, as where a tag has more than a hundred: the others' are on shelves."""
+    """More keepers than one search asks, as where a tag has over a hundred: the others' are on shelves."""
     made = [publish(slug=f"voice-{number}", sizes={"voice.json": 100}) for number in range(8)]
     async with keepers(tmp_path, 8) as nodes:
         for node, publication in zip(nodes, made, strict=True):

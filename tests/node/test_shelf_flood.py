@@ -1,8 +1,8 @@
 """A flood that comes through shelves: attackers' keepers tell honest ones, driven in memory, with both rooms.
 
 Each honest node is a real keeper (protocol/shelf_keeper.py), and what falls off its shelf goes into a real
-room (fairness.py), as on a node's disk. A tenth of the real sizes: 10 000 releases by 100 keys against shelves
-of 1 000 voices.
+room (fairness.py), as on a node's disk. A tenth of the real sizes: 10 000 releases by 100 keys, against
+shelves of 1 000 voices.
 """
 
 import random
@@ -49,7 +49,7 @@ def honest_nodes(count: int) -> list[Honest]:
 
 
 def flooders(count: int, junk: list[Voice]) -> list[Node]:
-    """Keepers with room for everything, who offer none of it as their own: their answers are as any other's."""
+    """Keepers who offer all the junk, and have room for everything."""
     nodes = []
     for number in range(count):
         node = Node.make(f"flooder-{number}", room=10**6, author_room=10**4, of_all=10**6)

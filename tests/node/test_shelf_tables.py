@@ -1,4 +1,4 @@
-"""Shelves on the disk beside the catalog's room: who has which places, and what falls from one into the other."""
+"""Shelves on the disk beside the catalog's room: who has which places, and what falls off into the room."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
