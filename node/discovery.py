@@ -24,7 +24,7 @@ from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.head import Head, head_key, release_key, tag_key
 from p2pvoice.protocol.ids import parse_release_id
 from p2pvoice.protocol.manifest import Release
-from p2pvoice.protocol.messages import KNOWN_LIMIT, KNOWN_SIZE, QueryPage
+from p2pvoice.protocol.messages import KNOWN_SIZE, Query, QueryPage
 from p2pvoice.protocol.successor import successor_key
 
 FIND_PEERS = 16
@@ -444,7 +444,7 @@ class _Search:
 
     def _known(self) -> bytes:
         """The latest of what was found, for a peer to leave out."""
-        latest = list(islice(reversed(self._seen), KNOWN_LIMIT))
+        latest = islice(reversed(self._seen), Query.known_beside(self._tags))
         return b"".join(parse_release_id(one)[:KNOWN_SIZE] for one in latest)
 
 

@@ -6,7 +6,7 @@ canonical MessagePack maps with their type under ``t``. Not for framing, nor for
 specs/messages.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
@@ -100,7 +100,8 @@ class Query:
     """Ask for the releases that carry all these canonical tags; no tags asks for everything offered.
 
     ``offered`` leaves out what stands on shelves only. ``known`` are the beginnings, ``KNOWN_SIZE`` bytes
-    each, of the digests of releases that need not be told.
+    each, of the digests of releases that need not be told: beside many long tags fewer of them fit
+    (:meth:`known_beside`).
     """
 
     tags: tuple[str, ...] = ()
@@ -110,6 +111,12 @@ class Query:
     known: bytes = b""
     TYPE: ClassVar[str] = "query"
     LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    @staticmethod
+    def known_beside(tags: Sequence[str]) -> int:
+        """How many known releases a query with these tags may name, whatever its cursor."""
+        left = REQUEST_LIMIT - _SLACK - CURSOR_LENGTH - sum(len(tag.encode()) + 3 for tag in tags)
+        return max(0, min(KNOWN_LIMIT, left // KNOWN_SIZE))
 
     def __post_init__(self) -> None:
         if len(self.tags) > TAGS_LIMIT or len(set(self.tags)) != len(self.tags):

@@ -59,6 +59,10 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 def test_the_room_takes_nothing_from_a_shelf(disk: Disk) -> None:
     for number in range(20):
         disk.shelve("one author", number)
+    assert disk.shelved() == 20
+    # A mirror of an author begins with the voices that stand on shelves here.
+    [author] = {author for _, _, author in disk.catalog.releases_tagged("language/yue")}
+    assert len(disk.catalog.names_of({author}, 100)) == 20
     for number in range(40):
         disk.catalog.add_release(disk.maker.make(f"flood {number}", 0)[1])
     assert disk.shelved() == 20

@@ -10,6 +10,7 @@ from p2pvoice.protocol.shelf import (
     EPOCH,
     EPOCHS_KEPT,
     HALF,
+    SHARE,
     SHARE_LIMIT,
     Arc,
     Shelf,
@@ -143,6 +144,40 @@ def test_one_author_does_not_fill_a_shelf() -> None:
     assert shelf is not None
     assert len(shelf) == 30
     assert {voice.key for voice in honest} <= set(shelf.values)
+
+
+def test_a_flood_of_one_tag_takes_nothing_from_the_shelves_of_others() -> None:
+    other = "gender/male"
+    node = Node.make("a", tags=(TAG, other), room=200, of_all=250)
+    quiet = [Voice(voice.author, voice.slug, tags=(other,)) for voice in voices(100, seed=1)]
+    for voice in (*quiet, *voices(600)):
+        node.keeper.put(voice.card(epoch_of(voice.key, NOW)), NOW)
+    mine, flooded = node.keeper.shelf(other), node.keeper.shelf(TAG)
+    assert mine is not None
+    assert flooded is not None
+    assert set(mine.values) == {voice.key for voice in quiet}
+    assert not mine.partial
+    assert flooded.partial
+    assert 100 <= flooded.held <= 150
+    assert len(node.keeper.cards) == mine.held + flooded.held
+    # It reaches no further while there is room on the one shelf only, and not in all.
+    reach = flooded.arc.reach
+    node.keeper.tidy(NOW)
+    assert flooded.arc.reach == reach
+
+
+def test_a_voice_offered_here_shows_with_keepers_that_have_room_for_more_of_its_author() -> None:
+    a, b = Node.make("a", room=20), Node.make("b")
+    mine = voices(12, author=b"x" * 32)
+    for voice in mine:
+        a.offer(voice)
+    for voice in voices(60):
+        a.keeper.put(voice.card(epoch_of(voice.key, NOW)), NOW)
+    shelf = a.keeper.shelf(TAG)
+    assert shelf is not None
+    assert shelf.arc.share == SHARE
+    meet(a, b)
+    assert all(b.knows(voice) for voice in mine)
 
 
 def test_two_keepers_end_alike_and_then_one_message_each_way_says_so() -> None:
