@@ -1,92 +1,28 @@
-"""A flood that comes through shelves: attackers' keepers tell honest ones, driven in memory, with both rooms.
-
-Each honest node is a real keeper (protocol/shelf_keeper.py), and what falls off its shelf goes into a real
-room (fairness.py), as on a node's disk. A tenth of the real sizes: 10 000 releases by 100 keys, against
-shelves of 1 000 voices.
-"""
+"""A flood that comes through shelves, at a tenth of the real sizes: 10 000 releases, shelves of 1 000."""
 
 import random
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from p2pvoice.node.fairness import Fairness, Limits, Row
 from p2pvoice.protocol.shelf import RING, SHARE, Arc, voice_key
-from p2pvoice.protocol.shelf_keeper import Keeper
-from p2pvoice.protocol.shelf_talk import Store
 
-from ..protocol.shelves import NOW, TAG, Node, Voice, introduce, meet
-
-ROOM = 1_000
-PLACES = Limits(places=2_000, facet=1_000, author=20, guests=50, away=500)
-
-
-@dataclass
-class Honest(Node):
-    """A keeper with a catalog's room beside its shelf, for what the shelf does not keep."""
-
-    room: Fairness = field(default_factory=lambda: Fairness(b"salt", PLACES))
-
-    def do(self, step: Any) -> Any:
-        if isinstance(step, Store):
-            for card, _ in step.kept:
-                self.room.remove(card.key.hex())
-            for card in step.dropped:
-                author = card.author.hex()
-                row = Row(card.key.hex(), author, card.key.hex(), int(NOW), 7_000, card.tags, int(NOW))
-                self.room.add(row, int(NOW))
-        return super().do(step)
-
-
-def honest_nodes(count: int) -> list[Honest]:
-    nodes = []
-    for number in range(count):
-        keeper = Keeper(f"honest-{number}", room=ROOM, of_all=2 * ROOM, chance=random.Random(number))
-        keeper.keep([TAG])
-        nodes.append(Honest(keeper.peer, keeper))
-    return nodes
-
-
-def flooders(count: int, junk: list[Voice]) -> list[Node]:
-    """Keepers who offer all the junk, and have room for everything."""
-    nodes = []
-    for number in range(count):
-        node = Node.make(f"flooder-{number}", room=10**6, author_room=10**4, of_all=10**6)
-        for voice in junk[number::count]:
-            node.offer(voice)
-        nodes.append(node)
-    return nodes
-
-
-def rounds(nodes: list[Honest], bad: list[Node], turns: int, chance: random.Random) -> list[int]:
-    """So many rounds: everybody talks with three, attackers with everybody; bytes sent in each round."""
-    sent = []
-    for _ in range(turns):
-        for node in (*nodes, *bad):
-            node.sent = 0
-        for one in bad:
-            for node in nodes:
-                meet(one, node)
-        for node in nodes:
-            for other in chance.sample([*nodes, *bad], 3):
-                if other is not node:
-                    meet(node, other)
-        sent.append(sum(node.sent for node in nodes))
-    return sent
-
-
-def share_of(nodes: list[Honest], voices: list[Voice]) -> list[float]:
-    return [sum(node.knows(voice) for voice in voices) / len(voices) for node in nodes]
+from ..protocol.shelves import TAG, Voice, introduce, meet
+from .shelf_flooding import (
+    PLACES,
+    ROOM,
+    flooders,
+    honest_nodes,
+    honest_voices,
+    junk_voices,
+    rounds,
+    share_of,
+)
 
 
 @pytest.mark.parametrize("first", ["honest", "flood"])
 def test_a_flood_through_shelves_hides_nobody_and_fills_nothing(first: str) -> None:
     chance = random.Random(1)
-    authors = [chance.randbytes(32) for _ in range(20)]
-    honest = [Voice(author, f"voice-{n}") for at, author in enumerate(authors) for n in range(1 + at % 5)]
-    keys = [chance.randbytes(32) for _ in range(100)]
-    junk = [Voice(key, f"junk-{number}") for key in keys for number in range(100)]
+    honest, junk = honest_voices(20, chance), junk_voices(10_000, 100, chance)
     nodes, bad = honest_nodes(6), flooders(2, junk)
     introduce(*nodes, *bad)
     if first == "flood":
