@@ -101,18 +101,21 @@ async def query(
     limit: int,
     hear: Hear | None = None,
     go_on: GoOn = lambda page: True,
+    offered: bool = False,
+    known: Callable[[], bytes] = bytes,
 ) -> int:
     """Hand every release the peer has under all of ``tags`` to ``deliver``; returns how many.
 
     ``tags`` are canonical; ``hear`` gets the revocations that came along; ``go_on`` says after each page
-    whether the next one is wanted. Raises :class:`NetworkError` and
+    whether the next one is wanted. ``offered`` leaves out shelves, ``known`` gives what a page need not
+    tell, as :class:`~p2pvoice.protocol.messages.Query` has them. Raises :class:`NetworkError` and
     its kin when the peer fails, and :class:`RefusedError` when it lies; either is noted in the peer book.
     """
     count, cursor = 0, ""
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
             for _ in range(PAGES_LIMIT):
-                wanted = Query(tuple(tags), min(limit - count, PAGE_ITEMS), cursor)
+                wanted = Query(tuple(tags), min(limit - count, PAGE_ITEMS), cursor, offered, known())
                 page = await _ask(channel, wanted, QueryPage)
                 heads = [_signed(data) for data in page.heads]
                 by_voice = {(h.author, h.slug): h for h in heads}
@@ -293,9 +296,7 @@ def _signed(data: bytes) -> SignedHead:
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar(
-    "_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply, CollectionReply
-)
+_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply, CollectionReply)
 _Request: TypeAlias = (
     Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
 )
@@ -335,4 +336,3 @@ class _noted:
             self._host.peers.drop(self._peer, Fault.BROKE_PROTOCOL, error.message)
         elif isinstance(error, PeerTimeoutError) and self._peer in self._host.connected():
             self._host.peers.drop(self._peer, Fault.HUNG, error.message)
-

@@ -1,6 +1,7 @@
 """Applies the rules of the catalog's room to its tables: what comes in, what is forgotten for it.
 
-The rules themselves are fairness.py's, the heads' one is here. What is installed takes no room. What is held
+The rules themselves are fairness.py's, the heads' one is here. What is installed takes no room, nor does what
+stands on a shelf: shelves have rules of their own (protocol/shelf.py). What is held
 in memory is read from the tables at the first use, and again after a transaction that was undone. All methods
 run inside a transaction of the catalog's. Follows specs/catalog.md, "Room".
 """
@@ -31,6 +32,7 @@ SEEN_STEP = 86_400
 _ROWS = (
     "SELECT r.id, r.author, r.slug, r.created, r.seen, length(r.data) AS size, a.since FROM releases r"
     " LEFT JOIN authors a ON a.author=r.author WHERE r.id NOT IN (SELECT release FROM installed)"
+    " AND NOT EXISTS (SELECT 1 FROM shelved s WHERE s.release=r.id)"
 )
 
 

@@ -30,6 +30,7 @@ from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.messages import (
     CATALOG,
     EXCHANGE,
+    KNOWN_SIZE,
     PAGE_LIMIT,
     REQUEST_LIMIT,
     ChunkFrame,
@@ -164,8 +165,11 @@ class ExchangeServer:
     async def _page(self, query: Query) -> QueryPage:
         """One page of an answer, with fewer releases when they are too large together."""
         limit = min(query.limit, PAGE_RELEASES)
+        known = frozenset(query.known[at : at + KNOWN_SIZE] for at in range(0, len(query.known), KNOWN_SIZE))
         while True:
-            page = await self._library.query(query.tags, limit, query.cursor)
+            page = await self._library.query(
+                query.tags, limit, query.cursor, offered=query.offered, known=known
+            )
             if sum(map(len, page.releases)) + sum(map(len, page.heads)) <= PAGE_LIMIT or limit == 1:
                 return QueryPage(
                     page.releases, page.heads, page.next, page.revocations, page.shelf, page.partial

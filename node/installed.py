@@ -5,7 +5,7 @@ Not for the files themselves, which are the store's. Follows specs/catalog.md.
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from p2pvoice.node import base_tables, lineage_tables
@@ -67,8 +67,35 @@ class Installations(Heads):
                 self._takes_room(connection, identifier)
             return done
 
+    def shelve(self, rows: Iterable[tuple[bytes, bytes, bytes, str]]) -> None:
+        """Put releases on shelves: voice, value, head, and the release's id. What is not here is left out.
+
+        While it stands there a release takes no room of the catalog's; what it replaces does again.
+        """
+        # What a power cut takes of this comes again with the next talk.
+        with self._database.write(lasting=False) as connection:
+            for voice, value, head, release in rows:
+                before = connection.execute("SELECT release FROM shelved WHERE voice=?", (voice,)).fetchone()
+                connection.execute(
+                    "INSERT OR REPLACE INTO shelved(voice, release, value, head)"
+                    " SELECT ?, id, ?, ? FROM releases WHERE id=?",
+                    (voice, value, head, release),
+                )
+                self._room.left([release])
+                if before is not None and before[0] != release:
+                    self._takes_room(connection, before[0])
+
+    def unshelve(self, voices: Iterable[bytes]) -> None:
+        """Take voices off the shelves; their releases take room of the catalog's, if they are to stay."""
+        with self._database.write(lasting=False) as connection:
+            for voice in voices:
+                row = connection.execute("SELECT release FROM shelved WHERE voice=?", (voice,)).fetchone()
+                if row is not None:
+                    connection.execute("DELETE FROM shelved WHERE voice=?", (voice,))
+                    self._takes_room(connection, row[0])
+
     def _takes_room(self, connection: sqlite3.Connection, identifier: str) -> None:
-        """What is not installed any more counts like everything else."""
+        """What is not installed any more, nor on a shelf, counts like everything else."""
         gone = self._room.entered(connection, identifier, int(self._clock()))
         forget_releases(connection, gone)
 

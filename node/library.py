@@ -4,7 +4,7 @@
 loop and may hand their work to a thread. Follows specs/exchange.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,15 @@ class Page:
 class Library(Protocol):
     """What this node offers to others: no draft, nothing that was or is being fetched without seeding."""
 
-    async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
+    async def query(
+        self,
+        tags: Sequence[str],
+        limit: int,
+        cursor: str,
+        *,
+        offered: bool = False,
+        known: Collection[bytes] = (),
+    ) -> Page:
         """Releases offered that carry all ``tags``, at most ``limit``, from ``cursor`` on ("" at first)."""
 
     async def get_release(self, release: str) -> bytes | None:

@@ -9,7 +9,7 @@ exist for a peer either (specs/consent.md). Follows specs/exchange.md.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import trio
 
@@ -27,8 +27,9 @@ from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError, StaleError
 from p2pvoice.protocol.head import verify_head
-from p2pvoice.protocol.ids import author_id
+from p2pvoice.protocol.ids import author_id, parse_release_id
 from p2pvoice.protocol.manifest import FileEntry, Release
+from p2pvoice.protocol.messages import KNOWN_SIZE
 
 log = logging.getLogger("p2pvoice.offer")
 
@@ -70,31 +71,45 @@ class Offer:
             return None
         return release
 
-    async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
-        """Releases that carry all of ``tags``, with heads: those offered here, then those on shelves."""
+    async def query(
+        self,
+        tags: Sequence[str],
+        limit: int,
+        cursor: str,
+        *,
+        offered: bool = False,
+        known: Collection[bytes] = (),
+    ) -> Page:
+        """Releases that carry all of ``tags``, with heads: those offered here, then those on shelves.
+
+        With ``offered`` the latter are only counted. Left out are releases whose digests begin with what is
+        in ``known``.
+        """
         wanted = max(1, min(limit, PAGE_LIMIT))
         page = Page(())
         if not cursor.startswith(CURSOR):
-            page = await trio.to_thread.run_sync(self._query, tuple(tags), wanted, cursor, limiter=self._disk)
-        room = 0 if page.next else wanted - len(page.releases)
+            page = await trio.to_thread.run_sync(
+                self._query, tuple(tags), wanted, cursor, known, limiter=self._disk
+            )
+        room = 0 if page.next or offered else wanted - len(page.releases)
         listing = None
         if self.shelves is not None:
             on_shelf = cursor if cursor.startswith(CURSOR) else ""
-            listing = await self.shelves.read(tags, room, on_shelf)
+            listing = await self.shelves.read(tags, room, on_shelf, known)
         if listing is None:
             return page
         now = self._clock()
         return Page(
             (*page.releases, *(entry.release for entry in listing.entries)),
             (*page.heads, *(entry.head for entry in listing.entries if is_valid(entry.head, now))),
-            page.next or listing.next,
+            page.next if offered else page.next or listing.next,
             page.revocations,
             listing.size,
             listing.partial,
         )
 
-    def _query(self, tags: tuple[str, ...], wanted: int, cursor: str) -> Page:
-        found = self._catalog.offered(tags, wanted + 1, cursor)
+    def _query(self, tags: tuple[str, ...], wanted: int, cursor: str, known: Collection[bytes]) -> Page:
+        found = self._unknown(tags, wanted + 1, cursor, known)
         releases, heads = [], []
         for identifier in found[:wanted]:
             release = self._current(identifier)
@@ -109,6 +124,19 @@ class Offer:
         more = found[wanted - 1] if len(found) > wanted else ""
         return Page(tuple(releases), tuple(heads), more, tuple(revoked))
 
+    def _unknown(
+        self, tags: tuple[str, ...], wanted: int, cursor: str, known: Collection[bytes]
+    ) -> list[str]:
+        """The first so many offered releases behind a cursor, without those that are known."""
+        found: list[str] = []
+        while len(found) < wanted:
+            some = self._catalog.offered(tags, wanted, cursor)
+            found += [one for one in some if parse_release_id(one)[:KNOWN_SIZE] not in known]
+            if len(some) < wanted:
+                break
+            cursor = some[-1]
+        return found[:wanted]
+
     async def get_release(self, release: str) -> bytes | None:
         """The signed envelope of an offered release, or of one that such a release comes from.
 
@@ -118,9 +146,7 @@ class Offer:
 
         def read() -> bytes | None:
             shared = self.sharing is not None and self.sharing.has(release)
-            if not (
-                shared or self._catalog.is_offered(release) or self._catalog.leads_to_offered(release)
-            ):
+            if not (shared or self._catalog.is_offered(release) or self._catalog.leads_to_offered(release)):
                 stone = self._catalog.tombstones.of_release(release)
                 # What was merely remembered from a search is nothing this node could prove.
                 if stone is not None and stone.kind > Kind.SEEN:

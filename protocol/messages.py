@@ -6,7 +6,7 @@ canonical MessagePack maps with their type under ``t``. Not for framing, nor for
 specs/messages.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
@@ -82,6 +82,12 @@ PLAIN_CODECS = CODECS[:2]
 BASES_LIMIT = 4
 """Files a want may name as bases for deltas."""
 
+KNOWN_SIZE = 8
+"""Bytes by which a query names a release that is known: too many for anybody to meet another's by trying."""
+
+KNOWN_LIMIT = 256
+"""Releases that a query names as known."""
+
 _SLACK = 512
 """Bytes of keys, numbers and lengths around the payload of a reply."""
 
@@ -91,13 +97,26 @@ _ITEMS = 1024
 
 @dataclass(frozen=True)
 class Query:
-    """Ask for the releases that carry all these canonical tags; no tags asks for everything offered."""
+    """Ask for the releases that carry all these canonical tags; no tags asks for everything offered.
+
+    ``offered`` leaves out what stands on shelves only. ``known`` are the beginnings, ``KNOWN_SIZE`` bytes
+    each, of the digests of releases that need not be told: beside many long tags fewer of them fit
+    (:meth:`known_beside`).
+    """
 
     tags: tuple[str, ...] = ()
     limit: int = PAGE_ITEMS
     cursor: str = ""
+    offered: bool = False
+    known: bytes = b""
     TYPE: ClassVar[str] = "query"
     LIMIT: ClassVar[int] = REQUEST_LIMIT
+
+    @staticmethod
+    def known_beside(tags: Sequence[str]) -> int:
+        """How many known releases a query with these tags may name, whatever its cursor."""
+        left = REQUEST_LIMIT - _SLACK - CURSOR_LENGTH - sum(len(tag.encode()) + 3 for tag in tags)
+        return max(0, min(KNOWN_LIMIT, left // KNOWN_SIZE))
 
     def __post_init__(self) -> None:
         if len(self.tags) > TAGS_LIMIT or len(set(self.tags)) != len(self.tags):
@@ -106,9 +125,18 @@ class Query:
             check_tag(tag)
         check_number(self.limit, 1, PAGE_ITEMS, "the limit of a query")
         _cursor(self.cursor)
+        if type(self.offered) is not bool:
+            raise ManifestError("a query is about what is offered only, or about shelves, too")
+        if not isinstance(self.known, bytes) or len(self.known) > KNOWN_LIMIT * KNOWN_SIZE:
+            raise ManifestError(f"a query names at most {KNOWN_LIMIT} known releases")
+        if len(self.known) % KNOWN_SIZE:
+            raise ManifestError(f"a known release is named by {KNOWN_SIZE} bytes")
 
     def _body(self) -> dict[str, Any]:
-        return {"tags": list(self.tags), "limit": self.limit, "cursor": self.cursor}
+        body: dict[str, Any] = {"tags": list(self.tags), "limit": self.limit, "cursor": self.cursor}
+        # Absent where they say nothing: an older peer gets the query it knows.
+        body |= {"offered": True} if self.offered else {}
+        return body | ({"known": self.known} if self.known else {})
 
     @classmethod
     def _read(cls, fields: Fields) -> "Query":
@@ -116,6 +144,8 @@ class Query:
             fields.texts("tags", TAGS_LIMIT, ()),
             fields.number("limit", PAGE_ITEMS),
             fields.text("cursor", ""),
+            fields.flag("offered", False),
+            fields.blob("known", default=b""),
         )
 
 

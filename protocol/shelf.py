@@ -3,13 +3,16 @@
 A keeper of a tag holds, besides what it offers itself, what other keepers brought. Each voice is one pair
 of 32 bytes: :func:`voice_key`, and a value in which the larger one is always the newer one. So two shelves
 are compared with reconcile.py, and whoever has the smaller value takes the larger one. Where a shelf has not
-room for all, it holds an *arc*: the keys nearest to the node's own point, so that any two keepers hold the
-same where their arcs overlap. Nothing here sends, waits, or knows the clock. Not for whom to talk to
+room for all, each author has a *share* of it; where that does not do, it holds an *arc*: the authors nearest
+to the node's own point. Both follow from the keys alone, so any two keepers hold the same where their arcs
+overlap, up to the smaller share. Nothing here sends, waits, or knows the clock. Not for whom to talk to
 (shelf_keeper.py) nor for what is said (shelf_talk.py). Follows specs/shelves.md.
 """
 
 import heapq
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,11 +21,20 @@ from p2pvoice.protocol.head import SEQUENCE_LIMIT
 from p2pvoice.protocol.ids import digest_of, parse_release_id
 from p2pvoice.protocol.reconcile import KEY_SIZE, Pairs
 
-ROOM = 5_000
+ROOM = 10_000
 """Voices of others on one shelf."""
 
 AUTHOR_ROOM = 200
-"""Of them, voices of one author."""
+"""Of them, voices of one author: the share as long as there is room."""
+
+SHARE = 8
+"""Voices of one author on a full shelf, before it leaves out authors."""
+
+SHARE_LIMIT = 1 << 16
+"""Shares told by others lie below this."""
+
+AUTHOR_SIZE = 16
+"""Bytes of a key that say whose voice it is; the rest says which of them."""
 
 EPOCH = 30 * 86_400
 """Seconds of an epoch. Whoever offers a voice renews its epoch."""
@@ -41,6 +53,7 @@ HALF = RING // 2
 PAIRS_KEPT = 4
 """Sets for comparison that one shelf keeps, each about 150 bytes a voice."""
 
+_AUTHOR_DOMAIN = b"p2pvoice/shelf/author/1\0"
 _VOICE_DOMAIN = b"p2pvoice/shelf/voice/1\0"
 _POINT_DOMAIN = b"p2pvoice/shelf/point/1\0"
 _SEQUENCE_SIZE, _DIGEST_SIZE, _EPOCH_SIZE = 7, 23, 2
@@ -48,8 +61,9 @@ _STEM = _SEQUENCE_SIZE + _DIGEST_SIZE
 
 
 def voice_key(author: bytes, slug: str) -> bytes:
-    """The key of a voice on every shelf; ``author`` is a public key."""
-    return digest_of(_VOICE_DOMAIN + author + slug.encode("ascii"))
+    """The key of a voice on every shelf; ``author`` is a public key. One author's keys lie side by side."""
+    whose = digest_of(_AUTHOR_DOMAIN + author)[:AUTHOR_SIZE]
+    return whose + digest_of(_VOICE_DOMAIN + author + slug.encode("ascii"))[: KEY_SIZE - AUTHOR_SIZE]
 
 
 def point_of(peer: str) -> int:
@@ -59,7 +73,7 @@ def point_of(peer: str) -> int:
 
 def epoch_of(key: bytes, now: float) -> int:
     """Which epoch it is for a voice. Different ones begin at different times, which spreads renewals."""
-    shift = int.from_bytes(key[:4]) * EPOCH >> 32
+    shift = int.from_bytes(key[-4:]) * EPOCH >> 32
     return max(0, min((int(now) + shift) // EPOCH, EPOCH_LIMIT - 1))
 
 
@@ -103,13 +117,18 @@ def is_current(key: bytes, value: bytes, now: float) -> bool:
 
 @dataclass(frozen=True)
 class Arc:
-    """The keys at most ``reach`` away from ``center`` on the ring, either way."""
+    """What a shelf has room for: the authors at most ``reach`` away from ``center`` on the ring, either way,
+    and of each of them ``share`` voices, those with the smallest keys.
+
+    An author lies where the first ``AUTHOR_SIZE`` bytes of its keys are, followed by zeros.
+    """
 
     center: int
     reach: int = HALF
+    share: int = AUTHOR_ROOM
 
     def __post_init__(self) -> None:
-        if not 0 <= self.center < RING or not 0 <= self.reach <= HALF:
+        if not 0 <= self.center < RING or not 0 <= self.reach <= HALF or not 0 < self.share < SHARE_LIMIT:
             raise ManifestError("an arc of keys is out of range")
 
     @property
@@ -118,16 +137,17 @@ class Arc:
         return self.reach == HALF
 
     def distance(self, key: bytes) -> int:
-        """How far a key is from the center."""
-        way = (int.from_bytes(key) - self.center) % RING
+        """How far the author of a key is from the center."""
+        way = (int.from_bytes(key[:AUTHOR_SIZE].ljust(KEY_SIZE, b"\0")) - self.center) % RING
         return min(way, RING - way)
 
     def __contains__(self, key: bytes) -> bool:
         return self.reach == HALF or self.distance(key) <= self.reach
 
     def overlaps(self, other: "Arc") -> bool:
-        """Whether any key lies in both."""
-        return self.distance(other.center.to_bytes(KEY_SIZE)) <= self.reach + other.reach
+        """Whether any author may lie in both."""
+        way = (other.center - self.center) % RING
+        return min(way, RING - way) <= self.reach + other.reach
 
 
 @dataclass(frozen=True)
@@ -175,11 +195,11 @@ class Shelf:
         self.author_room = author_room
         self.values: dict[bytes, bytes] = {}
         self.own: set[bytes] = set()
-        self.arc = Arc(point)
+        self.arc = Arc(point, share=author_room)
         self._version = 0
-        self._author: dict[bytes, bytes] = {}
-        self._by_author: dict[bytes, set[bytes]] = {}
-        # Keys of others, the farthest first; some of them may be gone.
+        # By author, the keys in order, own ones among them: the place of a key is its rank.
+        self._authors: dict[bytes, list[bytes]] = {}
+        # Authors, the farthest first; some of them may be gone.
         self._far: list[tuple[int, bytes]] = []
         self._pairs: dict[tuple[Arc, ...], tuple[int, Pairs]] = {}
 
@@ -187,58 +207,95 @@ class Shelf:
         return len(self.values)
 
     @property
+    def held(self) -> int:
+        """Voices of others, which take room."""
+        return len(self.values) - len(self.own)
+
+    @property
     def partial(self) -> bool:
-        """Whether it leaves out what lies far from the node's point."""
+        """Whether it leaves out authors that lie far from the node's point."""
         return not self.arc.whole
+
+    def has_place(self, key: bytes) -> bool:
+        """Whether another's voice with this key would stay: it lies in the arc and in its author's share."""
+        return key in self.arc and self._rank(key) < self.arc.share
 
     def put(self, card: Card) -> list[bytes]:
         """Put a voice on the shelf, or renew it; the keys that had to go for it, perhaps its own."""
         self._version += 1
-        self.values[card.key] = card.value
-        if card.own:
-            self.own.add(card.key)
-            self._disown(card.key)
-            return []
-        self.own.discard(card.key)
-        if card.key not in self._author:
-            self._author[card.key] = card.author
-            self._by_author.setdefault(card.author, set()).add(card.key)
-            heapq.heappush(self._far, (-self.arc.distance(card.key), card.key))
-        return self._make_room(card)
+        key = card.key
+        if key not in self.values:
+            whose = key[:AUTHOR_SIZE]
+            if whose not in self._authors:
+                self._authors[whose] = []
+                self._note_far(whose)
+            insort(self._authors[whose], key)
+        self.values[key] = card.value
+        (self.own.add if card.own else self.own.discard)(key)
+        return self._make_room(key)
 
     def remove(self, key: bytes) -> None:
         """Take a voice off the shelf."""
         if self.values.pop(key, None) is not None:
             self._version += 1
             self.own.discard(key)
-            self._disown(key)
+            keys = self._authors[key[:AUTHOR_SIZE]]
+            del keys[bisect_left(keys, key)]
+            if not keys:
+                del self._authors[key[:AUTHOR_SIZE]]
 
-    def resize(self, room: int) -> list[bytes]:
-        """Have room for so many voices of others from now on; the keys that had to go for it."""
-        self.room = room
-        dropped = []
-        while len(self._author) > self.room:
-            dropped.append(self._drop_farthest())
-        return dropped
+    def shrink(self) -> list[bytes]:
+        """Leave out more: a smaller share of each author, down to ``SHARE``; then the farthest authors.
+
+        About a sixteenth of the room becomes free, so that it is not looked through for each voice that
+        comes. The keys that had to go; none when all is offered here.
+        """
+        aim = self.held - max(1, self.held // 16)
+        least = min(SHARE, self.author_room)
+        if self.arc.share > least:
+            # How many voices of others stand at each rank.
+            ranks = Counter(rank for keys in self._authors.values() for rank in self._ranks(keys))
+            share, kept = least, sum(count for rank, count in ranks.items() if rank < least)
+            while share + 1 < self.arc.share and kept + ranks[share] <= aim:
+                kept += ranks[share]
+                share += 1
+            self.arc = Arc(self.point, self.arc.reach, share)
+            self._version += 1
+            gone = [key for keys in self._authors.values() for key in self._beyond_share(keys)]
+            for key in gone:
+                self.remove(key)
+            if gone:
+                return gone
+        return self._drop_farthest(aim)
 
     def pairs(self, *arcs: Arc) -> Pairs:
-        """The set for a comparison: what is here of these arcs and of the shelf's own."""
+        """The set for a comparison: what is here of these arcs and the shelf's own, up to the least share."""
+        share = min(arc.share for arc in (self.arc, *arcs))
         limited = tuple(arc for arc in (self.arc, *arcs) if not arc.whole)
-        held = self._pairs.get(limited)
+        asked = (*limited, Arc(0, share=share))
+        held = self._pairs.get(asked)
         if held is not None and held[0] == self._version:
             return held[1]
-        values = self.values
-        if limited:
-            values = {key: value for key, value in values.items() if all(key in arc for arc in limited)}
-        pairs = Pairs(values)
+        pairs = Pairs(
+            {
+                key: self.values[key]
+                for keys in self._authors.values()
+                if all(keys[0] in arc for arc in limited)
+                for key in keys[:share]
+            }
+        )
         while len(self._pairs) >= PAIRS_KEPT:
             del self._pairs[next(iter(self._pairs))]
-        self._pairs[limited] = (self._version, pairs)
+        self._pairs[asked] = (self._version, pairs)
         return pairs
 
     def strays(self, theirs: Arc) -> list[bytes]:
-        """What is offered here and lies in another keeper's arc and not in ours: no comparison shows it."""
-        return [key for key in self.own if key not in self.arc and key in theirs]
+        """What is offered here, may have a place with another keeper, and shows in no comparison with it."""
+        return [
+            key
+            for key in self.own
+            if not self.has_place(key) and key in theirs and self._rank(key) < theirs.share
+        ]
 
     def around(
         self, after: bytes | None, limit: int, fits: Callable[[bytes], bool] = lambda key: True
@@ -257,43 +314,64 @@ class Shelf:
         return [key for _, key in heapq.nsmallest(limit, (one for one in ahead if one[0] >= start))]
 
     def widen(self) -> None:
-        """Reach further when there is room again; what lies there comes with the next comparisons."""
-        held = len(self._author)
-        if self.partial and held < self.room * 3 // 4:
-            reach = (self.arc.reach + 1) * self.room // max(held, self.room // 2, 1)
-            self.arc = Arc(self.point, min(HALF, reach))
+        """Reach further when there is room again, then have more of each; it comes with the next talks."""
+        if self.held >= self.room * 3 // 4:
+            return
+        grown = self.room * 16 // max(self.held, self.room // 2, 1)
+        if self.partial:
+            reach = min(HALF, (self.arc.reach + 1) * grown // 16)
+            self.arc = Arc(self.point, reach, self.arc.share)
+            self._version += 1
+        elif self.arc.share < self.author_room:
+            share = min(self.author_room, max(self.arc.share + 1, self.arc.share * grown // 16))
+            self.arc = Arc(self.point, self.arc.reach, share)
             self._version += 1
 
-    def _make_room(self, card: Card) -> list[bytes]:
-        dropped = []
-        of_author = self._by_author[card.author]
-        if len(of_author) > self.author_room:
-            dropped.append(max(of_author, key=lambda key: (self.arc.distance(key), key)))
-            self.remove(dropped[0])
-        elif len(self._author) > self.room:
-            dropped.append(self._drop_farthest())
-        if card.key in self.values and card.key not in self.arc:
-            self.remove(card.key)
-            dropped.append(card.key)
+    def _rank(self, key: bytes) -> int:
+        """How many voices of the same author with smaller keys are here."""
+        return bisect_left(self._authors.get(key[:AUTHOR_SIZE], ()), key)
+
+    def _ranks(self, keys: list[bytes]) -> Iterator[int]:
+        return (rank for rank, key in enumerate(keys) if key not in self.own)
+
+    def _beyond_share(self, keys: list[bytes]) -> list[bytes]:
+        return [key for key in keys[self.arc.share :] if key not in self.own]
+
+    def _make_room(self, key: bytes) -> list[bytes]:
+        keys = self._authors[key[:AUTHOR_SIZE]]
+        dropped = self._beyond_share(keys)
+        if key not in self.own and key not in self.arc and key not in dropped:
+            dropped.append(key)
+        for one in dropped:
+            self.remove(one)
+        while self.held > self.room:
+            dropped += self.shrink()
         return dropped
 
-    def _drop_farthest(self) -> bytes:
-        while True:
-            _, key = heapq.heappop(self._far)
-            if key in self._author:
-                break
-        self.remove(key)
-        self.arc = Arc(self.point, min(self.arc.reach, max(0, self.arc.distance(key) - 1)))
-        return key
-
-    def _disown(self, key: bytes) -> None:
-        author = self._author.pop(key, None)
-        if author is None:
-            return
-        keys = self._by_author[author]
-        keys.discard(key)
-        if not keys:
-            del self._by_author[author]
-        if len(self._far) > 2 * len(self._author) + PAIRS_KEPT:
-            self._far = [(-self.arc.distance(one), one) for one in self._author]
+    def _note_far(self, whose: bytes) -> None:
+        heapq.heappush(self._far, (-self.arc.distance(whose), whose))
+        if len(self._far) > 2 * len(self._authors) + PAIRS_KEPT:
+            self._far = [(-self.arc.distance(one), one) for one in self._authors]
             heapq.heapify(self._far)
+
+    def _drop_farthest(self, aim: int) -> list[bytes]:
+        """Leave out the farthest authors until no more than ``aim`` voices of others are here."""
+        dropped: list[bytes] = []
+        passed = []
+        while self._far and self.held > aim:
+            far, whose = heapq.heappop(self._far)
+            keys = self._authors.get(whose)
+            if keys is None:
+                continue
+            gone = [key for key in keys if key not in self.own]
+            if len(gone) < len(keys):
+                passed.append((far, whose))
+            if gone:
+                self.arc = Arc(self.point, min(self.arc.reach, max(0, -far - 1)), self.arc.share)
+                self._version += 1
+            for key in gone:
+                self.remove(key)
+            dropped += gone
+        for one in passed:
+            heapq.heappush(self._far, one)
+        return dropped

@@ -44,7 +44,7 @@ from p2pvoice.protocol.shelf_messages import PAIRS_TOUCHED, Contact
 from p2pvoice.protocol.shelf_peers import Peers
 
 ROOM_OF_ALL = 20_000
-"""Voices of others on all shelves together, shared out evenly among the tags."""
+"""Voices of others on all shelves together; when there are more, the shelf that has most leaves some out."""
 
 HINT_PEERS = 4
 """Keepers that are told of something new."""
@@ -137,14 +137,13 @@ class Keeper:
         self.peers.keep(wanted)
         for tag in [tag for tag in self._shelves if tag not in wanted]:
             del self._shelves[tag]
-        room = max(1, min(self._room, self._of_all // max(1, len(wanted))))
         for tag in wanted:
             if tag not in self._shelves:
-                self._shelves[tag] = shelf = Shelf(self.point, room, self._author_room)
+                self._shelves[tag] = shelf = Shelf(self.point, self._room, self._author_room)
                 for card in self.cards.values():
                     if tag in card.tags:
                         shelf.put(card)
-            self._shelves[tag].resize(room)
+        self._share_out()
         return self._forget_unkept(list(self.cards))
 
     def judge(self, peer: str, tag: str, key: bytes, value: bytes, now: float) -> Verdict:
@@ -158,7 +157,7 @@ class Keeper:
             return Verdict.KNOWN
         if held is not None and same_release(held.value, value):
             return Verdict.RENEWED
-        if shelf is None or key not in shelf.arc:
+        if shelf is None or not shelf.has_place(key):
             return Verdict.OUTSIDE
         if self._refused.holds("", key, value, now) or self._refused.holds(peer, key, value, now):
             return Verdict.OUTSIDE
@@ -191,14 +190,13 @@ class Keeper:
         changed = held is None or not same_release(held.value, card.value)
         touched = {card.key}
         self.cards[card.key] = card
-        kept = False
         for tag, shelf in self._shelves.items():
             if tag in card.tags:
-                gone = shelf.put(card)
-                touched.update(gone)
-                kept = kept or card.key not in gone
+                touched.update(shelf.put(card))
             elif held is not None and tag in held.tags:
                 shelf.remove(card.key)
+        touched.update(self._share_out())
+        kept = any(card.key in shelf.values for shelf in self._shelves.values())
         if kept and changed and 0 <= now - card.created < HINT_AGE:
             self._announce(card, source)
         if not kept:
@@ -226,6 +224,7 @@ class Keeper:
         for tag, shelf in self._shelves.items():
             if tag in card.tags:
                 touched.update(shelf.put(card))
+        touched.update(self._share_out())
         return self._forget_unkept(touched)
 
     def remove(self, key: bytes, now: float) -> None:
@@ -256,15 +255,14 @@ class Keeper:
                 gone.append(self.cards.pop(card.key))
                 for shelf in self._shelves.values():
                     shelf.remove(card.key)
-        for shelf in self._shelves.values():
-            shelf.widen()
+        if self._held() < self._of_all * 3 // 4:
+            for shelf in self._shelves.values():
+                shelf.widen()
         return gone
 
     # -- comparing ---------------------------------------------------------------------------------------
 
-    def plan(
-        self, peer: str, tag: str, differences: Sequence[Difference], theirs: Arc, now: float
-    ) -> Plan:
+    def plan(self, peer: str, tag: str, differences: Sequence[Difference], theirs: Arc, now: float) -> Plan:
         """What to do about what differs on a shelf, and about what no comparison with this keeper shows."""
         pull, push, revoked = [], [], []
         for one in differences:
@@ -355,6 +353,19 @@ class Keeper:
                     pairs[card.key] = card.value
 
     # -- the rest ----------------------------------------------------------------------------------------
+
+    def _held(self) -> int:
+        return sum(shelf.held for shelf in self._shelves.values())
+
+    def _share_out(self) -> list[bytes]:
+        """Leave something out where there is most, until all shelves have room together; keys that had to go.
+
+        So a flood of one tag takes nothing from the shelves of others.
+        """
+        gone = []
+        while self._held() > self._of_all:
+            gone += max(self._shelves.values(), key=lambda shelf: shelf.held).shrink()
+        return gone
 
     def _rewrite(self, card: Card, value: bytes) -> None:
         card = replace(card, value=value)

@@ -55,7 +55,9 @@ SHELF_LIMIT = 1 << 40
 _SLACK = 512
 """Bytes of keys, numbers and lengths around the payload of a message."""
 
-_ARC_BYTES = 2 * KEY_SIZE + 8
+_SHARE_SIZE = 2
+_ARC_SIZE = 2 * KEY_SIZE + _SHARE_SIZE
+_ARC_BYTES = _ARC_SIZE + 8
 _TAG_BYTES = 4 * TAG_LENGTH + 8
 _REVOCATIONS_BYTES = REVOCATIONS_LIMIT * (REVOCATION_LIMIT + 8)
 _OTHERS_BYTES = OTHERS_LIMIT * (PEER_LENGTH + 8 + ADDRESSES_LIMIT * (ADDRESS_LENGTH + 3))
@@ -398,13 +400,16 @@ REPLY: dict[type[ShelfRequest], type[ShelfReply]] = {
 
 
 def _shown_arc(arc: Arc) -> bytes:
-    return arc.center.to_bytes(KEY_SIZE) + arc.reach.to_bytes(KEY_SIZE)
+    return b"".join(
+        (arc.center.to_bytes(KEY_SIZE), arc.reach.to_bytes(KEY_SIZE), arc.share.to_bytes(_SHARE_SIZE))
+    )
 
 
 def _read_arc(value: object) -> Arc:
-    _bytes(value, 2 * KEY_SIZE, "an arc")
+    _bytes(value, _ARC_SIZE, "an arc")
     assert isinstance(value, bytes)
-    return Arc(int.from_bytes(value[:KEY_SIZE]), int.from_bytes(value[KEY_SIZE:]))
+    center, reach, share = value[:KEY_SIZE], value[KEY_SIZE : 2 * KEY_SIZE], value[2 * KEY_SIZE :]
+    return Arc(int.from_bytes(center), int.from_bytes(reach), int.from_bytes(share))
 
 
 def _read_contact(row: object) -> Contact:

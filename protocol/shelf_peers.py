@@ -29,7 +29,13 @@ FAN_OUT = 3
 """Keepers that a tag is compared with each time."""
 
 LOOKUP_EVERY = 3_600.0
-"""Seconds between two look-ups of the keepers of a tag, jittered by 20 %."""
+"""Seconds between two look-ups of the keepers of a tag while few live ones are known, jittered by 20 %."""
+
+LOOKUP_RARELY = 86_400.0
+"""Seconds between two look-ups while enough live keepers are known, jittered by 20 %: these name others."""
+
+KEEPERS_LIVE = 8
+"""Keepers that are enough: there was a talk with each within a day, and the last one did not fail."""
 
 LOOKUP_SOON = 60.0
 """Seconds until a look-up is repeated while hardly any keepers are known; doubled each time."""
@@ -59,6 +65,10 @@ class Known:
     failures: int = 0
     arrived: bool = False
 
+    def is_live(self, now: float) -> bool:
+        """Whether there was a talk lately, and the last one went through."""
+        return not self.failures and self.talked > 0 and abs(now - self.talked) < LOOKUP_RARELY
+
     def is_near(self, arc: Arc) -> bool:
         """Whether it may keep what lies in an arc."""
         return self.arc is None or self.arc.overlaps(arc)
@@ -70,8 +80,10 @@ class _Tag:
     # The first talks come at once: there is nothing here to answer from yet.
     talk_at: float = 0.0
     talk_pause: float = 0.0
-    lookup_at: float = 0.0
+    looked_at: float = 0.0
     lookup_pause: float = 0.0
+    # Drawn anew at each look-up, so that nodes which start together do not look up together.
+    lookup_jitter: float = 1.0
 
 
 class Peers:
@@ -103,11 +115,14 @@ class Peers:
         """Tags whose keepers should be looked up in the DHT now."""
         due = []
         for tag, one in self._tags.items():
-            if not now < one.lookup_at <= now + 2 * LOOKUP_EVERY:
+            pause = LOOKUP_RARELY
+            # Asked again and again, so that what was enough and died does not leave a keeper alone for a day.
+            if sum(known.is_live(now) for known in one.keepers.values()) < KEEPERS_LIVE:
                 # Keepers that start together do not find each other at once.
-                one.lookup_pause = min(LOOKUP_EVERY, 2 * one.lookup_pause or LOOKUP_SOON)
                 pause = one.lookup_pause if len(one.keepers) < FAN_OUT else LOOKUP_EVERY
-                one.lookup_at = now + self._jittered(pause)
+            if not 0 <= now - one.looked_at < pause * one.lookup_jitter:
+                one.lookup_pause = min(LOOKUP_EVERY, 2 * one.lookup_pause or LOOKUP_SOON)
+                one.looked_at, one.lookup_jitter = now, self._jittered(1.0)
                 due.append(tag)
         return due
 

@@ -147,9 +147,7 @@ def hint(keeper: Keeper, peer: str, tag: str, pairs: Sequence[Pair], now: float)
     return outcome
 
 
-def answer(
-    keeper: Keeper, peer: str, request: ShelfRequest, now: float
-) -> Generator[Step, Any, ShelfReply]:
+def answer(keeper: Keeper, peer: str, request: ShelfRequest, now: float) -> Generator[Step, Any, ShelfReply]:
     """What the side that is asked does and says. NotFoundError about a tag that is not kept here."""
     match request:
         case Open(shelves):

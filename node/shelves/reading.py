@@ -3,12 +3,13 @@
 Follows specs/shelves.md, "Answering searches".
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from p2pvoice.node.shelves.keeping import Keeping
+from p2pvoice.protocol.messages import KNOWN_SIZE
 from p2pvoice.protocol.reconcile import KEY_SIZE
-from p2pvoice.protocol.shelf import Shelf
+from p2pvoice.protocol.shelf import Shelf, release_in
 from p2pvoice.protocol.shelf_messages import Entry
 
 CURSOR = "shelf:"
@@ -33,10 +34,13 @@ class ShelfReader:
         #: Voices read out since the start.
         self.read_out = 0
 
-    async def read(self, tags: Sequence[str], limit: int, cursor: str) -> Listing | None:
+    async def read(
+        self, tags: Sequence[str], limit: int, cursor: str, known: Collection[bytes] = ()
+    ) -> Listing | None:
         """Up to ``limit`` voices that carry all ``tags``, behind a cursor ("" at first).
 
-        None when the shelf of none of the tags is kept here. What is offered here is left out.
+        None when the shelf of none of the tags is kept here. What is offered here is left out, and releases
+        whose digests begin with what is in ``known``.
         """
         keeper = self._keeping.keeper
         kept = [shelf for shelf in map(keeper.shelf, tags) if shelf is not None]
@@ -47,7 +51,9 @@ class ShelfReader:
 
         def fits(key: bytes) -> bool:
             card = keeper.cards.get(key)
-            return card is not None and not card.own and wanted <= set(card.tags)
+            if card is None or card.own or not wanted <= set(card.tags):
+                return False
+            return release_in(card.value)[:KNOWN_SIZE] not in known
 
         if limit < 1:
             return Listing((), cursor or CURSOR, len(shelf), shelf.partial)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from p2pvoice.node import base_tables
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
+from p2pvoice.node.pools import PLACE_BYTES
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import ManifestError, RevokedError, StaleError
 from p2pvoice.protocol.head import verify_head
@@ -21,6 +22,9 @@ from p2pvoice.protocol.manifest import Release, verify_release
 from p2pvoice.protocol.shelf import Card, release_in, value_of, voice_key
 from p2pvoice.protocol.shelf_messages import ENTRIES_BYTES, Entry
 from p2pvoice.protocol.shelf_talk import Checked
+
+RELEASE_BYTES = 2 * PLACE_BYTES
+"""Signed bytes of a release on a shelf at most, so that the number of voices bounds the bytes, too."""
 
 REVOKED_KNOWN = 4_096
 """Revocations that are kept in mind to be shown."""
@@ -99,6 +103,8 @@ class ShelfTable:
                 release = self._catalog.release(name)
                 if release is None:
                     continue
+                if len(release.envelope.to_bytes()) > RELEASE_BYTES:
+                    continue
                 self._read[name] = (_card(release, 0, 0, own=True), release.manifest.consent.expires)
             card, expires = self._read[name]
             if expires is not None and expires <= self._clock():
@@ -147,7 +153,8 @@ class ShelfTable:
     # -- what comes --------------------------------------------------------------------------------------
 
     def check(self, entries: Iterable[Entry]) -> Checked:
-        """Verify voices that came from a peer; None for one that was revoked or whose consent has expired.
+        """Verify voices that came from a peer; None for one that was revoked, whose consent has expired, or
+        that is too large.
 
         Raises ManifestError, SignatureError, or StaleError for a head that claims to be valid for ever.
         """
@@ -163,7 +170,8 @@ class ShelfTable:
             stone = self._catalog.tombstones.against(release)
             if stone is not None and stone.data in shown:
                 revocations.append(stone.data)
-            if stone is not None or consent_state(release.manifest, now) == "expired":
+            refused = stone is not None or len(entry.release) > RELEASE_BYTES
+            if refused or consent_state(release.manifest, now) == "expired":
                 cards.append(None)
                 continue
             cards.append(_card(release, sequence, entry.epoch))
@@ -198,19 +206,13 @@ class ShelfTable:
 
     def remove(self, keys: Iterable[bytes]) -> None:
         """Take voices off the shelves."""
-        gone = [(key,) for key in keys]
+        gone = list(keys)
         if gone:
-            with self._database.write(lasting=False) as connection:
-                connection.executemany("DELETE FROM shelved WHERE voice=?", gone)
+            self._catalog.unshelve(gone)
 
     def _write(self, rows: Sequence[tuple[Card, str, bytes]]) -> None:
-        # What a power cut takes of this comes again with the next talk.
-        with self._database.write(lasting=False) as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO shelved(voice, release, value, head)"
-                " SELECT ?, id, ?, ? FROM releases WHERE id=?",
-                [(card.key, card.value, head, release) for card, release, head in rows],
-            )
+        if rows:
+            self._catalog.shelve((card.key, card.value, head, release) for card, release, head in rows)
 
 
 def _card(release: Release, sequence: int, epoch: int, *, own: bool = False) -> Card:

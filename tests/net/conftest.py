@@ -164,7 +164,7 @@ class Shelf:
                 self.chunks[file.digest, index] = publication.blobs[file.digest][start : start + chunk.size]
                 start += chunk.size
 
-    async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
+    async def query(self, tags: Sequence[str], limit: int, cursor: str, **others: Any) -> Page:
         names = sorted(name for name in self.releases if set(tags) <= self.tags[name] and name > cursor)
         page = names[:limit]
         return Page(

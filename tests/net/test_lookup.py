@@ -146,7 +146,7 @@ async def test_silent_providers_hold_up_no_search(
     voice = publish(tags=("language/yue",))
 
     class Silent(shelf):  # type: ignore[misc]
-        async def query(self, *rest: Any) -> Any:
+        async def query(self, *rest: Any, **others: Any) -> Any:
             await trio.sleep_forever()
 
     async with network(silent + 3) as hosts, trio.open_nursery() as nursery:

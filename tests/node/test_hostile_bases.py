@@ -62,7 +62,7 @@ class Shop:
                 at += chunk.size
         return release
 
-    async def query(self, tags: Sequence[str], limit: int, cursor: str) -> Page:
+    async def query(self, tags: Sequence[str], limit: int, cursor: str, **others: Any) -> Page:
         self.asked.append(tuple(tags))
         return Page(tuple(self.releases.values())[:limit])
 

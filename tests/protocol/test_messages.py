@@ -127,6 +127,14 @@ def test_any_value_in_any_field_raises_only_our_errors(message: m.Message, data)
     assert m.decode_message(m.encode_message(again), type(message)) == again
 
 
+@pytest.mark.parametrize("tags", [0, 4, 8, 12, 16])
+def test_a_query_names_as_many_known_releases_as_fit_beside_its_tags(tags: int) -> None:
+    count = m.Query.known_beside(TAGS[:tags])
+    assert count == m.KNOWN_LIMIT if tags <= 4 else count < m.KNOWN_LIMIT
+    query = m.Query(TAGS[:tags], m.PAGE_ITEMS, "c" * m.CURSOR_LENGTH, True, b"k" * count * m.KNOWN_SIZE)
+    assert m.decode_message(m.encode_message(query), *KINDS) == query
+
+
 @given(st.binary(max_size=100))
 def test_random_bytes_raise_only_our_errors(data: bytes) -> None:
     with pytest.raises((ManifestError, ProtocolMismatchError)):
@@ -142,6 +150,9 @@ BEYOND = [
     lambda: m.Query(cursor="c" * (m.CURSOR_LENGTH + 1)),
     lambda: m.Query(cursor="ü"),
     lambda: m.Query(cursor="\n"),
+    lambda: m.Query(known=b"k" * (m.KNOWN_LIMIT + 1) * m.KNOWN_SIZE),
+    lambda: m.Query(known=b"k" * (m.KNOWN_SIZE - 1)),
+    lambda: m.Query(offered=1),  # type: ignore[arg-type]
     lambda: m.QueryPage((b"r",) * (m.PAGE_ITEMS + 1)),
     lambda: m.QueryPage((), (b"h",) * (m.PAGE_ITEMS + 1)),
     lambda: m.QueryPage((b"",)),

@@ -10,6 +10,8 @@ from p2pvoice.protocol.shelf import (
     EPOCH,
     EPOCHS_KEPT,
     HALF,
+    SHARE,
+    SHARE_LIMIT,
     Arc,
     Shelf,
     Verdict,
@@ -23,7 +25,14 @@ from p2pvoice.protocol.shelf import (
 from p2pvoice.protocol.shelf_keeper import HINT_AGE
 from p2pvoice.protocol.shelf_memory import MEMORY_SECONDS, Memory
 from p2pvoice.protocol.shelf_messages import CompareShelf, Contact, Entry, TellEntries
-from p2pvoice.protocol.shelf_peers import FAILURES, KEEPERS_KNOWN, TALK_EVERY
+from p2pvoice.protocol.shelf_peers import (
+    FAILURES,
+    KEEPERS_KNOWN,
+    KEEPERS_LIVE,
+    LOOKUP_EVERY,
+    LOOKUP_RARELY,
+    TALK_EVERY,
+)
 from p2pvoice.protocol.shelf_talk import answer
 
 from .shelves import NOW, TAG, Node, Voice, drive, introduce, meet, tell_news, voices
@@ -54,36 +63,63 @@ def test_the_epochs_of_voices_begin_at_different_times() -> None:
     assert not is_current(key, value, NOW - 2 * EPOCH)
 
 
-def test_an_arc_is_a_part_of_a_ring() -> None:
-    arc = Arc(5, 10)
-    inside, beyond = ((-5) % (1 << 256)).to_bytes(32), (16).to_bytes(32)
-    assert inside in arc
-    assert beyond not in arc
-    assert (15).to_bytes(32) in arc
+def author_at(place: int) -> bytes:
+    """A key of an author at a place on the ring, in units of 2^128."""
+    return (place % (1 << 128)).to_bytes(16) + b"\x77" * 16
+
+
+def test_an_arc_is_a_part_of_a_ring_of_authors() -> None:
+    unit = 1 << 128
+    arc = Arc(5 * unit, 10 * unit)
+    assert author_at(-5) in arc
+    assert author_at(16) not in arc
+    # All voices of an author are in or out.
+    assert author_at(15) in arc
+    assert author_at(15)[:16] + b"\xff" * 16 in arc
     assert Arc(0).whole
     assert b"\xff" * 32 in Arc(0)
     assert HALF.to_bytes(32) in Arc(0)
-    assert arc.overlaps(Arc(25, 10))
-    assert not arc.overlaps(Arc(26, 10))
-    with pytest.raises(ManifestError):
-        Arc(0, HALF + 1)
+    assert arc.overlaps(Arc(25 * unit, 10 * unit))
+    assert not arc.overlaps(Arc(26 * unit, 10 * unit))
+    for broken in ({"reach": HALF + 1}, {"share": 0}, {"share": SHARE_LIMIT}):
+        with pytest.raises(ManifestError):
+            Arc(0, **broken)
 
 
-def test_a_full_shelf_keeps_what_is_near_and_says_so() -> None:
-    shelf = Shelf(0, room=50)
+def test_a_full_shelf_keeps_the_authors_that_are_near_and_says_so() -> None:
+    shelf = Shelf(0, room=64)
     cards = [voice.card(1) for voice in voices(200)]
     for card in cards:
         shelf.put(card)
-    assert len(shelf) == 50
+    assert 60 <= len(shelf) <= 64
     assert shelf.partial
-    near = sorted(cards, key=lambda card: shelf.arc.distance(card.key))[:50]
+    near = sorted(cards, key=lambda card: shelf.arc.distance(card.key))[: len(shelf)]
     assert set(shelf.values) == {card.key for card in near}
-    assert all((card.key in shelf.arc) == (card.key in shelf.values) for card in cards)
+    for card in cards:
+        assert shelf.has_place(card.key) == (card.key in shelf.arc) == (card.key in shelf.values)
     for card in near[10:]:
         shelf.remove(card.key)
     before = shelf.arc.reach
     shelf.widen()
     assert shelf.arc.reach > before
+
+
+def test_a_full_shelf_has_less_of_each_author_before_it_leaves_any_out() -> None:
+    shelf = Shelf(0, room=100)
+    few = [Voice(bytes([number]) * 32, f"voice-{turn}") for number in range(8) for turn in range(5)]
+    for voice in [*few, *voices(300, author=b"s" * 32), *voices(300, author=b"t" * 32)]:
+        shelf.put(voice.card(1))
+    assert len(shelf) <= 100
+    assert not shelf.partial
+    assert {voice.key for voice in few} <= set(shelf.values)
+    # What is kept of an author does not depend on who keeps it, nor on what came first.
+    kept = {key for key in shelf.values if key[:16] == voices(1, author=b"s" * 32)[0].key[:16]}
+    assert kept == set(sorted(voice.key for voice in voices(300, author=b"s" * 32))[: shelf.arc.share])
+    share = shelf.arc.share
+    for voice in few:
+        shelf.remove(voice.key)
+    shelf.widen()
+    assert shelf.arc.share > share
 
 
 def test_what_is_offered_here_stays_whatever_the_room() -> None:
@@ -108,6 +144,40 @@ def test_one_author_does_not_fill_a_shelf() -> None:
     assert shelf is not None
     assert len(shelf) == 30
     assert {voice.key for voice in honest} <= set(shelf.values)
+
+
+def test_a_flood_of_one_tag_takes_nothing_from_the_shelves_of_others() -> None:
+    other = "gender/male"
+    node = Node.make("a", tags=(TAG, other), room=200, of_all=250)
+    quiet = [Voice(voice.author, voice.slug, tags=(other,)) for voice in voices(100, seed=1)]
+    for voice in (*quiet, *voices(600)):
+        node.keeper.put(voice.card(epoch_of(voice.key, NOW)), NOW)
+    mine, flooded = node.keeper.shelf(other), node.keeper.shelf(TAG)
+    assert mine is not None
+    assert flooded is not None
+    assert set(mine.values) == {voice.key for voice in quiet}
+    assert not mine.partial
+    assert flooded.partial
+    assert 100 <= flooded.held <= 150
+    assert len(node.keeper.cards) == mine.held + flooded.held
+    # It reaches no further while there is room on the one shelf only, and not in all.
+    reach = flooded.arc.reach
+    node.keeper.tidy(NOW)
+    assert flooded.arc.reach == reach
+
+
+def test_a_voice_offered_here_shows_with_keepers_that_have_room_for_more_of_its_author() -> None:
+    a, b = Node.make("a", room=20), Node.make("b")
+    mine = voices(12, author=b"x" * 32)
+    for voice in mine:
+        a.offer(voice)
+    for voice in voices(60):
+        a.keeper.put(voice.card(epoch_of(voice.key, NOW)), NOW)
+    shelf = a.keeper.shelf(TAG)
+    assert shelf is not None
+    assert shelf.arc.share == SHARE
+    meet(a, b)
+    assert all(b.knows(voice) for voice in mine)
 
 
 def test_two_keepers_end_alike_and_then_one_message_each_way_says_so() -> None:
@@ -314,6 +384,30 @@ def test_whom_to_talk_to_and_when() -> None:
     assert "p7" not in node.keeper.peers.of(TAG)
     # A clock that was set back does not silence a keeper for long.
     assert len(node.keeper.partners(NOW - 10 * TALK_EVERY)) == 3
+
+
+def test_who_knows_enough_live_keepers_looks_up_rarely() -> None:
+    peers = Node.make("a").keeper.peers
+    names = [f"p{number}" for number in range(KEEPERS_LIVE)]
+    now, looked = NOW, 0
+    assert peers.lookups(now) == [TAG]
+    peers.providers(TAG, map(Contact, names))
+    # Merely named ones are not enough: they may be dead.
+    assert peers.lookups(now + 1.3 * LOOKUP_EVERY) == [TAG]
+    for _ in range(10 * 24 * 4):
+        now += 900
+        for name in names:
+            peers.met(name, TAG, Arc(0), now)
+        looked += len(peers.lookups(now))
+    assert 8 <= looked <= 13
+    peers.lookups(now + 2 * LOOKUP_RARELY)
+    now += 2 * LOOKUP_RARELY
+    for name in names:
+        peers.met(name, TAG, Arc(0), now)
+    assert peers.lookups(now + 2 * LOOKUP_EVERY) == []
+    # One of them fails: the next look-up comes within the hour.
+    peers.failed(names[0], [TAG], now)
+    assert peers.lookups(now + 2 * LOOKUP_EVERY) == [TAG]
 
 
 def test_a_talk_that_was_too_long_goes_on_soon(monkeypatch: pytest.MonkeyPatch) -> None:

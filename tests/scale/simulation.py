@@ -23,7 +23,7 @@ from p2pvoice.protocol.errors import StaleError
 from p2pvoice.protocol.head import Head, advance
 from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.reconcile import Pairs, Reconciliation, answer
-from p2pvoice.protocol.shelf_peers import LOOKUP_EVERY
+from p2pvoice.protocol.shelf_peers import KEEPERS_LIVE, LOOKUP_EVERY, LOOKUP_RARELY
 
 from . import epidemic, lookups, shelf_world
 from .plan import zipf
@@ -156,7 +156,9 @@ def node_day(size: int, cost: dict[str, float], query: float, idle: dict[str, fl
     refresh = DAY / REFRESH_EVERY * (1 + buckets) * cost["queries"]
     announcing = announcements * cost["queries"]
     adding = announcements * BUCKET
-    shelves = DAY / LOOKUP_EVERY * tags * cost["find_queries"]
+    # Of how many tags a node looks the keepers up hourly, since few keep them, and of how many daily.
+    few = sum(part for part in kept if part * size <= KEEPERS_LIVE)
+    shelves = DAY * (few / LOOKUP_EVERY + (tags - few) / LOOKUP_RARELY) * cost["find_queries"]
     keepers = kept[0] * size
     return {
         "keys": keys,
@@ -174,7 +176,7 @@ def node_day(size: int, cost: dict[str, float], query: float, idle: dict[str, fl
         / 1e6,
         "hot_keepers": keepers,
         "hot_adds_a_second": 2 * keepers / DAY,
-        "hot_lookups_a_second": keepers / LOOKUP_EVERY,
+        "hot_lookups_a_second": keepers / (LOOKUP_EVERY if keepers <= KEEPERS_LIVE else LOOKUP_RARELY),
     }
 
 
