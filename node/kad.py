@@ -65,6 +65,10 @@ PROVIDER_LIMIT = 100
 SILENT_PAUSE = 60.0
 """Seconds for which a peer that let a query run out of time is not asked again by the DHT."""
 
+SPARE_PEERS = 20
+"""Peers in the routing table up to which a silent one is asked all the same, and stays there: in a small network
+nobody may be left without it, and a busy machine is silent now and then."""
+
 SILENT_LIMIT = 1_000
 """Peers of which that is remembered."""
 
@@ -236,13 +240,17 @@ class Kad:
         return heard
 
     def _is_silent(self, peer: ID) -> bool:
-        return trio.current_time() < self._silent.get(peer, 0.0)
+        return trio.current_time() < self._silent.get(peer, 0.0) and self._can_spare()
+
+    def _can_spare(self) -> bool:
+        return self.dht.routing_table.size() > SPARE_PEERS
 
     def _judge(self, peer: ID, *, silent: bool) -> None:
         self._silent.pop(peer, None)
         if silent:
             self._silent[peer] = trio.current_time() + SILENT_PAUSE
-            self.dht.routing_table.remove_peer(peer)
+            if self._can_spare():
+                self.dht.routing_table.remove_peer(peer)
             while len(self._silent) > SILENT_LIMIT:
                 del self._silent[next(iter(self._silent))]
 
