@@ -211,8 +211,11 @@ class Channel:
     async def _read(self, size: int, stall: float) -> bytes | None:
         """What comes next, ``size`` bytes at most; ``None`` at the end of the stream."""
         try:
-            with trio.fail_after(stall):
-                data = await (self._direct or self.stream).read(size)
+            if self._direct is not None:
+                data = await self._direct.read(size, stall)
+            else:
+                with trio.fail_after(stall):
+                    data = await self.stream.read(size)
         except trio.TooSlowError as error:
             self._failed = True
             raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error

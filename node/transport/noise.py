@@ -31,7 +31,7 @@ MESSAGE = 65_519
 TAG = 16
 """Bytes by which a message grows when it is sealed."""
 
-READ_SIZE = 256 * 1024
+READ_SIZE = 512 * 1024
 """Bytes asked of the socket at once; a read adds as much to memory, and one unfinished message."""
 
 WRITE_BUDGET = 20.0
@@ -103,6 +103,16 @@ class NoiseSession(BaseSession):
         ``within`` seconds, or not all in three times as many.
         """
         sealed = memoryview(self._encrypt(messages))
+        if self._socket is not None:
+            # Mostly the socket has room, and nothing has to be made that can be waited with.
+            try:
+                sealed = sealed[os.write(self._socket.socket.fileno(), sealed) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise ConnectionClosedError("the connection is gone", transport="tcp") from error
+            if not sealed:
+                return
         last = trio.current_time() + WRITE_PATIENCE * within
         with trio.move_on_after(within) as scope:
             scope.shield = True

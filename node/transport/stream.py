@@ -3,6 +3,7 @@
 The connection (yamux.py) calls the methods under "what came", which never wait. Follows specs/wire.md.
 """
 
+import math
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -158,18 +159,18 @@ class YamuxStream(IMuxedStream):
         if self.send_closed:
             raise MuxedStreamClosed("the stream is closed for sending")
 
-    async def read(self, n: int | None = -1) -> bytes:
+    async def read(self, n: int | None = -1, stall: float = math.inf) -> bytes:
         """Up to ``n`` bytes (all that wait, if None or negative), one at least.
 
-        Raises ``MuxedStreamEOF`` when the peer finished, ``MuxedStreamReset`` when stream or connection died.
+        Raises ``MuxedStreamEOF`` when the peer finished, ``MuxedStreamReset`` when stream or connection died,
+        ``trio.TooSlowError`` when nothing came for ``stall`` seconds.
         """
         if n == 0:
             return b""
         await self._let_others()
         while not self._chunks:
             self._check_readable()
-            self._readable = trio.Event()
-            await self._readable.wait()
+            await self._wait_for(1, stall)
         return b"".join(self._take(self._waiting if n is None or n < 0 else min(n, self._waiting)))
 
     async def read_whole(self, n: int, stall: float) -> bytes:
