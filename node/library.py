@@ -83,8 +83,8 @@ class Sink(Protocol):
     async def write_many(self, file: FileEntry, chunks: Iterable[tuple[int, bytes]]) -> None:
         """Keep verified chunks, each with its index: data synced first, bits second.
 
-        They are verified while they are iterated over, which is to be done once, and in a thread. May be called
-        several at once.
+        They are verified while they are iterated over, which is to be done once, and in a thread. May be
+        called several at once.
         """
 
     async def finish(self, file: FileEntry) -> None:

@@ -23,6 +23,9 @@ from p2pvoice.protocol.manifest import FileEntry
 BATCH_CHUNKS = 4
 """Chunks that are verified and synced together when they are there: a sync costs as much as a chunk."""
 
+GATHER = 0.02
+"""Seconds that a chunk waits for others on their way, to be verified and synced together."""
+
 MISSES_LIMIT = 3
 """Chunks in a row a peer may not have, or not have though it said so, before it is left alone."""
 
@@ -297,8 +300,11 @@ class Window:
     async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer, float]]") -> None:
         async with receive:
             async for first in receive:
-                # What arrived meanwhile is verified and synced with it.
+                # What arrived meanwhile, or arrives soon, is verified and synced with it.
                 batch = [first, *_waiting(receive, BATCH_CHUNKS - 1)]
+                with trio.move_on_after(GATHER), suppress(trio.EndOfChannel):
+                    while len(batch) < BATCH_CHUNKS and self.asked:
+                        batch.append(await receive.receive())
                 await self._settle(batch)
                 for job, *_ in batch:
                     self._arrived.remove(job)

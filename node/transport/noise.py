@@ -173,10 +173,11 @@ class NoiseSession(BaseSession):
         """Write the beginning of ``data``; how much of it. Only a full socket makes it wait."""
         if self._socket is not None:
             while True:
+                descriptor = self._socket.socket.fileno()
                 try:
-                    return os.write(self._socket.socket.fileno(), data)
+                    return os.write(descriptor, data)
                 except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._socket.socket)
+                    await trio.lowlevel.wait_writable(descriptor)
         piece = bytes(data[: MESSAGE + TAG + 2])
         await self._raw.write(piece)
         return len(piece)
@@ -209,7 +210,7 @@ class NoiseSession(BaseSession):
             try:
                 count = os.readv(descriptor, [self._inbox[held : held + READ_SIZE]])
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(stream.socket)
+                await trio.lowlevel.wait_readable(descriptor)
                 continue
             return held + count if count else 0
 

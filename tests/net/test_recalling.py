@@ -1,7 +1,7 @@
 """Learning of a revocation and acting on it: whole network parts over real hosts, with real stores."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
