@@ -72,7 +72,7 @@ def imported_by(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(str(node.module))
-    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"p2pvoice"}
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"p2pvoice", "tests"}
 
 
 def declared(*extras: str) -> set[str]:

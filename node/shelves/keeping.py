@@ -100,8 +100,9 @@ class Keeping:
             for one in offered:
                 known = keeper.cards.get(one.card.key)
                 keeper.put(one.card, now)
-                card = keeper.cards[one.card.key]
-                if card.own and (card != known or one.card.key not in held):
+                card = keeper.cards.get(one.card.key)
+                # A voice without tags is offered and on no shelf.
+                if card is not None and card.own and (card != known or one.card.key not in held):
                     written.append((one, card))
             self._unwritten.update(card.key for _, card in written)
 

@@ -27,7 +27,7 @@ from p2pvoice.node.transport.frames import (
     RST,
     WINDOW_UPDATE,
 )
-from p2pvoice.node.transport.windows import ReceiveWindow
+from p2pvoice.node.transport.windows import BULK, ReceiveWindow
 
 if TYPE_CHECKING:
     from p2pvoice.node.transport.yamux import YamuxConnection
@@ -188,7 +188,9 @@ class YamuxStream(IMuxedStream):
             if not n:
                 return b"".join(pieces)
             self._check_readable()
-            await self._wait_for(min(n, self.window.size // 2), stall)
+            # A window that has not grown yet is to grow soon, and only what is read makes it.
+            enough = BULK if self.window.size == FIRST_WINDOW else self.window.size // 2
+            await self._wait_for(min(n, enough), stall)
 
     async def _wait_for(self, size: int, stall: float) -> None:
         """Wait until ``size`` bytes wait, or none will come any more."""

@@ -15,12 +15,11 @@ GROWTH_ROUNDS = 2
 """Round trips within which a whole window must be read for it to grow: then the window is what holds the
 sender up, and not the link or the reader."""
 
-GROWTH_INTERVAL = 0.02
-"""Seconds within which a window below ``QUICK_LIMIT`` grows whatever the round trip: on one machine a window
-saves waking two processes."""
+BULK = 32 * 1024
+"""Bytes read from a stream after which it is taken for more than an exchange of short messages."""
 
-QUICK_LIMIT = 1024 * 1024
-"""Bytes up to which ``GROWTH_INTERVAL`` counts."""
+BULK_WINDOW = 1024 * 1024
+"""Bytes that the window of such a stream has at once, so that a long way does not begin slowly."""
 
 
 class Growth:
@@ -29,9 +28,13 @@ class Growth:
     def __init__(self) -> None:
         self.grown = 0
 
+    def left(self) -> int:
+        """How much the windows may still grow."""
+        return GROWN_LIMIT - self.grown
+
     def take(self, size: int) -> int:
         """How much of ``size`` bytes a window may grow; noted as grown."""
-        growth = max(0, min(size, GROWN_LIMIT - self.grown))
+        growth = max(0, min(size, self.left()))
         self.grown += growth
         return growth
 
@@ -62,18 +65,23 @@ class ReceiveWindow:
     def read(self, size: int, now: float, rtt: float) -> int:
         """``size`` bytes were read; returns the credit to give for it, mostly none: half a window at once."""
         self._read += size
-        if self._read * 2 < self.size:
+        bulk = self._round + self._read >= BULK
+        if self._read * 2 < self.size and not (bulk and self.size < BULK_WINDOW and self._growth.left()):
             return 0
         grant, self._read = self._read, 0
         self._round += grant
-        if self._round >= self.size:
+        grown = 0
+        if self.size < BULK_WINDOW and bulk:
+            grown = self._growth.take(BULK_WINDOW - self.size)
+        elif self._round >= self.size:
             # In the time of one window: what was read is mostly somewhat more than that.
             took = (now - self._since) * self.size / self._round
+            if took <= GROWTH_ROUNDS * rtt:
+                grown = self._growth.take(min(self.size, WINDOW_LIMIT - self.size))
+        if grown or self._round >= self.size:
             self._round, self._since = 0, now
-            if took <= GROWTH_ROUNDS * rtt or (took <= GROWTH_INTERVAL and self.size < QUICK_LIMIT):
-                growth = self._growth.take(min(self.size, WINDOW_LIMIT - self.size))
-                self.size += growth
-                grant += growth
+        self.size += grown
+        grant += grown
         self.credit += grant
         return grant
 

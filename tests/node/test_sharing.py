@@ -93,7 +93,7 @@ async def place(tmp_path: Path) -> Any:
         file = release.manifest.files[0]
         assert await landing.missing(file) == [0, 1, 2, 3]
         for index in (0, 2):
-            await landing.write(file, index, CONTENT[index * PIECE : (index + 1) * PIECE])
+            await landing.write_many(file, [(index, CONTENT[index * PIECE : (index + 1) * PIECE])])
         yield Place(store, catalog, offer, offer.sharing, announcer, landing, key, release)
     landing.close()
     store.close()
@@ -111,7 +111,7 @@ async def test_what_is_here_is_given_from_the_first_chunk_until_the_fetch_ends(p
         assert await place.given() == [0, 2]
         assert await place.offer.get_release(place.release.id) == place.release.envelope.to_bytes()
         assert (await place.offer.query((), 10, "")).releases == ()
-        await place.landing.write(place.file, 1, CONTENT[PIECE : 2 * PIECE])
+        await place.landing.write_many(place.file, [(1, CONTENT[PIECE : 2 * PIECE])])
         assert await place.given() == [0, 1, 2]
         with place.sharing.while_fetching(place.release) as again:
             again()
@@ -125,7 +125,8 @@ async def test_an_announcement_outlasts_the_fetch_when_the_voice_is_installed(pl
     with place.sharing.while_fetching(place.release) as begin:
         begin()
         for index in (1, 3):
-            await place.landing.write(place.file, index, CONTENT[index * PIECE : (index + 1) * PIECE])
+            piece = CONTENT[index * PIECE : (index + 1) * PIECE]
+            await place.landing.write_many(place.file, [(index, piece)])
         await place.landing.finish(place.file)
         assert await place.given() == [0, 1, 2, 3]
         place.catalog.install(place.release, seed=True)

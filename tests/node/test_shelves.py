@@ -58,3 +58,13 @@ def test_a_voice_is_found_after_its_author_has_gone(
     b.client.remove(second)
     eventually(lambda: b.client.status()["shelves"]["kept"] == 0)
     assert b.client.status()["shelves"]["voices"] == 0
+
+
+def test_a_voice_without_tags_is_on_no_shelf(daemons: list[Daemon], encoder: Path, clip: Path) -> None:
+    daemon = daemons[0]
+    daemon.start()
+    install_encoder(daemon, encoder)
+    bring(daemon, clip, name="Quiet")
+    release = publish(daemon, "quiet", tags=[])["release"]
+    assert release in str(daemon.client.voices())
+    assert daemon.client.status()["shelves"]["voices"] == 0

@@ -23,8 +23,8 @@ from typing import Any
 
 import trio
 
-from tests.scale.orchestra import Part, gather, orchestra
-from tests.scale.plan import Plan, zipf
+from .orchestra import Part, gather, orchestra
+from .plan import Plan, zipf
 
 BOOTSTRAPS = 3
 """Hosts the others are told of at the start, each in a process of its own where there are as many."""

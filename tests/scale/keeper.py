@@ -29,8 +29,9 @@ from p2pvoice.protocol.consent import ConsentDeclaration
 from p2pvoice.protocol.head import tag_key
 from p2pvoice.protocol.ids import digest_of
 from p2pvoice.protocol.manifest import Engine, FileEntry, Manifest, Release, sign_manifest
-from tests.scale.counting import Counting
-from tests.scale.plan import Plan, Voice
+
+from .counting import Counting
+from .plan import Plan, Voice
 
 SIZES = {"gpt.safetensors": 77_000_000, "sovits.safetensors": 85_000_000, "voice.json": 500}
 """Bytes of a usual voice's files; only their entries in the manifest are made."""

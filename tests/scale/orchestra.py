@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from tests.scale.plan import Plan
+from .plan import Plan
 
 ROOT = Path(__file__).parents[2]
 

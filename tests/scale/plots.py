@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from tests.scale.simulation import SIZES
+from .simulation import SIZES
 
 PLACE = Path(__file__).parents[2] / "specs" / "scale"
 WIDTH, HEIGHT = 560, 320

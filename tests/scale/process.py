@@ -16,9 +16,10 @@ from typing import Any
 import trio
 
 from p2pvoice.node.discovery import Found, find_releases
-from tests.scale.counting import counted
-from tests.scale.keeper import Keeper, keeper, sign_voice
-from tests.scale.plan import Plan
+
+from .counting import counted
+from .keeper import Keeper, keeper, sign_voice
+from .plan import Plan
 
 LINE_LIMIT = 1 << 20
 """Bytes of one command."""

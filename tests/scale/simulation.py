@@ -24,8 +24,9 @@ from p2pvoice.protocol.head import Head, advance
 from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.reconcile import Pairs, Reconciliation, answer
 from p2pvoice.protocol.shelf_peers import LOOKUP_EVERY
-from tests.scale import epidemic, lookups, shelf_world
-from tests.scale.plan import zipf
+
+from . import epidemic, lookups, shelf_world
+from .plan import zipf
 
 SIZES = (1_000, 10_000, 100_000)
 DAY = 86_400

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.scale.hosts import measure, summary
-from tests.scale.plan import Plan, zipf
-from tests.scale.shelf_world import spread
-from tests.scale.simulation import compare, heads, pace
+from .hosts import measure, summary
+from .plan import Plan, zipf
+from .shelf_world import spread
+from .simulation import compare, heads, pace
 
 SMALL = Plan(hosts=12, voices=40, group=4, dead=1)
 

@@ -46,26 +46,38 @@ async def test_what_was_read_is_given_back_and_not_a_byte_more() -> None:
         await refused(connection, attacker)
 
 
+def test_a_stream_of_more_than_short_messages_has_a_large_window_at_once() -> None:
+    growth = Growth()
+    window = ReceiveWindow(growth, 0.0)
+    window.announced(FIRST_WINDOW)
+    assert window.read(windows.BULK - 1, 0.0, 0.0) == 0
+    assert window.read(1, 0.0, 0.0) == windows.BULK + windows.BULK_WINDOW - FIRST_WINDOW
+    assert window.size == windows.BULK_WINDOW
+    assert growth.grown == windows.BULK_WINDOW - FIRST_WINDOW
+
+
+def test_where_nothing_is_left_to_grow_by_credit_is_given_by_halves() -> None:
+    growth = Growth()
+    growth.take(windows.GROWN_LIMIT)
+    window = ReceiveWindow(growth, 0.0)
+    window.announced(FIRST_WINDOW)
+    assert window.read(FIRST_WINDOW // 2 - 1, 0.0, 0.0) == 0
+    assert window.read(1, 0.0, 0.0) == FIRST_WINDOW // 2
+    assert window.size == FIRST_WINDOW
+
+
 @pytest.mark.parametrize(
     ("rounds", "grown"), [(windows.GROWTH_ROUNDS, True), (windows.GROWTH_ROUNDS + 0.01, False)]
 )
 def test_a_window_grows_when_all_of_it_was_read_within_two_round_trips(rounds: float, grown: bool) -> None:
-    window, rtt = ReceiveWindow(Growth(), 0.0), 0.1
-    window.announced(FIRST_WINDOW)
-    assert window.read(FIRST_WINDOW // 2 - 1, 0.01, rtt) == 0
-    assert window.read(1, 0.02, rtt) == FIRST_WINDOW // 2
-    assert window.read(FIRST_WINDOW // 2, rounds * rtt, rtt) == FIRST_WINDOW // 2 + grown * FIRST_WINDOW
-    assert window.size == (1 + grown) * FIRST_WINDOW
-
-
-@pytest.mark.parametrize(("took", "size"), [(0.02, windows.QUICK_LIMIT), (0.021, FIRST_WINDOW)])
-def test_what_is_read_at_once_grows_some_way_whatever_the_round_trip(took: float, size: int) -> None:
-    window, now = ReceiveWindow(Growth(), 0.0), 0.0
-    for _ in range(20):
-        now += took
-        window.announced(window.size)
-        assert window.read(window.size, now, 0.0) > 0
-    assert window.size == size
+    window, rtt, large = ReceiveWindow(Growth(), 0.0), 0.1, windows.BULK_WINDOW
+    window.announced(windows.BULK)
+    window.read(windows.BULK, 0.0, rtt)
+    window.announced(large)
+    assert window.read(large // 2 - 1, 0.01, rtt) == 0
+    assert window.read(1, 0.02, rtt) == large // 2
+    assert window.read(large // 2, rounds * rtt, rtt) == large // 2 + grown * large
+    assert window.size == (1 + grown) * large
 
 
 @given(
