@@ -66,8 +66,8 @@ SILENT_PAUSE = 60.0
 """Seconds for which a peer that let a query run out of time is not asked again by the DHT."""
 
 SPARE_PEERS = 20
-"""Peers in the routing table up to which a silent one is asked all the same, and stays there: in a small network
-nobody may be left without it, and a busy machine is silent now and then."""
+"""Peers in the routing table up to which a silent one is asked all the same, and stays there: in a small
+network nobody may be left without it, and a busy machine is silent now and then."""
 
 SILENT_LIMIT = 1_000
 """Peers of which that is remembered."""

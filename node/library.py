@@ -4,7 +4,7 @@
 loop and may hand their work to a thread. Follows specs/exchange.md.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,10 +88,11 @@ class Sink(Protocol):
     async def read_delta_base(self, base: bytes, index: int) -> bytes | None:
         """One chunk of a file that :meth:`delta_bases` named."""
 
-    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Iterable[tuple[int, bytes]]) -> None:
         """Keep verified chunks, each with its index: data synced first, bits second.
 
-        May be called several at once.
+        They are verified while they are iterated over, which is to be done once, and in a thread. May be
+        called several at once.
         """
 
     async def finish(self, file: FileEntry) -> None:

@@ -9,7 +9,7 @@ exist for a peer either (specs/consent.md). Follows specs/exchange.md.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import trio
 
@@ -329,12 +329,14 @@ class Landing:
         """One chunk of a file that was named as a base."""
         return await trio.to_thread.run_sync(self._store.read_chunk, base, index, limiter=self._disk)
 
-    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Iterable[tuple[int, bytes]]) -> None:
         """Keep verified chunks: written, synced together, and only then marked."""
 
         def keep() -> tuple[int, int]:
+            # Verified before others have to wait for the file.
+            verified = list(chunks)
             partial = self._store.open_partial(file.digest, file.chunks)
-            return partial.write_many(chunks, checked=True), partial.have_bytes()
+            return partial.write_many(verified, checked=True), partial.have_bytes()
 
         kept, have = await trio.to_thread.run_sync(keep, limiter=self._disk)
         self.fetched += kept

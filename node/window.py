@@ -23,6 +23,9 @@ from p2pvoice.protocol.manifest import FileEntry
 BATCH_CHUNKS = 4
 """Chunks that are verified and synced together when they are there: a sync costs as much as a chunk."""
 
+GATHER = 0.02
+"""Seconds that a chunk waits for others on their way, to be verified and synced together."""
+
 MISSES_LIMIT = 3
 """Chunks in a row a peer may not have, or not have though it said so, before it is left alone."""
 
@@ -39,14 +42,21 @@ Look = Callable[[Sequence[FileEntry]], Awaitable[Sequence[Bitmap | None]]]
 """Asks which chunks of files the peer has; None for a file that it cannot tell of."""
 
 
-@dataclass(frozen=True)
-class Verified:
-    """A chunk whose bytes are right, and the bytes and seconds that it took to be sent."""
+@dataclass(eq=False)
+class Arrival:
+    """A chunk as it came, the seconds that took, and for a delta the chunk that it is to be applied to.
+
+    ``data`` are its bytes once they were found to be right, and ``wrong`` is what is wrong with them.
+    ``kept`` says that they are on disk.
+    """
 
     job: Job
-    data: bytes
-    wire: int
+    answer: Answer
     seconds: float
+    base: bytes | None
+    data: bytes | None = None
+    wrong: P2PVoiceError | None = None
+    kept: bool = False
 
 
 class SinkFailed(Exception):
@@ -66,7 +76,7 @@ class Window:
     def __init__(
         self,
         work: Work,
-        keep: Callable[[Sequence[Verified]], Awaitable[None]],
+        keep: Callable[[Sequence[Arrival]], Awaitable[None]],
         read_base: Callable[[bytes, int], Awaitable[bytes | None]],
         look: Look,
     ) -> None:
@@ -290,8 +300,11 @@ class Window:
     async def _write(self, receive: "trio.MemoryReceiveChannel[tuple[Job, Answer, float]]") -> None:
         async with receive:
             async for first in receive:
-                # What arrived meanwhile is verified and synced with it.
+                # What arrived meanwhile, or arrives soon, is verified and synced with it.
                 batch = [first, *_waiting(receive, BATCH_CHUNKS - 1)]
+                with trio.move_on_after(GATHER), suppress(trio.EndOfChannel):
+                    while len(batch) < BATCH_CHUNKS and self.asked:
+                        batch.append(await receive.receive())
                 await self._settle(batch)
                 for job, *_ in batch:
                     self._arrived.remove(job)
@@ -303,19 +316,21 @@ class Window:
 
         Raises what is wrong with one after those before it were kept.
         """
-        wanted = [one for one in batch if self._work.is_open(one[0])]
-        bases = [
-            None if answer.base is None else await self._read_base(answer.base, job.index)
-            for job, answer, _ in wanted
-        ]
-        good, wrong = await trio.to_thread.run_sync(_verify, wanted, bases)
-        first = [one for one in good if self._work.claim(one.job)]
+        mine = [one for one in batch if self._work.claim(one[0])]
+        arrived: list[Arrival] = []
         try:
-            await self._keep(first)
+            for job, answer, seconds in mine:
+                base = None if answer.base is None else await self._read_base(answer.base, job.index)
+                arrived.append(Arrival(job, answer, seconds, base))
+            await self._keep(arrived)
         except BaseException:
-            for one in first:
-                self._work.unclaim(one.job)
+            for job, *_ in mine:
+                self._work.unclaim(job)
             raise
+        for one in arrived:
+            if not one.kept:
+                self._work.unclaim(one.job)
+        wrong = next((one.wrong for one in arrived if one.wrong is not None), None)
         if wrong is not None:
             raise wrong
 
@@ -329,19 +344,16 @@ def _waiting(
             yield receive.receive_nowait()
 
 
-def _verify(
-    batch: Sequence[tuple[Job, Answer, float]], bases: Sequence[bytes | None]
-) -> tuple[list[Verified], P2PVoiceError | None]:
-    """The chunks up to the first wrong one, and what is wrong with that one."""
-    good: list[Verified] = []
-    for (job, answer, seconds), base in zip(batch, bases, strict=True):
-        size, digest = job.chunk.size, job.chunk.digest
+def verified(arrived: Sequence[Arrival]) -> Iterator[tuple[int, bytes]]:
+    """The chunks up to the first wrong one, each verified when its turn comes; blocking."""
+    for one in arrived:
+        chunk = one.job.chunk
         try:
-            data = decode_chunk(answer.codec, answer.blob, size, digest, base)
+            one.data = decode_chunk(one.answer.codec, one.answer.blob, chunk.size, chunk.digest, one.base)
         except P2PVoiceError as error:
-            return good, error
-        good.append(Verified(job, data, len(answer.blob), seconds))
-    return good, None
+            one.wrong = error
+            return
+        yield one.job.index, one.data
 
 
 async def _either(first: trio.Event, second: trio.Event) -> None:

@@ -22,8 +22,10 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from p2pvoice.node.held import Held
+from p2pvoice.node.transport.stream import YamuxStream
 from p2pvoice.protocol.errors import ManifestError, NetworkError, PeerTimeoutError
 from p2pvoice.protocol.framing import MESSAGE_LIMIT, PREFIX_SIZE, encode_frame, frame_length
 
@@ -77,6 +79,9 @@ class Channel:
         self._count = count
         self._buffer = bytearray()
         self._failed = False
+        muxed = getattr(stream, "muxed_stream", None)
+        #: Our own stream below libp2p's, if it is one: libp2p's takes a lock for each read and write.
+        self._direct = muxed if isinstance(muxed, YamuxStream) else None
 
     async def __aenter__(self) -> "Channel":
         return self
@@ -106,27 +111,31 @@ class Channel:
 
         Raises :class:`PeerTimeoutError` when the peer does not take it in ``within`` seconds.
         """
-        await self.send_bare(encode_frame(payload, MESSAGE_LIMIT) + tail, within=within)
+        await self.send_bare(encode_frame(payload, MESSAGE_LIMIT), tail, within=within)
 
     async def send_frames(self, payloads: Sequence[bytes], *, within: float = SEND_TIMEOUT) -> None:
         """Send several frames in one go. Raises as :meth:`send` does."""
         frames = b"".join(encode_frame(one, MESSAGE_LIMIT) for one in payloads)
         await self.send_bare(frames, within=within)
 
-    async def send_bare(self, data: bytes, *, within: float = SEND_TIMEOUT) -> None:
+    async def send_bare(self, data: bytes, tail: bytes = b"", *, within: float = SEND_TIMEOUT) -> None:
         """Send bytes that belong behind a frame. Raises as :meth:`send` does."""
         try:
             with trio.fail_after(within):
-                await self.stream.write(data)
+                if self._direct is not None:
+                    await self._direct.write(data, tail)
+                else:
+                    await self.stream.write(data + tail if tail else data)
         except trio.TooSlowError as error:
             self._failed = True
             raise PeerTimeoutError(f"peer {self.peer} took no data for {within:g} s") from error
         except STREAM_ERRORS as error:
             self._failed = True
             raise NetworkError(f"peer {self.peer} closed the connection") from error
-        self.sent += len(data)
+        size = len(data) + len(tail)
+        self.sent += size
         if self._count is not None:
-            self._count(0, len(data))
+            self._count(0, size)
 
     async def receive(self, limit: int, *, stall: float = STALL_TIMEOUT) -> bytes | None:
         """The next frame, or ``None`` when the peer ended the stream between frames.
@@ -135,6 +144,12 @@ class Channel:
         :class:`ManifestError` for a longer frame, :class:`PeerTimeoutError` when no byte arrives for
         ``stall`` seconds and :class:`NetworkError` when the stream breaks.
         """
+        if self._direct is not None:
+            # What is behind the prefix is not taken yet: it would have to be moved again.
+            first = await self._read(PREFIX_SIZE, stall)
+            if first is None:
+                return None
+            self._buffer += first
         if not await self._fill(PREFIX_SIZE, stall):
             return None
         prefix = bytes(self._buffer[:PREFIX_SIZE])
@@ -148,6 +163,8 @@ class Channel:
 
     async def receive_exactly(self, size: int, *, stall: float = STALL_TIMEOUT) -> bytes:
         """The next ``size`` bytes, which come bare. The caller has checked ``size`` against a limit."""
+        if self._direct is not None and not self._buffer:
+            return await self._read_whole(self._direct, size, stall)
         pieces, missing = [bytes(self._buffer[:size])], size - len(self._buffer)
         del self._buffer[:size]
         while missing > 0:
@@ -164,7 +181,8 @@ class Channel:
         """Buffer at least ``size`` bytes; ``False`` at a clean end before the first of them."""
         while len(self._buffer) < size:
             # Never ask for more than is missing plus one read, so that the buffer stays bounded.
-            data = await self._read(READ_SIZE, stall)
+            wanted = READ_SIZE if self._direct is None else size - len(self._buffer)
+            data = await self._read(wanted, stall)
             if data is None:
                 if not self._buffer:
                     return False
@@ -173,15 +191,35 @@ class Channel:
             self._buffer += data
         return True
 
-    async def _read(self, size: int, stall: float) -> bytes | None:
-        """What comes next, ``size`` bytes at most; ``None`` at the end of the stream."""
+    async def _read_whole(self, stream: YamuxStream, size: int, stall: float) -> bytes:
         try:
-            with trio.fail_after(stall):
-                data = await self.stream.read(size)
+            data = await stream.read_whole(size, stall)
         except trio.TooSlowError as error:
             self._failed = True
             raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
-        except StreamEOF:
+        except MuxedStreamEOF as error:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection in the middle") from error
+        except STREAM_ERRORS as error:
+            self._failed = True
+            raise NetworkError(f"peer {self.peer} closed the connection") from error
+        self.received += size
+        if self._count is not None:
+            self._count(size, 0)
+        return data
+
+    async def _read(self, size: int, stall: float) -> bytes | None:
+        """What comes next, ``size`` bytes at most; ``None`` at the end of the stream."""
+        try:
+            if self._direct is not None:
+                data = await self._direct.read(size, stall)
+            else:
+                with trio.fail_after(stall):
+                    data = await self.stream.read(size)
+        except trio.TooSlowError as error:
+            self._failed = True
+            raise PeerTimeoutError(f"peer {self.peer} sent nothing for {stall:g} s") from error
+        except (StreamEOF, MuxedStreamEOF):
             return None
         except STREAM_ERRORS as error:
             self._failed = True

@@ -4,6 +4,7 @@ The handshake is libp2p's own. What runs over the session is yamux.py; what a co
 counted in held.py. Follows specs/wire.md, "Noise".
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ MESSAGE = 65_519
 TAG = 16
 """Bytes by which a message grows when it is sealed."""
 
-READ_SIZE = 256 * 1024
+READ_SIZE = 512 * 1024
 """Bytes asked of the socket at once; a read adds as much to memory, and one unfinished message."""
 
 WRITE_BUDGET = 20.0
@@ -44,6 +45,9 @@ HANDSHAKE_BUDGET = 10.0
 
 CLOSE_BUDGET = 2.0
 """Seconds for closing the socket."""
+
+_INBOX: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("inbox")
+"""Where a read puts its bytes: one buffer for all sessions of a loop, since none waits while it uses it."""
 
 
 class NoiseSession(BaseSession):
@@ -70,7 +74,8 @@ class NoiseSession(BaseSession):
         self._socket = socket if isinstance(socket, trio.SocketStream) else None
         self._seal, self._sealed = ChaCha20Poly1305(bytes(sealing.k)), int(sealing.n)
         self._open, self._opened = ChaCha20Poly1305(bytes(opening.k)), int(opening.n)
-        self._cipher = bytearray()
+        self._inbox = _inbox()
+        self._cipher = b""
         self._plain = bytearray()
         self.turn = trio.Lock()
 
@@ -83,10 +88,10 @@ class NoiseSession(BaseSession):
             rest, self._plain = bytes(self._plain), bytearray()
             return [rest]
         while True:
-            data = await self._receive_some()
-            if not data:
+            end = await self._receive_some()
+            if not end:
                 return []
-            messages = self._decrypt(data)
+            messages = self._decrypt(self._inbox[:end])
             if messages:
                 return messages
 
@@ -98,6 +103,16 @@ class NoiseSession(BaseSession):
         ``within`` seconds, or not all in three times as many.
         """
         sealed = memoryview(self._encrypt(messages))
+        if self._socket is not None:
+            # Mostly the socket has room, and nothing has to be made that can be waited with.
+            try:
+                sealed = sealed[os.write(self._socket.socket.fileno(), sealed) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise ConnectionClosedError("the connection is gone", transport="tcp") from error
+            if not sealed:
+                return
         last = trio.current_time() + WRITE_PATIENCE * within
         with trio.move_on_after(within) as scope:
             scope.shield = True
@@ -155,46 +170,71 @@ class NoiseSession(BaseSession):
         return kind
 
     async def _send_some(self, data: memoryview) -> int:
-        """Write the beginning of ``data``; how much of it."""
+        """Write the beginning of ``data``; how much of it. Only a full socket makes it wait."""
         if self._socket is not None:
-            return int(await self._socket.socket.send(data))
+            while True:
+                descriptor = self._socket.socket.fileno()
+                try:
+                    return os.write(descriptor, data)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(descriptor)
         piece = bytes(data[: MESSAGE + TAG + 2])
         await self._raw.write(piece)
         return len(piece)
 
-    async def _receive_some(self) -> bytes:
+    async def _receive_some(self) -> int:
+        """Read into the inbox, behind the unfinished message; how much is there then, 0 at the end.
+
+        The caller takes it from there before it waits for anything.
+        """
         try:
             if self._socket is not None:
-                return bytes(await self._socket.receive_some(READ_SIZE))
-            return bytes(await self._raw.read(MESSAGE + TAG + 2))
+                # Others have their turn first; what comes meanwhile is read in one go.
+                await trio.lowlevel.checkpoint()
+                return await self._read_socket(self._socket)
+            data = bytes(await self._raw.read(MESSAGE + TAG + 2))
         except trio.ClosedResourceError:
-            return b""
+            return 0
         except (trio.BrokenResourceError, OSError, IOException) as error:
             raise ConnectionClosedError("the connection broke", transport="tcp") from error
+        held = self._fetch_kept()
+        self._inbox[held : held + len(data)] = data
+        return held + len(data) if data else 0
 
-    def _decrypt(self, data: bytes) -> list[bytes]:
-        source: bytes | bytearray = data
-        if self._cipher:
-            self._cipher += data
-            source = self._cipher
-        messages, at, end = [], 0, len(source)
-        with memoryview(source) as view:
-            while end - at >= 2:
-                stop = at + 2 + (view[at] << 8 | view[at + 1])
-                if stop > end:
-                    break
-                try:
-                    message = self._open.decrypt(_nonce(self._opened), view[at + 2 : stop], None)
-                except InvalidTag as error:
-                    raise ConnectionClosedError("a message that the peer did not seal") from error
-                self._opened += 1
-                if message:
-                    messages.append(message)
-                at = stop
-            if source is data:
-                self._cipher += view[at:]
-        if source is self._cipher:
-            del self._cipher[:at]
+    async def _read_socket(self, stream: trio.SocketStream) -> int:
+        while True:
+            descriptor = stream.socket.fileno()
+            if descriptor < 0:
+                return 0
+            held = self._fetch_kept()
+            try:
+                count = os.readv(descriptor, [self._inbox[held : held + READ_SIZE]])
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(descriptor)
+                continue
+            return held + count if count else 0
+
+    def _fetch_kept(self) -> int:
+        """Put the unfinished message at the front of the inbox; its bytes."""
+        self._inbox[: len(self._cipher)] = self._cipher
+        return len(self._cipher)
+
+    def _decrypt(self, view: memoryview) -> list[bytes]:
+        """The messages in ``view``; what is unfinished is kept."""
+        messages, at, end = [], 0, len(view)
+        while end - at >= 2:
+            stop = at + 2 + (view[at] << 8 | view[at + 1])
+            if stop > end:
+                break
+            try:
+                message = self._open.decrypt(_nonce(self._opened), view[at + 2 : stop], None)
+            except InvalidTag as error:
+                raise ConnectionClosedError("a message that the peer did not seal") from error
+            self._opened += 1
+            if message:
+                messages.append(message)
+            at = stop
+        self._cipher = bytes(view[at:])
         return messages
 
     def _encrypt(self, messages: Sequence[bytes]) -> bytearray:
@@ -208,6 +248,15 @@ class NoiseSession(BaseSession):
                 self._sealed += 1
                 at += 2 + size
         return out
+
+
+def _inbox() -> memoryview:
+    try:
+        return _INBOX.get()
+    except LookupError:
+        made = memoryview(bytearray(MESSAGE + TAG + 2 + READ_SIZE))
+        _INBOX.set(made)
+        return made
 
 
 def _nonce(number: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -238,7 +238,7 @@ class Shelf:
         self.files.add(file)
         return [i for i in range(len(file.chunks)) if (file.digest, i) not in self.chunks]
 
-    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Iterable[tuple[int, bytes]]) -> None:
         await trio.lowlevel.checkpoint()
         self.chunks.update({(file.digest, index): data for index, data in chunks})
 

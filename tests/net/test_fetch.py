@@ -105,7 +105,8 @@ async def test_interrupted_fetch_costs_at_most_a_window_each_time(
     network: Network, publish: Make, shelf: Make
 ) -> None:
     voice = publish(sizes={"gpt.safetensors": 20 * MIB})
-    cuts = (1, 3, 7, 12, 19)
+    # Four chunks are kept at a time, so the last cut still leaves some.
+    cuts = (1, 3, 7, 12, 16)
     async with network(2) as (a, b):
         library = serve(a, shelf(voice))
         sink = shelf()

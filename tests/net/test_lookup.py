@@ -12,7 +12,7 @@ from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node import discovery
+from p2pvoice.node import discovery, kad
 from p2pvoice.node.dht_store import PROVIDERS_OF_KEY, PROVIDERS_TOLD
 from p2pvoice.node.discovery import FIND_STALL, find_releases
 from p2pvoice.node.exchange import ExchangeServer
@@ -117,7 +117,10 @@ async def test_a_hundred_providers_of_a_key_are_held_and_twenty_are_told(network
         assert len(host.kad.dht.provider_store) == PROVIDERS_OF_KEY
 
 
-async def test_a_peer_that_lets_queries_run_out_of_time_is_passed_over(network: Network) -> None:
+async def test_a_peer_that_lets_queries_run_out_of_time_is_passed_over(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kad, "SPARE_PEERS", 0)
     async with network(3) as (a, b, c):
         opened = 0
 
@@ -136,6 +139,24 @@ async def test_a_peer_that_lets_queries_run_out_of_time_is_passed_over(network: 
             assert trio.current_time() - began < 2
         assert opened == before
         assert a.id in c.connected()
+
+
+async def test_where_peers_are_few_a_silent_one_is_asked_again(network: Network) -> None:
+    async with network(2) as (a, b):
+        opened = 0
+
+        async def silent(stream: Any) -> None:
+            nonlocal opened
+            opened += 1
+            await trio.sleep_forever()
+
+        a.host.set_stream_handler(TProtocol(KAD_PROTOCOL), silent)
+        with trio.fail_after(30):
+            await b.kad.find_providers(KEY)
+            before = opened
+            assert before
+            await b.kad.find_providers(b"x" * 32)
+        assert opened > before
 
 
 @pytest.mark.parametrize("silent", [1, 4])

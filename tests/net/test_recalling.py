@@ -1,7 +1,7 @@
 """Learning of a revocation and acting on it: whole network parts over real hosts, with real stores."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,7 +272,7 @@ class Slow(Landing):
         super().__init__(node.store, node.disk, silent)
         self.arrived, self.go = trio.Event(), trio.Event()
 
-    async def write_many(self, file: FileEntry, chunks: Sequence[tuple[int, bytes]]) -> None:
+    async def write_many(self, file: FileEntry, chunks: Iterable[tuple[int, bytes]]) -> None:
         """Keep chunks, and wait."""
         await super().write_many(file, chunks)
         self.arrived.set()

@@ -176,7 +176,7 @@ async def test_what_all_peers_were_asked_for_is_bounded(network: Network, publis
 
     class Stuck(shelf):  # type: ignore[misc]
         async def write_many(self, file: Any, chunks: Any) -> None:
-            room = 12 - len(self.chunks)
+            room, chunks = 12 - len(self.chunks), list(chunks)
             await super().write_many(file, chunks[:room])
             if room < len(chunks):
                 await trio.sleep_forever()

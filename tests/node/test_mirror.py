@@ -125,7 +125,7 @@ def test_what_is_not_mirrored(daemons: Make, encoder: Path, clip: Path) -> None:
     b.start(a)
     author = a.client.status()["author"]
     # Announcements keep a pace, so the last one may still wait for its turn.
-    eventually(lambda: len([one for one in b.client.find(tags=("cantonese",)) if one["event"] == "voice"]) == 3)
+    eventually(lambda: sum(one["event"] == "voice" for one in b.client.find(tags=("cantonese",))) == 3)
     # Fetched by hand and not offered: a mirror leaves it so.
     list(b.client.fetch("quiet", seed=False))
     b.client.mirror(author)

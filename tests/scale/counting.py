@@ -64,19 +64,26 @@ class Counting:
             stream = await stock(peer, protocols)
             name = _NAMES.get(str(protocols[0]), str(protocols[0]))
             self._tally(self.counts.streams, name, 1)
-            write, read = stream.write, stream.read
+            # Below libp2p's own stream, which a channel goes around where ours is (node/wire.py).
+            muxed: Any = stream.muxed_stream
+            write, read = muxed.write, muxed.read
 
-            async def counted_write(data: bytes) -> Any:
-                result = await write(data)
-                self._tally(self.counts.sent, name, len(data))
+            async def counted_write(*data: bytes) -> Any:
+                result = await write(*data)
+                self._tally(self.counts.sent, name, sum(map(len, data)))
                 return result
 
-            async def counted_read(size: int | None = None) -> bytes:
-                data: bytes = await read(size)
-                self._tally(self.counts.received, name, len(data))
-                return data
+            def counted(read: Any) -> Any:
+                async def counted_read(*words: Any) -> bytes:
+                    data: bytes = await read(*words)
+                    self._tally(self.counts.received, name, len(data))
+                    return data
 
-            stream.write, stream.read = counted_write, counted_read
+                return counted_read
+
+            muxed.write, muxed.read = counted_write, counted(read)
+            if hasattr(muxed, "read_whole"):
+                muxed.read_whole = counted(muxed.read_whole)
             return stream
 
         host.new_stream = new_stream
