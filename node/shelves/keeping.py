@@ -100,10 +100,10 @@ class Keeping:
             for one in offered:
                 known = keeper.cards.get(one.card.key)
                 keeper.put(one.card, now)
-                card = keeper.cards.get(one.card.key)
+                card_now = keeper.cards.get(one.card.key)
                 # A voice without tags is offered and on no shelf.
-                if card is not None and card.own and (card != known or one.card.key not in held):
-                    written.append((one, card))
+                if card_now is not None and card_now.own and (card_now != known or card_now.key not in held):
+                    written.append((one, card_now))
             self._unwritten.update(card.key for _, card in written)
 
             def write() -> None:
