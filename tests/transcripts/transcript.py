@@ -41,6 +41,9 @@ VARYING = re.compile(
     r"|(?P<amount>\d+(?:\.\d+)? (?:B|kB|MB|GB|ms|s)(?:/s)?\b)|(?P<number>\d+(?:\.\d+)?)|(?P<space>\s+)"
 )
 
+SAVED = re.compile(r", sent as [\d.]+ [kM]?B,")
+"""What compressing saved: whether it was worth its time depends on how busy the machine was."""
+
 PATTERNS = {
     "uuid": UUID,
     "date": r"\d{4}-\d\d-\d\d \d\d:\d\d",
@@ -118,7 +121,7 @@ def matches(expected: list[str], found: list[str], names: Names) -> bool:
 def _line(expected: str, found: str) -> list[tuple[str, str]] | None:
     """The pairs of ids when the line fits, else None."""
     pattern, ids, at = "", [], 0
-    expected = expected.rstrip()
+    expected, found = (SAVED.sub("", line.rstrip()) for line in (expected, found))
     for match in VARYING.finditer(expected):
         pattern += re.escape(expected[at : match.start()])
         if match.lastgroup == "id":
@@ -129,7 +132,7 @@ def _line(expected: str, found: str) -> list[tuple[str, str]] | None:
         at = match.end()
     pattern += re.escape(expected[at:])
     # `…` inside a line stands for anything, such as a path of this machine.
-    hit = re.fullmatch(pattern.replace("…", ".*"), found.rstrip())
+    hit = re.fullmatch(pattern.replace("…", ".*"), found)
     return list(zip(ids, hit.groups(), strict=True)) if hit else None
 
 
