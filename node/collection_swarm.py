@@ -9,8 +9,8 @@ import logging
 import trio
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import get_collection
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.protocol.collection import SignedCollection, collection_key
 from p2pvoice.protocol.errors import NetworkError, NoPeersError, NotFoundError, P2PVoiceError, StaleError

@@ -30,13 +30,13 @@ from typing import Any
 import trio
 
 from p2pvoice.node import allocator, collecting, expiry, keys
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.api.door import ApiDoor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.community.parts import open_community
 from p2pvoice.node.config import Config, load_config
 from p2pvoice.node.delta_cache import DeltaCache
 from p2pvoice.node.deltas import Deltas
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.drafts import Drafts
 from p2pvoice.node.engine import Engine
 from p2pvoice.node.exchange import ExchangeServer

@@ -2,7 +2,7 @@
 
 Everything that touches libp2p's private parts is in this one file, with the reason beside it; the
 version is pinned and :func:`assert_installed` refuses to start when a part is no longer where it was.
-Not for deciding what to announce or when: see discovery.py. Follows specs/discovery.md.
+Not for deciding what to announce or when: see announcing.py. Follows specs/discovery.md.
 """
 
 import contextlib
@@ -166,7 +166,7 @@ class Kad:
         """Tell the peers nearest to ``key`` that we provide it; ``False`` when nobody could be told.
 
         Success means sent, not stored: a receiver drops more than 10 announcements in 10 s from one
-        sender without a word, so the caller must keep the pace (discovery.py does).
+        sender without a word, so the caller must keep the pace (announcing.py does).
         """
         store = self.dht.provider_store
         told = False

@@ -15,17 +15,11 @@ from typing import Any
 import trio
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.collection_swarm import CollectionSwarm
-from p2pvoice.node.discovery import (
-    Announcer,
-    Found,
-    find_head,
-    find_providers,
-    find_releases,
-    find_successor,
-)
+from p2pvoice.node.discovery import find_head, find_providers, find_successor
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.fetch_report import FetchReport, Progress
@@ -36,6 +30,7 @@ from p2pvoice.node.offer import Landing
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.ratelimit import Limits
 from p2pvoice.node.recalling import Recall
+from p2pvoice.node.seeking import Found, find_releases
 from p2pvoice.node.sharing import Sharing
 from p2pvoice.protocol.errors import (
     KeyLockedError,

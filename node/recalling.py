@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node import base_places
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import tell_revocation
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import Identity
 from p2pvoice.node.tombstone import Hit, Kind, Tombstone, binds_files

@@ -1,7 +1,7 @@
 """When to announce what: a queue with a pace, retries and republishing. Pure logic, no clock of its own.
 
 Times are seconds of whatever clock the caller uses; chance comes from a ``random.Random`` of the caller's.
-The loop that acts on it is in discovery.py. Follows specs/discovery.md, "Pace".
+The loop that acts on it is in announcing.py. Follows specs/discovery.md, "Pace".
 """
 
 import random

@@ -8,7 +8,7 @@ chunks: see offer.py. Follows specs/exchange.md, "Partial holders".
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from p2pvoice.node.discovery import Announcer
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.protocol.manifest import FileEntry, Release
 
 

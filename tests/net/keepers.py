@@ -10,9 +10,9 @@ import trio
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.database import Database
-from p2pvoice.node.discovery import Announcer, Found, find_releases
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.hearsay import Hearsay
 from p2pvoice.node.host import P2PHost, open_host
@@ -20,6 +20,7 @@ from p2pvoice.node.identity import Identity, generate
 from p2pvoice.node.offer import Offer
 from p2pvoice.node.recalling import Recall
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.seeking import Found, find_releases
 from p2pvoice.node.shelves.parts import Shelving, open_shelves
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import get_collection
 from p2pvoice.node.collection_swarm import CollectionSwarm
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.wire import Channel

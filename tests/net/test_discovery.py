@@ -12,13 +12,15 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.records.record import make_signed_put_record
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import fetch_manifest, get_head
-from p2pvoice.node.discovery import Announcer, Found, find_head, find_providers, find_releases
+from p2pvoice.node.discovery import find_head, find_providers
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.records import HeadValidator
 from p2pvoice.node.schedule import PACE_COUNT
+from p2pvoice.node.seeking import Found, find_releases
 from p2pvoice.protocol.errors import (
     NoPeersError,
     NotFoundError,

@@ -12,12 +12,12 @@ from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node import discovery, kad
+from p2pvoice.node import kad, seeking
 from p2pvoice.node.dht_store import PROVIDERS_OF_KEY, PROVIDERS_TOLD
-from p2pvoice.node.discovery import FIND_STALL, find_releases
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.kad import KAD_PROTOCOL
 from p2pvoice.node.lookup import LOOKUP_AHEAD, LOOKUP_NEAREST, LOOKUP_QUERIES, LOOKUP_WIDTH, Lookup
+from p2pvoice.node.seeking import FIND_STALL, find_releases
 from p2pvoice.protocol.head import tag_key
 
 Network = Callable[..., Any]
@@ -201,8 +201,8 @@ async def test_a_search_goes_on_while_answers_bring_something_new(
     network: Network, publish: Make, shelf: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four keepers of one voice each, where two answers would have been enough had they been alike."""
-    monkeypatch.setattr(discovery, "FIND_PEERS", 2)
-    monkeypatch.setattr(discovery, "FIND_WIDTH", 1)
+    monkeypatch.setattr(seeking, "FIND_PEERS", 2)
+    monkeypatch.setattr(seeking, "FIND_WIDTH", 1)
     voices = [publish(slug=f"voice-{number}", tags=("language/yue",), seed=number) for number in range(4)]
     async with network(6) as hosts:
         for host, voice in zip(hosts[1:], voices, strict=False):

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import (
     Recalled,
     fetch_manifest,
@@ -18,7 +19,7 @@ from p2pvoice.node.ask import (
     query,
     tell_revocation,
 )
-from p2pvoice.node.discovery import Announcer, find_revocation
+from p2pvoice.node.discovery import find_revocation
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.records import RecordValidator

@@ -11,9 +11,9 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import get_release
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.identity import generate

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pvoice.node import discovery
+from p2pvoice.node import seeking
 from p2pvoice.node.shelves import rounds
 from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.revocation import Revocation, sign_revocation
@@ -76,8 +76,8 @@ async def test_a_search_that_reaches_few_keepers_finds_the_voices_of_all(
             await node.shelves.rounds.once()
         for node in nodes:
             await node.shelves.rounds.once()
-        monkeypatch.setattr(discovery, "FIND_PEERS_LIMIT", 3)
-        monkeypatch.setattr(discovery, "FIND_WIDTH", 1)
+        monkeypatch.setattr(seeking, "FIND_PEERS_LIMIT", 3)
+        monkeypatch.setattr(seeking, "FIND_WIDTH", 1)
         async with keeper(tmp_path / "reader", bootstrap=nodes[0].host.addresses()) as reader:
             await reader.host.joined.wait()
             found = await reader.find()
@@ -225,7 +225,7 @@ async def test_full_shelves_are_alike_where_they_overlap_and_searches_find_all(
 
         for node in nodes:
             await node.provide()
-        monkeypatch.setattr(discovery, "QUIET_SHELVES", 1)
+        monkeypatch.setattr(seeking, "QUIET_SHELVES", 1)
         async with keeper(tmp_path / "reader", bootstrap=nodes[0].host.addresses()) as reader:
             await reader.host.joined.wait()
             assert set(await reader.find()) == {one.release.id for one in made}
@@ -247,9 +247,9 @@ async def told_all(nodes: list[Node], publish: Make, each: int) -> list[Publicat
 async def test_a_search_reads_few_shelves_and_nothing_twice(
     tmp_path: Path, publish: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "QUIET_SHELVES", 1)
-    monkeypatch.setattr(discovery, "SHELVES_WIDTH", 1)
-    monkeypatch.setattr(discovery, "FIND_WIDTH", 1)
+    monkeypatch.setattr(seeking, "QUIET_SHELVES", 1)
+    monkeypatch.setattr(seeking, "SHELVES_WIDTH", 1)
+    monkeypatch.setattr(seeking, "FIND_WIDTH", 1)
     async with keepers(tmp_path, 4) as nodes:
         made = await told_all(nodes, publish, 10)
         async with keeper(tmp_path / "reader", bootstrap=nodes[0].host.addresses()) as reader:
@@ -268,9 +268,9 @@ async def test_what_only_its_own_keeper_has_is_found_behind_many_equal_shelves(
     tmp_path: Path, publish: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five whole and equal shelves lack a voice, and a search asks its keeper all the same."""
-    monkeypatch.setattr(discovery, "QUIET_SHELVES", 1)
-    monkeypatch.setattr(discovery, "FIND_PEERS", 2)
-    monkeypatch.setattr(discovery, "BARREN_PEERS", 1)
+    monkeypatch.setattr(seeking, "QUIET_SHELVES", 1)
+    monkeypatch.setattr(seeking, "FIND_PEERS", 2)
+    monkeypatch.setattr(seeking, "BARREN_PEERS", 1)
     async with keepers(tmp_path, 6) as nodes:
         made = await told_all(nodes[:5], publish, 2)
         missing = publish(slug="missing")

@@ -14,7 +14,7 @@ import torch
 import trio
 from safetensors.torch import load_file
 
-from p2pvoice.node.discovery import Announcer
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import generate

@@ -10,8 +10,8 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.host import open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.layout import PART

@@ -14,8 +14,8 @@ from pathlib import Path
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import Announcer
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import Identity

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from p2pvoice.node.discovery import Found, find_releases
+from p2pvoice.node.seeking import Found, find_releases
 
 from .counting import counted
 from .keeper import Keeper, keeper, sign_voice

@@ -23,7 +23,7 @@ from multiaddr import Multiaddr
 from p2pvoice.node import ask, dht_store, eviction, kad
 from p2pvoice.node.ask import get_head, get_release, query
 from p2pvoice.node.catalog import Catalog
-from p2pvoice.node.discovery import find_head, find_releases
+from p2pvoice.node.discovery import find_head
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fairness import PLACE_BYTES
 from p2pvoice.node.fetch import fetch_files
@@ -31,6 +31,7 @@ from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.schema import open_database
+from p2pvoice.node.seeking import find_releases
 from p2pvoice.node.wire import STREAM_ERRORS, Channel
 from p2pvoice.protocol.canonical import encode
 from p2pvoice.protocol.errors import ManifestError, NoPeersError, P2PVoiceError, SignatureError, StaleError
