@@ -128,7 +128,8 @@ async def test_the_last_chunks_of_a_slow_peer_are_asked_twice(
         assert sink.finished == ["gpt.safetensors"]
         assert set(report.peers) <= {first.id, second.id}
         assert report.received == 16 * MIB
-        assert sum(library.served for library in fast) == 16 * MIB
+        # At the end a fast one, too, may seem slow to the other for a moment.
+        assert 16 * MIB <= sum(library.served for library in fast) <= 19 * MIB
         assert asked  # What the slow one was asked for came from elsewhere, and nobody is shunned for it.
         assert not b.peers.is_shunned(slow.id)
 
@@ -175,8 +176,11 @@ async def test_what_all_peers_were_asked_for_is_bounded(network: Network, publis
     voice = publish(sizes={"gpt.safetensors": 60 * MIB})
 
     class Stuck(shelf):  # type: ignore[misc]
+        taken = 0
+
         async def write_many(self, file: Any, chunks: Any) -> None:
-            room, chunks = 12 - len(self.chunks), list(chunks)
+            room, chunks = 12 - self.taken, list(chunks)
+            self.taken += min(room, len(chunks))
             await super().write_many(file, chunks[:room])
             if room < len(chunks):
                 await trio.sleep_forever()
