@@ -11,8 +11,8 @@ from typing import TypeVar, cast
 
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.blame import blamed
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.peers import Fault
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.conversation import (
     OPERATIONS,
@@ -30,8 +30,6 @@ from p2pvoice.protocol.errors import (
     ManifestError,
     NetworkError,
     NotFoundError,
-    PeerTimeoutError,
-    SignatureError,
 )
 from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
 from p2pvoice.protocol.operations import Signed, VoiceName
@@ -106,18 +104,8 @@ async def talk_to(host: P2PHost, peer: PeerInfo) -> AsyncIterator[Talk]:
     A peer that does not speak the protocol is not blamed: ProtocolMismatchError then.
     """
     async with await host.open_stream(peer, OPERATIONS) as channel:
-        try:
+        with blamed(host, channel.peer):
             yield Talk(channel)
-        except SignatureError as error:
-            host.peers.drop(channel.peer, Fault.BAD_SIGNATURE, error.message)
-            raise
-        except ManifestError as error:
-            host.peers.drop(channel.peer, Fault.BROKE_PROTOCOL, error.message)
-            raise
-        except PeerTimeoutError as error:
-            if channel.peer in host.connected():
-                host.peers.drop(channel.peer, Fault.HUNG, error.message)
-            raise
 
 
 def check_chain(verified: Sequence[Signed], voice: VoiceName, signer: bytes) -> None:

@@ -9,16 +9,13 @@ from contextlib import asynccontextmanager
 
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.blame import blamed
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.peers import Fault
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.errors import (
     BusyError,
-    ManifestError,
     NetworkError,
     NotFoundError,
-    PeerTimeoutError,
-    SignatureError,
 )
 from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
 from p2pvoice.protocol.shelf_messages import REPLY, SHELF, ShelfReply
@@ -36,18 +33,8 @@ async def asking(host: P2PHost, peer: PeerInfo) -> AsyncIterator[Asking]:
     NotFoundError, BusyError, and NetworkError and its kin.
     """
     async with await host.open_stream(peer, SHELF) as channel:
-        try:
+        with blamed(host, channel.peer):
             yield lambda step: _ask(channel, step)
-        except SignatureError as error:
-            host.peers.drop(channel.peer, Fault.BAD_SIGNATURE, error.message)
-            raise
-        except ManifestError as error:
-            host.peers.drop(channel.peer, Fault.BROKE_PROTOCOL, error.message)
-            raise
-        except PeerTimeoutError as error:
-            if channel.peer in host.connected():
-                host.peers.drop(channel.peer, Fault.HUNG, error.message)
-            raise
 
 
 async def _ask(channel: Channel, step: Ask) -> ShelfReply:
