@@ -37,9 +37,7 @@ def expiry(text: str, now: float) -> int:
     return int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
 
 
-def words(
-    name: str, author: str, *, slug: str | None, scope: tuple[str, ...], clips_may_travel: bool
-) -> str:
+def words(name: str, author: str, *, slug: str | None, scope: tuple[str, ...], clips_may_travel: bool) -> str:
     """What a person says who writes no statement of their own, in English; `author` is an author id."""
     under = f" as {slug}" if slug else ""
     uses = "" if not scope else f" It may also be used in these ways: {', '.join(scope)}."

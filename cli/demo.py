@@ -179,9 +179,7 @@ def _tell(report: Report, start: Callable[..., Node], into: Path) -> dict[str, A
         facts["told"] = describe_transfer(fetched)
 
     with report.step("A publishes a second release; C updates and fetches only what changed") as facts:
-        second = _publish(
-            output, a, draft, "A small synthetic voice, second release: a new description."
-        )
+        second = _publish(output, a, draft, "A small synthetic voice, second release: a new description.")
         if second["release"] == first["release"]:
             raise IntegrityError("the second release has the id of the first")
         updated = _update(output, c, f"{second['author']}/{second['slug']}", second["release"])

@@ -53,9 +53,7 @@ def play(program: str, rate: int, pieces: Iterable[bytes]) -> None:
             process.kill()
             raise
         if code := process.wait():
-            raise UsageError(
-                f"{command[0]} ended with exit code {code}", hint="p2pvoice speak … -o out.wav"
-            )
+            raise UsageError(f"{command[0]} ended with exit code {code}", hint="p2pvoice speak … -o out.wav")
 
 
 def pour(pieces: Iterable[bytes]) -> None:

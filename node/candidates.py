@@ -1,5 +1,8 @@
 """Who may be asked in a search: those whom the DHT names under its tags, as it names them.
 
+Where it names few, those we are connected to are asked, too: announcements keep a pace, so in a young or small
+network a neighbour may have what it has not told the DHT yet.
+
 Not for asking them (seeking.py). Follows specs/discovery.md, "Finding".
 """
 
@@ -11,6 +14,9 @@ from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.protocol.head import tag_key
+
+CONNECTED_BELOW = 8
+"""Candidates below which connected peers are asked as well, up to as many."""
 
 
 class Candidates:
@@ -32,12 +38,10 @@ class Candidates:
     async def look_up(self) -> None:
         """Look up all tags at once."""
         with self._scope:
-            if not self._tags:
-                for name in self._host.connected():
-                    self._hear(PeerInfo(ID.from_string(name), []))
             async with trio.open_nursery() as nursery:
                 for tag in self._tags:
                     nursery.start_soon(self._host.kad.find_providers, tag_key(tag), self._hear)
+            self._add_connected()
         self._looking = False
         self._wake()
 
@@ -51,7 +55,7 @@ class Candidates:
         While they are under way only who provides all of the tags is given: others might bring nothing.
         """
         while True:
-            least = max(1, len(self._tags)) if self._looking else 1
+            least = len(self._tags) if self._looking else 0
             left = [n for n in self._infos if n not in self._given and self._hits[n] >= least]
             names = self._host.peers.best_first(left)
             if names:
@@ -61,6 +65,15 @@ class Candidates:
             if not self._looking:
                 return None
             await self._changed.wait()
+
+    def _add_connected(self) -> None:
+        """Those we are connected to: all of them without tags, else as many as make up for the few found."""
+        beside = [name for name in self._host.connected() if name not in self._infos]
+        if self._tags:
+            beside = self._host.peers.best_first(beside)[: max(0, CONNECTED_BELOW - len(self._infos))]
+        for name in beside:
+            self._infos[name] = PeerInfo(ID.from_string(name), [])
+            self._hits[name] = 0
 
     def _hear(self, info: PeerInfo) -> None:
         name = str(info.peer_id)

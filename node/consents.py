@@ -102,9 +102,7 @@ async def received(parts: Parts, upload: str) -> bytes:
     return data
 
 
-def declare(
-    identity: Identity, claim: Claim, licence: Licence, slug: str, now: float
-) -> ConsentDeclaration:
+def declare(identity: Identity, claim: Claim, licence: Licence, slug: str, now: float) -> ConsentDeclaration:
     """The declaration to publish of what the author, and the person, said.
 
     Raises ConsentError when it would say too little or too much, or the person's consent has expired.

@@ -161,9 +161,7 @@ async def _parts(home: Home, config: Config) -> AsyncIterator[Parts]:
             trio.open_nursery() as nursery,
         ):
             settings = config.network
-            host.limits = Limits(
-                parse_rate(settings.up), parse_rate(settings.down), lan=settings.limit_lan
-            )
+            host.limits = Limits(parse_rate(settings.up), parse_rate(settings.down), lan=settings.limit_lan)
             announcer = Announcer(host)
             deltas = Deltas(store, DeltaCache(home.deltas, config.delta_cache_bytes))
             offer = Offer(store, catalog, successors, disk, deltas)

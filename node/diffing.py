@@ -238,7 +238,5 @@ def _files(a: Side, b: Side) -> dict[str, Any] | None:
         "only_a": sorted(digests.keys() - {file.path for file in right}),
         "only_b": sorted(file.path for file in right if file.path not in digests),
         "bytes": sum(file.size for file in right),
-        "shared_bytes": sum(
-            chunk.size for file in right for chunk in file.chunks if chunk.digest in chunks
-        ),
+        "shared_bytes": sum(chunk.size for file in right for chunk in file.chunks if chunk.digest in chunks),
     }

@@ -4,7 +4,7 @@ A cached answer is never trusted and every signature is verified. Not for announ
 searching by tags (seeking.py), nor for moving files (fetch.py). Follows specs/discovery.md.
 """
 
-
+from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.ask import SignedHead, check_head, check_successor
@@ -18,6 +18,11 @@ async def find_providers(host: P2PHost, release: str) -> list[PeerInfo]:
     """Peers that announced the release and may be asked, best score first."""
     found = {str(i.peer_id): i for i in await host.kad.find_providers(release_key(release))}
     return [found[name] for name in host.peers.best_first(found)]
+
+
+def connected_peers(host: P2PHost) -> list[PeerInfo]:
+    """Peers with an open connection, best score first: whom to ask for what nobody announced, or not yet."""
+    return [PeerInfo(ID.from_string(name), []) for name in host.peers.best_first(host.connected())]
 
 
 async def find_successor(host: P2PHost, author: str) -> bytes | None:

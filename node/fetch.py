@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
-from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.discovery import connected_peers
 from p2pvoice.node.exchange_client import PeerBusy
 from p2pvoice.node.fetch_report import FetchReport, Progress
 from p2pvoice.node.have import ask_have
@@ -344,7 +344,7 @@ async def fetch_files(
                 waiting = list(await find_more())
             else:
                 # Whoever we are connected to may hold it without having announced it yet.
-                waiting = [PeerInfo(ID.from_string(name), []) for name in host.connected()]
+                waiting = connected_peers(host)
                 fetch.unasked = {str(i.peer_id) for i in waiting} - fetch.tried
             rounds += 1
     return FetchReport(

@@ -173,9 +173,7 @@ async def bring_files(
             return await _fetch_files(parts, release, files, tell, share)
 
 
-async def fetch_missing(
-    parts: Parts, release: Release, files: list[FileEntry], tell: Tell
-) -> FetchReport:
+async def fetch_missing(parts: Parts, release: Release, files: list[FileEntry], tell: Tell) -> FetchReport:
     """Bring some files of an installed release back, as a repair does. Raises as a fetch does."""
     async with parts.fetching.setdefault(release.id, trio.Lock()):
         with parts.store.holding(file.digest for file in files):

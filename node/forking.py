@@ -45,9 +45,7 @@ async def fork(parts: Parts, ref: str, name: str, slug: str | None, tell: Tell) 
     if not await trio.to_thread.run_sync(parts.catalog.is_installed, release.id, limiter=parts.disk):
         await fetch_release(parts, release, seed=True, tell=tell)
     release = await resolve_installed(parts, release.id)
-    for message in await trio.to_thread.run_sync(
-        inheriting.forewarnings, parts, release, limiter=parts.disk
-    ):
+    for message in await trio.to_thread.run_sync(inheriting.forewarnings, parts, release, limiter=parts.disk):
         await tell({"event": "warning", "message": message})
     await tell({"event": "progress", "step": "making the draft"})
     digests = [file.digest for file in release.manifest.files]

@@ -247,9 +247,7 @@ async def open_host(
     """
     failure: BaseException | None = None
     try:
-        async with _running(
-            identity, listen, bootstrap, peers, book_path, dial_timeout, relay, wire
-        ) as node:
+        async with _running(identity, listen, bootstrap, peers, book_path, dial_timeout, relay, wire) as node:
             try:
                 yield node
             except BaseException as error:

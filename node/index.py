@@ -119,9 +119,7 @@ class ChunkIndex:
     def begin_fetch(self, release: str, now: int) -> None:
         """Note that a release is wanted: what comes of it is kept though it is not installed yet."""
         with self._database.write(lasting=False) as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO fetches(release, since) VALUES (?,?)", (release, now)
-            )
+            connection.execute("INSERT OR REPLACE INTO fetches(release, since) VALUES (?,?)", (release, now))
 
     def end_fetch(self, release: str) -> bool:
         """Note that a fetch is done or given up; True when it was noted as begun."""

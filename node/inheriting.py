@@ -109,9 +109,7 @@ def warnings(parts: Parts, release: Release) -> list[dict[str, Any]]:
     if not manifest.parents:
         return []
     found = _walk(parts, manifest.author, manifest.parents)
-    judged = faults(
-        manifest.author, manifest.license, manifest.consent, found.binding, partial(_same, parts)
-    )
+    judged = faults(manifest.author, manifest.license, manifest.consent, found.binding, partial(_same, parts))
     return [
         {
             "code": f"loosens_{fault.about}",

@@ -301,9 +301,7 @@ class Kad:
             with trio.move_on_after(LOOKUP_TIMEOUT):
                 found = await self.dht.get_value(text)
         finally:
-            if held is not None and (
-                found is None or self._select(text, [found, held[0].value]) == 1
-            ):
+            if held is not None and (found is None or self._select(text, [found, held[0].value]) == 1):
                 values.store[key] = held
         candidates = [v for v in (held[0].value if held is not None else None, found) if v is not None]
         best = self._select(text, candidates)

@@ -115,9 +115,7 @@ async def bring(parts: Parts, data: bytes, passphrase: str, *, replacing: bool) 
     """
     parsed = parse_key(data)
     seed = (
-        await _disk(parts, partial(open_key, parsed, passphrase))
-        if isinstance(parsed, SealedKey)
-        else parsed
+        await _disk(parts, partial(open_key, parsed, passphrase)) if isinstance(parsed, SealedKey) else parsed
     )
     key = Ed25519PrivateKey.from_private_bytes(seed)
     public = key.public_key().public_bytes_raw()
@@ -125,9 +123,7 @@ async def bring(parts: Parts, data: bytes, passphrase: str, *, replacing: bool) 
         author, before = author_id(public), parts.author
         now = await _disk(parts, partial(parts.successors.current, author))
         if now != author:
-            raise ConflictError(
-                f"this key was given up for {now}", hint="import the key that came after it"
-            )
+            raise ConflictError(f"this key was given up for {now}", hint="import the key that came after it")
         changed = author != before
         if changed and not replacing and await _disk(parts, partial(_published, parts)):
             raise ConflictError(

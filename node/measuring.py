@@ -81,9 +81,7 @@ async def stability(parts: Parts, subject: Subject, tell: Tell) -> dict[str, Any
     return found
 
 
-async def _keep(
-    parts: Parts, name: str, rows: list[dict[str, Any]], tags: list[str] | None = None
-) -> None:
+async def _keep(parts: Parts, name: str, rows: list[dict[str, Any]], tags: list[str] | None = None) -> None:
     """Note figures, and tags if they were proposed, with a draft; a figure replaces its older self."""
 
     def keep() -> None:

@@ -127,9 +127,7 @@ class Mirroring:
         )
         await disk(parts, note)
 
-    async def _look_at(
-        self, parts: Parts, mirror: Mirror, alive: dict[str, bool], found: "_Found"
-    ) -> None:
+    async def _look_at(self, parts: Parts, mirror: Mirror, alive: dict[str, bool], found: "_Found") -> None:
         releases, offered = await _releases(parts, mirror)
         allowed: list[Release] = []
         for release in releases:

@@ -30,9 +30,7 @@ async def look_up(parts: Parts, author: str, release: str | None, tell: Tell) ->
     for _ in range(CHAIN_LIMIT):
         chain = await _disk(parts, partial(parts.successors.chain, author))
         # The whole chain is asked about: a second successor of an earlier key is a fork to be shown.
-        found = [
-            record for key in chain for record in await parts.network.find_successors(key, release)
-        ]
+        found = [record for key in chain for record in await parts.network.find_successors(key, release)]
         parts.looked_up[author] = trio.current_time()
         news = [await _disk(parts, partial(parts.successors.add, record)) for record in found]
         for key in chain:

@@ -19,7 +19,7 @@ from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import Recalled, SignedHead, fetch_manifest, get_head, get_successor
 from p2pvoice.node.catalog import Catalog
 from p2pvoice.node.collection_swarm import CollectionSwarm
-from p2pvoice.node.discovery import find_head, find_providers, find_successor
+from p2pvoice.node.discovery import connected_peers, find_head, find_providers, find_successor
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.fetch_report import FetchReport, Progress
@@ -252,9 +252,10 @@ class Network:
     async def find_release(self, identifier: str, *, child: str = "") -> Release:
         """Get a release by its id from whoever provides it, and remember it.
 
-        When nobody does, those are asked who provide its ``child``: a release that names it as a parent.
+        When nobody does, those are asked who provide its ``child``, a release that names it as a parent, and
+        else a few whom we are connected to.
 
-        Raises NotFoundError when nobody provides it, NoPeersError when none who does could be asked, and
+        Raises NotFoundError when nobody has it, NoPeersError when none who provides it could be asked, and
         RevokedError when somebody shows that it was revoked.
         """
         stone = await trio.to_thread.run_sync(
@@ -265,18 +266,18 @@ class Network:
         providers = await find_providers(self._host, identifier)
         if not providers and child:
             providers = await find_providers(self._host, child)
-        if not providers:
-            await self.hearsay.seek(identifier)
-            raise NotFoundError(
-                f"nobody in the network has the release {identifier}", hint="p2pvoice find --tag …"
-            )
+        asked = providers or connected_peers(self._host)
         try:
-            release = await fetch_manifest(self._host, identifier, providers[:ASK_LIMIT])
+            release = await fetch_manifest(self._host, identifier, asked[:ASK_LIMIT])
         except Recalled as recalled:
             raise await self.hearsay.believe(recalled) from None
         except (NotFoundError, NetworkError):
             await self.hearsay.seek(identifier)
-            raise
+            if providers:
+                raise
+            raise NotFoundError(
+                f"nobody in the network has the release {identifier}", hint="p2pvoice find --tag …"
+            ) from None
         await self.remember(release, None)
         return release
 

@@ -86,9 +86,7 @@ async def _make_room(parts: Parts, files: Mapping[bytes, int], release: Release,
     if missing <= 0:
         return
     spare = [
-        one
-        for one in await spare_first(parts)
-        if one.release != release.id and (one.plenty or not mirror)
+        one for one in await spare_first(parts) if one.release != release.id and (one.plenty or not mirror)
     ]
     if await _freed_by(parts, spare, files) < missing:
         raise QuotaError(

@@ -142,9 +142,7 @@ class Recall:
             self._pass_on(stone)
         return stone
 
-    def _hits(
-        self, revocation: Revocation, proof: Release | None = None, *, own: bool = False
-    ) -> list[Hit]:
+    def _hits(self, revocation: Revocation, proof: Release | None = None, *, own: bool = False) -> list[Hit]:
         """The releases here that a revocation takes out of use; blocking."""
         voice = self._catalog.releases_of(author_id(revocation.author), revocation.slug)
         mine = [release for release in voice if has_say(revocation, release)]

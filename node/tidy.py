@@ -49,14 +49,14 @@ def needed_files(
     """
     since = int((time.time() if now is None else now) - FETCH_KEPT)
     begun = [catalog.release(identifier) for identifier in store.index.fetches(since)]
-    return catalog.wanted_files(without) | catalog.former_files(author) | {
-        file.digest for release in begun if release is not None for file in release.manifest.files
-    }
+    return (
+        catalog.wanted_files(without)
+        | catalog.former_files(author)
+        | {file.digest for release in begun if release is not None for file in release.manifest.files}
+    )
 
 
-def at_start(
-    home: Home, store: Store, catalog: Catalog, author: str = "", *, new_catalog: bool
-) -> None:
+def at_start(home: Home, store: Store, catalog: Catalog, author: str = "", *, new_catalog: bool) -> None:
     """Bring store, index and links to agree with the catalog; blocking.
 
     With ``new_catalog`` (it was moved away, or lost) nothing is deleted: that no release is known says
@@ -110,9 +110,7 @@ async def collect_garbage(parts: Parts, tell: Tell, *, dry_run: bool) -> dict[st
     removed = await trio.to_thread.run_sync(work, limiter=parts.disk)
     for one, name in removed[:TOLD_LIMIT]:
         digest = one.digest.hex() if one.digest is not None else ""
-        await tell(
-            {"event": "removed", "kind": one.kind, "file": digest, "bytes": one.bytes, "name": name}
-        )
+        await tell({"event": "removed", "kind": one.kind, "file": digest, "bytes": one.bytes, "name": name})
     usage = await trio.to_thread.run_sync(parts.store.layout.usage, limiter=parts.disk)
     return {
         "dry_run": dry_run,

@@ -22,6 +22,7 @@ ZSTD_LEVEL = 3
 SAVING = 0.03
 """Share of its size a chunk must save to be sent compressed; below that the receiver's time is worth more."""
 
+
 def encode_chunk(raw: bytes) -> tuple[str, bytes]:
     """The codec and the encoded bytes under which to send a chunk."""
     if not 1 <= len(raw) <= CHUNK_LIMIT:

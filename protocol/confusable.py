@@ -149,6 +149,8 @@ def _seen(character: str) -> str:
 
 def _invisible(character: str) -> bool:
     # Variation selectors and fillers have other categories, and show nothing.
-    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef" or (
-        character in "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u2800"
+    return (
+        "\ufe00" <= character <= "\ufe0f"
+        or "\U000e0100" <= character <= "\U000e01ef"
+        or (character in "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u2800")
     )

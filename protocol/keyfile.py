@@ -77,9 +77,7 @@ def parse_key(data: bytes) -> bytes | SealedKey:
     if len(data) == SEED_SIZE:
         return data
     if len(data) != SEALED_SIZE or not data.startswith(MAGIC):
-        raise CorruptError(
-            f"a key has {SEED_SIZE} bytes bare or {SEALED_SIZE} bytes sealed, this is neither"
-        )
+        raise CorruptError(f"a key has {SEED_SIZE} bytes bare or {SEALED_SIZE} bytes sealed, this is neither")
     if hashlib.sha256(data[:-_CHECK_SIZE]).digest() != data[-_CHECK_SIZE:]:
         raise CorruptError("the sealed key is damaged: its check sum does not fit")
     _, version, cost, block, parallel, salt, nonce, public = _HEADER.unpack_from(data)

@@ -112,9 +112,7 @@ def verify_revocation(data: bytes) -> Revocation:
     Raises ManifestError or SignatureError. Whether its signer has any say is :func:`revokes`' answer.
     """
     envelope = open_envelope(data, kind=KIND, limit=REVOCATION_PAYLOAD_LIMIT)
-    fields = Fields(
-        decode(envelope.payload, limit=REVOCATION_PAYLOAD_LIMIT, max_items=64), "the revocation"
-    )
+    fields = Fields(decode(envelope.payload, limit=REVOCATION_PAYLOAD_LIMIT, max_items=64), "the revocation")
     fields.number("v")
     min_reader = fields.number("min_reader")
     if min_reader > FORMAT:

@@ -66,9 +66,7 @@ def listener(
 class SovitsListener:
     """HuBERT and the voice's own codebook, for Pro the speaker network; the transcript is not used."""
 
-    def __init__(
-        self, encoder: hubert.Hubert, sovits: SoVits, speaker: SpeakerNetwork | None = None
-    ) -> None:
+    def __init__(self, encoder: hubert.Hubert, sovits: SoVits, speaker: SpeakerNetwork | None = None) -> None:
         self.encoder, self.sovits, self.speaker = encoder, sovits, speaker
 
     @torch.inference_mode()

@@ -200,4 +200,3 @@ def _listens(out: Path) -> bool:
     with WeightFile(out / GPT_NAME) as file:
         dtype = file.header.tensors[BERT_PROJECTION].dtype
         return any(bool(numbers(data, dtype).any()) for data in file.slices(BERT_PROJECTION))
-

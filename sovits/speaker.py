@@ -105,9 +105,7 @@ class _Block(nn.Module):
         width, outputs = s.width << (stage - 1), s.outputs << (stage - 1)
         self.conv1 = nn.Conv2d(inputs, width * s.groups, 1, stride=stride, bias=False)
         self.bn1 = nn.BatchNorm2d(width * s.groups)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(s.groups)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(s.groups))
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(s.groups))
         if stage >= FUSED_FROM:
             self.fuse_models = nn.ModuleList(_Fusion(width, s.squeeze) for _ in range(s.groups - 1))

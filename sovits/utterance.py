@@ -88,9 +88,7 @@ class Utterance:
         with heeding(check, voice.sovits, *([] if voice.bert is None else [voice.bert[0]])):
             style = voice.style((request.reference, *request.also))
             prompt = voice.prompt(request.reference, request.upstream_text)
-            said = voice.read(
-                self._sentences[self._next], request.lang, self._words, request.upstream_text
-            )
+            said = voice.read(self._sentences[self._next], request.lang, self._words, request.upstream_text)
             draw = partial(self._draw, said, prompt, check)
             if request.stream:
                 self._stream(said, style, draw, take, on_code)

@@ -61,9 +61,7 @@ class SoVitsWindows:
         shown = torch.tensor([codes[skipped:]], device=self._style.device)
         mean, log_deviation, _ = network.prior(shown, self._phones, self._style)
         origin = skipped * FRAMES_PER_CODE
-        mean, log_deviation = (
-            stretched(rows, origin, start, stop, speed) for rows in (mean, log_deviation)
-        )
+        mean, log_deviation = (stretched(rows, origin, start, stop, speed) for rows in (mean, log_deviation))
         z = mean + self._noise.window(start, stop).to(mean.device) * log_deviation.exp() * self._scale
         z = network.reverse_flow(z, z.new_ones(1, 1, stop - start), self._style)
         begin, end = max(start, first - self._near), min(stop, last + self._near)

@@ -153,5 +153,3 @@ def merged(
         output.note(f"published {published.get('slug', '')} ({size(published.get('bytes', 0))})")
         settled(output, published.get("proposal"))
         output.hint(f"p2pvoice show {short_id(str(published.get('release', '')))}")
-
-

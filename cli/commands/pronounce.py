@@ -19,9 +19,7 @@ from p2pvoice.protocol.pronunciation import LANGUAGES, USER_BYTES, entry, text_o
 VOICE = click.option(
     "--voice", default="", metavar="DRAFT", help="A draft of yours, not your own dictionary."
 )
-SHOWN_VOICE = click.option(
-    "--voice", default="", metavar="VOICE", help="Also by that of a voice or a draft."
-)
+SHOWN_VOICE = click.option("--voice", default="", metavar="VOICE", help="Also by that of a voice or a draft.")
 LANG = click.option(
     "--lang", type=click.Choice(LANGUAGES), help="The word's language; Latin letters mean en."
 )

@@ -118,9 +118,7 @@ def import_voice(
                 f"missing {', '.join(missing)}",
                 hint=f"p2pvoice import --help; or: p2pvoice import --bundled --name {name}",
             )
-        result = send(
-            output, client, name, slug or "", sovits, gpt, references(clips, texts, langs), parents
-        )
+        result = send(output, client, name, slug or "", sovits, gpt, references(clips, texts, langs), parents)
     if output.as_json:
         return
     draft = str(result.get("draft", name))

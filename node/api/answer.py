@@ -153,9 +153,7 @@ class _Listener:
     async def end(self) -> None:
         """Pass on what the encoder still holds."""
         assert self._encoder is not None
-        await self._pass_on(
-            await trio.to_thread.run_sync(self._encoder.end, limiter=self._answer.parts.disk)
-        )
+        await self._pass_on(await trio.to_thread.run_sync(self._encoder.end, limiter=self._answer.parts.disk))
 
     async def _pass_on(self, sound: bytes) -> None:
         if self._answer.wanted.whole:

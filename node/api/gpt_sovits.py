@@ -58,16 +58,12 @@ class Selection:
     release: str = ""
 
 
-async def tts(
-    parts: Parts, default: str, selection: Selection, request: Request
-) -> SpokenAnswer | Response:
+async def tts(parts: Parts, default: str, selection: Selection, request: Request) -> SpokenAnswer | Response:
     """`GET` and `POST /tts`."""
     return await _speak(parts, default, selection, await _fields(request), {one: one for one in MEDIA_TYPES})
 
 
-async def root(
-    parts: Parts, default: str, selection: Selection, request: Request
-) -> SpokenAnswer | Response:
+async def root(parts: Parts, default: str, selection: Selection, request: Request) -> SpokenAnswer | Response:
     """`POST /`, as SillyTavern asks."""
     kinds = {one: one for one in MEDIA_TYPES} | MORE_MEDIA_TYPES
     return await _speak(parts, default, selection, await _fields(request), kinds)

@@ -99,11 +99,7 @@ def environment() -> Environment:
 
 def chosen(request: Request) -> Response | None:
     """The answer to a link that chooses a language or theme: a cookie, and the way back. None for others."""
-    picked = {
-        name: value
-        for name, value in _query(request)
-        if name in CHOICES and value in CHOICES[name]
-    }
+    picked = {name: value for name, value in _query(request) if name in CHOICES and value in CHOICES[name]}
     if not picked:
         return None
     view = View.of(request)

@@ -40,10 +40,7 @@ def outline(data: bytes) -> tuple[float, ...]:
     if len(samples) < BARS:
         return ()
     edges = [len(samples) * number // BARS for number in range(BARS + 1)]
-    peaks = [
-        max(max(samples[start:end]), -min(samples[start:end]))
-        for start, end in pairwise(edges)
-    ]
+    peaks = [max(max(samples[start:end]), -min(samples[start:end])) for start, end in pairwise(edges)]
     highest = max(peaks)
     if highest <= 0:
         return ()

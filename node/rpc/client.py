@@ -410,7 +410,6 @@ class Client(Transport):
         """How well a voice, or a draft, stays itself."""
         return self.stream("POST", "/v1/stability", dict(subject))
 
-
     def collections(self) -> list[dict[str, Any]]:
         """The collections kept here, and drafts of own ones."""
         return list(self.json("GET", "/v1/collections")["collections"])

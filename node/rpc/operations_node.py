@@ -19,9 +19,7 @@ _AUTHOR = "/v1/following/{rest:path}"
 _PASS = maybe(words(PASSPHRASE_LIMIT))
 
 #: Bytes per second, 0 for no limit.
-_RATE: Schema = {
-    "anyOf": [number(0, 0, whole=True), number(LEAST_RATE, AMOUNT_LIMIT, whole=True)]
-}
+_RATE: Schema = {"anyOf": [number(0, 0, whole=True), number(LEAST_RATE, AMOUNT_LIMIT, whole=True)]}
 
 _CONSENT = record(
     {

@@ -97,8 +97,6 @@ class LiteWindows:
         network, flat = self._network, self._style[..., 0]
         shown = network.quantizer.decode(torch.tensor([codes[skipped:]], device=self._style.device))
         text_mask = flat.new_ones(1, 1, self._phones.shape[1])
-        rows = network.enc_p.rows(
-            shown, flat.new_ones(1, 1, shown.shape[-1]), self._phones, text_mask, flat
-        )
+        rows = network.enc_p.rows(shown, flat.new_ones(1, 1, shown.shape[-1]), self._phones, text_mask, flat)
         rows = stretched(rows, skipped * FRAMES_PER_CODE, start, stop, self._speed)
         return network.enc_p.mean(rows, flat.new_ones(1, 1, stop - start), flat)

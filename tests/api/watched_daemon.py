@@ -1,6 +1,6 @@
 """A daemon that writes down each path it opens; test_paths.py runs it in the place of the real one.
 
-    python watched_daemon.py RECORD --home HOME …
+python watched_daemon.py RECORD --home HOME …
 """
 
 import os

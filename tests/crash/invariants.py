@@ -115,4 +115,3 @@ def check(home: Path) -> Snapshot:
     left += [path.name for path in (home / "uploads").iterdir()]
     assert not left, f"left behind: {left}"
     return found
-

@@ -361,9 +361,7 @@ def check(place: Path, things: list[Thing], must: set[bytes]) -> None:
         store.close()
 
 
-def run(
-    count: int, seed: int, *, states: int = 50, deaf: frozenset[str] = frozenset()
-) -> tuple[int, int]:
+def run(count: int, seed: int, *, states: int = 50, deaf: frozenset[str] = frozenset()) -> tuple[int, int]:
     """Try ``count`` states, so many of each recorded run; how many were tried, and of how many calls."""
     tried = calls = 0
     while tried < count:

@@ -14,6 +14,7 @@ from libp2p.records.record import make_signed_put_record
 
 from p2pvoice.node.announcing import Announcer
 from p2pvoice.node.ask import fetch_manifest, get_head
+from p2pvoice.node.candidates import CONNECTED_BELOW, Candidates
 from p2pvoice.node.discovery import find_head, find_providers
 from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
@@ -95,6 +96,42 @@ async def test_publish_and_find_through_the_bootstrap(network: Network, publish:
             assert (await find_head(c, author_of(voice), "storyteller")).release == voice.release.id
             assert {f.release.id for f in await collect(c, [])} >= {voice.release.id}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_neighbour_that_has_not_announced_yet_is_asked(
+    network: Network, publish: Make, shelf: Make
+) -> None:
+    """Where the DHT names few, those we are connected to are asked; they need to have the tag all the same."""
+    voice = publish(tags=("language/yue", "gender/male", "style/narration"))
+    async with network(3) as (_, a, b):
+        ExchangeServer(a, shelf(voice)).attach()
+        with trio.fail_after(30):
+            await b.reach(info(a))
+            assert await find_providers(b, voice.release.id) == []
+            (one,) = await collect(b, ["language/yue", "gender/male"])
+            assert (one.release, one.peer) == (voice.release, a.id)
+            assert await collect(b, ["gender/female"]) == []
+
+
+async def whom_to_ask(host: P2PHost, tag: str) -> set[str]:
+    candidates = Candidates(host, [tag])
+    await candidates.look_up()
+    given = set()
+    while (one := await candidates.next()) is not None:
+        given.add(str(one.peer_id))
+    return given
+
+
+async def test_where_enough_announced_neighbours_are_left_alone(network: Network) -> None:
+    async with network(CONNECTED_BELOW + 4) as (_, b, *others):
+        announcing = others[:CONNECTED_BELOW]
+        with trio.fail_after(60):
+            for host in others:
+                await b.reach(info(host))
+            for host in announcing:
+                assert await host.kad.provide(tag_key("language/yue"))
+            assert await whom_to_ask(b, "language/yue") == {host.id for host in announcing}
+            assert len(await whom_to_ask(b, "language/nan")) == CONNECTED_BELOW < len(b.connected())
 
 
 async def test_finding_again_asks_the_network_again(network: Network, publish: Make) -> None:

@@ -57,9 +57,7 @@ class Daemon:
     def log(self) -> str:
         return (self.home / "daemon.log").read_text()
 
-    def start(
-        self, *bootstrap: "Daemon", file_limit: int = 0, program: Sequence[str] = PROGRAM
-    ) -> "Daemon":
+    def start(self, *bootstrap: "Daemon", file_limit: int = 0, program: Sequence[str] = PROGRAM) -> "Daemon":
         """Start it and wait for its ready line; ``program`` is what runs in the place of the daemon."""
         command = [sys.executable, *program, "--home", str(self.home), "--listen", LOOPBACK]
         for other in bootstrap:

@@ -1,5 +1,4 @@
-"""Credits: only what is signed or verified counts; forged, replayed and self-made claims change nothing.
-"""
+"""Credits: only what is signed or verified counts; forged, replayed and self-made claims change nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path

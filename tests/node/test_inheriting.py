@@ -67,7 +67,6 @@ def draft_of(parts: Parts, name: str, *parents: tuple[str, str], **notes: object
     return parts.drafts.finish(name, slug, facts, {"parents": [list(one) for one in parents], **notes})
 
 
-
 async def refused(parts: Parts, draft: Draft, **said: Any) -> P2PVoiceError:
     """How a publication ends, before anything was loaded or stored."""
 

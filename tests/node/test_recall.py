@@ -265,9 +265,7 @@ def test_one_signer_cannot_fill_the_table(stones: Tombstones, monkeypatch: pytes
     assert stones.add(make_revocation(releases[4], STRANGER), Kind.SEEN, [held(releases[4])])[0] is not None
 
 
-def test_the_table_is_bounded_and_what_matters_stays(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_table_is_bounded_and_what_matters_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall_tables, "TOMBSTONES_LIMIT", 4)
     time = [float(NOW)]
     database = open_database(path)

@@ -274,9 +274,7 @@ def test_the_subject_revokes_against_the_authors_will(
 
 
 @pytest.mark.slow
-def test_a_fetch_under_way_is_stopped(
-    daemons: Make, encoder: Path, clip: Path, tmp_path: Path
-) -> None:
+def test_a_fetch_under_way_is_stopped(daemons: Make, encoder: Path, clip: Path, tmp_path: Path) -> None:
     a = daemons().start()
     install_encoder(a, encoder)
     bring(a, clip, gpt=large_gpt(tmp_path / "gpt.ckpt", feed=60_000, seed=1, layers=6))

@@ -18,9 +18,7 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Daemon]]:
             daemon.end()
 
 
-def test_a_voice_is_found_after_its_author_has_gone(
-    daemons: list[Daemon], encoder: Path, clip: Path
-) -> None:
+def test_a_voice_is_found_after_its_author_has_gone(daemons: list[Daemon], encoder: Path, clip: Path) -> None:
     """A and B each offer a voice of one tag; C comes when A has stopped, and asks B."""
     a, b, c = daemons
     a.start()

@@ -123,9 +123,7 @@ def test_strangers_chunk_list_does_not_make_a_right_file_look_damaged(place: Pla
     held = place.release("held", b"held")
     entry = held.manifest.files[0]
     lie = replace(entry, chunks=(Chunk(2, bytes(32)), Chunk(2, bytes(32))))
-    liar = add(
-        place.catalog, sign_manifest(replace(held.manifest, slug="liar", files=(lie,)), KEYS[0])
-    )
+    liar = add(place.catalog, sign_manifest(replace(held.manifest, slug="liar", files=(lie,)), KEYS[0]))
     place.store.index.begin_fetch(liar.id, int(time.time()))
     place.store.index.drop(entry.digest)
     place.catalog.forget(held.id)

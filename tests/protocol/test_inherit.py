@@ -353,5 +353,3 @@ def test_a_walk_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 
     ancestry(public(ADA), [Parent(chain[-1].id, "forked-from")], lying, same)
     assert len(asked) <= 5
-
-

@@ -64,8 +64,7 @@ KINDS = {
 
 SAID = {kind.TYPE: kind for kind in get_args(conversation.Said)}
 ON_SHELVES = {
-    kind.TYPE: kind
-    for kind in (*get_args(shelf_messages.ShelfRequest), *get_args(shelf_messages.ShelfReply))
+    kind.TYPE: kind for kind in (*get_args(shelf_messages.ShelfRequest), *get_args(shelf_messages.ShelfReply))
 }
 
 

@@ -294,9 +294,7 @@ def test_a_pro_voice_brings_its_speaker_vectors(version: str, tmp_path: Path, in
 
 def test_several_references_in_their_order(tmp_path: Path, installed: bases.Bases) -> None:
     clip(tmp_path)
-    more = [
-        Recording(clip(tmp_path, 3.0 + i, f"{i}.wav"), "你好" + "，你好" * i, "zh") for i in range(1, 16)
-    ]
+    more = [Recording(clip(tmp_path, 3.0 + i, f"{i}.wav"), "你好" + "，你好" * i, "zh") for i in range(1, 16)]
     seven = more[:6]
     voice = bring(tmp_path, installed, more=seven)
     assert [one.milliseconds for one in voice.references] == [4000, *range(4000, 10_000, 1000)]

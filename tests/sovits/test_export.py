@@ -95,9 +95,7 @@ def test_torch_loads_what_upstream_wants(exported: tuple[str, Path]) -> None:
     assert list(content) == ["weight", "config", "info"]
     before = forge.plain(content["config"])
     with forge.upstream_classes():
-        brought = torch.load(
-            io.BytesIO(b"PK" + origin(version, "pth").read_bytes()[2:]), weights_only=False
-        )
+        brought = torch.load(io.BytesIO(b"PK" + origin(version, "pth").read_bytes()[2:]), weights_only=False)
     assert content["weight"].keys() == brought["weight"].keys()
     theirs = forge.plain(brought["config"])
     # All of the settings that build the network, and nothing of the machine that it was trained on.

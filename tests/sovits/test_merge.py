@@ -162,9 +162,7 @@ def test_the_mean_of_the_largest_numbers_is_finite_with_every_share(dtype: str) 
 
 
 @pytest.mark.parametrize("word", ["reading", "phrasing", "choice", "text", "style", "flow", "decoder"])
-def test_a_part_is_theirs_and_the_rest_is_ours(
-    word: str, tiny: Path, theirs: Path, tmp_path: Path
-) -> None:
+def test_a_part_is_theirs_and_the_rest_is_ours(word: str, tiny: Path, theirs: Path, tmp_path: Path) -> None:
     merge(tiny, theirs, tmp_path / "out", Recipe("layers", parts=anatomy.parts_named([word])))
     taken = 0
     for name in WEIGHTS:
@@ -273,7 +271,9 @@ def test_it_takes_the_memory_of_slices_not_of_voices(tmp_path: Path) -> None:
     block = torch.from_numpy(generator.standard_normal(6_250_000, np.float32)).half()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        weights = {f"model.h.{n}.w": block[n:-4 + n].clone() * (1.1 if name == "b" else 1) for n in range(4)}
+        weights = {
+            f"model.h.{n}.w": block[n : -4 + n].clone() * (1.1 if name == "b" else 1) for n in range(4)
+        }
         write_half(tmp_path / name / GPT_NAME, weights, {})
         write_half(tmp_path / name / SOVITS_NAME, {"dec.w": torch.zeros(1)}, {})
     program = "\n".join(

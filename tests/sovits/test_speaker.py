@@ -39,9 +39,7 @@ def test_the_filter_bank_equals_the_golden_numbers(golden: dict[str, np.ndarray]
     assert error <= numbers.FACTOR * OWN_ERROR["fbank"]
 
 
-def test_the_network_equals_the_golden_numbers(
-    golden: dict[str, np.ndarray], device: torch.device
-) -> None:
+def test_the_network_equals_the_golden_numbers(golden: dict[str, np.ndarray], device: torch.device) -> None:
     shapes = {key: torch.empty(shape, device="meta") for key, shape in published().items()}
     network = SpeakerNetwork.from_tensors(
         filled({key: published()[key] for key in needed(shapes)}, "sv."), {}

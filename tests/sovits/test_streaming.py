@@ -68,9 +68,7 @@ class Sentence:
     def windows(self, *, speed: float = 1.0, seed: int = 1) -> LiteWindows | SoVitsWindows:
         make = SoVitsWindows if isinstance(self.voice.sovits, SoVits) else LiteWindows
         noise = torch.Generator().manual_seed(seed)
-        return make(
-            self.voice.sovits, self.phones, self.style, speed=speed, noise_scale=0.5, generator=noise
-        )
+        return make(self.voice.sovits, self.phones, self.style, speed=speed, noise_scale=0.5, generator=noise)
 
     def pieces(self, *, speed: float = 1.0, ahead: int | None = None, seed: int = 1) -> list[Audio]:
         windows = self.windows(speed=speed, seed=seed)
@@ -116,9 +114,7 @@ def test_a_seed_says_the_same_codes_streamed_or_not(starter: Voice, split: str) 
 
 def test_a_seed_gives_the_same_sound_again(spoken: tuple[Voice, SpeakText]) -> None:
     voice, request = spoken
-    first, again, other = (
-        np.concatenate(said(voice, replace(request, seed=seed))[0]) for seed in (3, 3, 4)
-    )
+    first, again, other = (np.concatenate(said(voice, replace(request, seed=seed))[0]) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert len(first) != len(other) or not np.array_equal(first, other)
 
@@ -278,9 +274,7 @@ def test_joins_do_not_click(
     hop = sentence.windows().hop
     assert len(joins) >= 3
     (whole,) = sentence.pieces(ahead=NEVER, seed=seed)
-    for ours, theirs in zip(
-        clicks(np.concatenate(made), joins, hop), clicks(whole, joins, hop), strict=True
-    ):
+    for ours, theirs in zip(clicks(np.concatenate(made), joins, hop), clicks(whole, joins, hop), strict=True):
         # Nothing stands out: no more than the same places of the whole sentence, or than their neighbours.
         assert ours < max(1.2, 1.2 * theirs)
 

@@ -94,9 +94,7 @@ def check_text_encoder(model: SoVits, g, style, check) -> None:  # type: ignore[
     """The four pieces of the text encoder, one by one."""
     encoder = model.enc_p
     quantized = model.quantizer.decode(g["in_codes"][0]).repeat_interleave(2, dim=-1)
-    mask, text_mask = (
-        torch.ones(1, 1, x.shape[-1], device=x.device) for x in (quantized, g["in_text"])
-    )
+    mask, text_mask = (torch.ones(1, 1, x.shape[-1], device=x.device) for x in (quantized, g["in_text"]))
     audio = encoder.encoder_ssl(encoder.ssl_proj(quantized), mask)
     check("encp_ssl", audio)
     words = encoder.encoder_text(encoder.text_embedding(g["in_text"]).mT, text_mask)

@@ -241,7 +241,8 @@ async def test_a_flood_of_tellings_stops_at_the_allowance(
             honest.install(victim.catalog.releases_of(*_named(victim))[0])
             await honest.host.reach(victim.info)
             _, told = await honest.say(voice, Comment("honest, too"))
-            assert told == 1
+            # It may have come to know of the liar's host, too.
+            assert told in {1, 2}
             assert "honest, too" in victim.texts(voice)
         tally("operations told in a flood", tried=sent, refused=sent, cost=f"{kept} kept of {sent}")
 

@@ -62,9 +62,7 @@ def test_what_reads_the_text_stays() -> None:
     assert STYLE in changed
     assert "dec.pre.weight" in changed
     assert "enc_p.frame_blocks.0.film.weight" in changed
-    assert not any(
-        name.startswith(("enc_p.text_", "enc_p.attention", "quantizer")) for name in changed
-    )
+    assert not any(name.startswith(("enc_p.text_", "enc_p.attention", "quantizer")) for name in changed)
     assert {name for name in changed if name.startswith("ref_enc")} == {STYLE}
     assert all(torch.equal(learner.published[name], given[name]) for name in given)
 
