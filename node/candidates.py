@@ -1,7 +1,7 @@
 """Who may be asked in a search: those whom the DHT names under its tags, as it names them.
 
-Where it names few, those we are connected to are asked, too: announcements keep a pace, so in a young or small
-network a neighbour may have what it has not told the DHT yet.
+Where it names few, those we are connected to are asked, too: announcements keep a pace, so in a young or
+small network a neighbour may have what it has not told the DHT yet.
 
 Not for asking them (seeking.py). Follows specs/discovery.md, "Finding".
 """

@@ -101,7 +101,7 @@ async def test_publish_and_find_through_the_bootstrap(network: Network, publish:
 async def test_a_neighbour_that_has_not_announced_yet_is_asked(
     network: Network, publish: Make, shelf: Make
 ) -> None:
-    """Where the DHT names few, those we are connected to are asked; they need to have the tag all the same."""
+    """Where the DHT names few, those we are connected to are asked; they need to have the tag still."""
     voice = publish(tags=("language/yue", "gender/male", "style/narration"))
     async with network(3) as (_, a, b):
         ExchangeServer(a, shelf(voice)).attach()
