@@ -5,25 +5,25 @@ Not for chunks (fetch.py) nor for finding whom to ask (discovery.py). Follows sp
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar, cast
 
 from libp2p.peer.peerinfo import PeerInfo
 
+from p2pvoice.node.blame import blamed
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.peers import Fault
-from p2pvoice.node.wire import STALL_TIMEOUT, Channel
+from p2pvoice.node.turns import ask
+from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.collection import SignedCollection, verify_collection
 from p2pvoice.protocol.collection import advance as advance_collection
 from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
 from p2pvoice.protocol.errors import (
-    ManifestError,
     NetworkError,
     NoPeersError,
     NotFoundError,
     P2PVoiceError,
-    PeerTimeoutError,
     ProtocolMismatchError,
     RevokedError,
     SignatureError,
@@ -34,7 +34,6 @@ from p2pvoice.protocol.manifest import Release, verify_release
 from p2pvoice.protocol.messages import (
     CATALOG,
     PAGE_ITEMS,
-    Fail,
     GetHead,
     GetRelease,
     GetRevocations,
@@ -46,15 +45,15 @@ from p2pvoice.protocol.messages import (
     Revocations,
     SuccessorReply,
     TellRevocation,
-    decode_message,
-    encode_message,
-    message_limit,
 )
 from p2pvoice.protocol.revocation import Revocation, has_say, verify_revocation
 from p2pvoice.protocol.successor import verify_successor
 
 PAGES_LIMIT = 32
 """Pages taken from one peer for one query; a peer that never ends its answer is left there."""
+
+ANSWER_REWARD = 0.1
+"""Points for a peer that answered."""
 
 
 class Recalled(Exception):
@@ -116,7 +115,7 @@ async def query(
         async with await host.open_stream(peer, CATALOG) as channel:
             for _ in range(PAGES_LIMIT):
                 wanted = Query(tuple(tags), min(limit - count, PAGE_ITEMS), cursor, offered, known())
-                page = await _ask(channel, wanted, QueryPage)
+                page = await ask(channel, wanted, QueryPage)
                 heads = [_signed(data) for data in page.heads]
                 by_voice = {(h.author, h.slug): h for h in heads}
                 if hear is not None:
@@ -145,7 +144,7 @@ async def get_release(host: P2PHost, peer: PeerInfo, release: str) -> Release:
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
             try:
-                answer = await _ask(channel, GetRelease(release), ReleaseReply)
+                answer = await ask(channel, GetRelease(release), ReleaseReply)
             except RevokedError:
                 await _prove(channel, GetRevocations((release,), proofs=True))
                 raise NetworkError(f"peer {channel.peer} says revoked and does not show it") from None
@@ -165,7 +164,7 @@ async def get_head(
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
             try:
-                answer = await _ask(channel, GetHead(author, slug), HeadReply)
+                answer = await ask(channel, GetHead(author, slug), HeadReply)
             except RevokedError:
                 await _prove(channel, GetRevocations((), author, slug, proofs=True))
                 raise NetworkError(f"peer {channel.peer} says revoked and does not show it") from None
@@ -180,7 +179,7 @@ async def get_revocations(host: P2PHost, peer: PeerInfo, wanted: GetRevocations)
     """
     async with await host.open_stream(peer, CATALOG) as channel:
         with _noted(host, peer):
-            answer = await _ask(channel, wanted, Revocations)
+            answer = await ask(channel, wanted, Revocations)
             for data in answer.records:
                 verify_revocation(data)
             return list(answer.records)
@@ -199,12 +198,12 @@ async def seek_revocation(host: P2PHost, peer: PeerInfo, wanted: GetRevocations)
 async def tell_revocation(host: P2PHost, peer: PeerInfo, record: bytes) -> None:
     """Tell a peer of a revocation. It takes what concerns it and forgets the rest."""
     async with await host.open_stream(peer, CATALOG) as channel:
-        await _ask(channel, TellRevocation(record), Revocations)
+        await ask(channel, TellRevocation(record), Revocations)
 
 
 async def _prove(channel: Channel, wanted: GetRevocations) -> None:
     """Ask for records with proofs, and raise :class:`Recalled` with the first pair that holds."""
-    answer = await _ask(channel, wanted, Revocations)
+    answer = await ask(channel, wanted, Revocations)
     proofs = [verify_release(data) for data in answer.proofs]
     for data in answer.records:
         revocation = verify_revocation(data)
@@ -228,7 +227,7 @@ async def get_successor(host: P2PHost, peer: PeerInfo, author: str) -> bytes:
     """The signed record of what comes after an author's key, from one peer, verified."""
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
-            answer = await _ask(channel, GetSuccessor(author), SuccessorReply)
+            answer = await ask(channel, GetSuccessor(author), SuccessorReply)
             return check_successor(answer.data, author)
 
 
@@ -242,7 +241,7 @@ async def get_collection(
     """
     with _noted(host, peer):
         async with await host.open_stream(peer, CATALOG) as channel:
-            answer = await _ask(channel, GetCollection(author, slug), CollectionReply)
+            answer = await ask(channel, GetCollection(author, slug), CollectionReply)
             found = verify_collection(answer.data)
             if (found.author, found.collection.slug) != (author, slug):
                 raise SignatureError("sent another collection than the one asked for")
@@ -296,43 +295,14 @@ def _signed(data: bytes) -> SignedHead:
     return SignedHead(head.author, head.slug, head.sequence, head.release, head.expires, data)
 
 
-_Reply = TypeVar("_Reply", QueryPage, ReleaseReply, HeadReply, Revocations, SuccessorReply, CollectionReply)
-_Request: TypeAlias = (
-    Query | GetRelease | GetHead | GetRevocations | TellRevocation | GetSuccessor | GetCollection
-)
-
-
-async def _ask(channel: Channel, request: _Request, reply: type[_Reply]) -> _Reply:
-    await channel.send(encode_message(request), within=STALL_TIMEOUT)
-    frame = await channel.receive(message_limit(reply, Fail))
-    if frame is None:
-        raise NetworkError(f"peer {channel.peer} ended the stream")
-    answer = cast("_Reply | Fail", decode_message(frame, reply, Fail))
-    if not isinstance(answer, Fail):
-        return answer
-    if answer.code == NotFoundError.code:
-        raise NotFoundError("not held there")
-    if answer.code == RevokedError.code:
-        raise RevokedError("revoked, says the peer")
-    raise NetworkError(f"peer {channel.peer} refused: {answer.error().message}")
-
-
-class _noted:
-    """Writes what a peer did wrong inside the block into the peer book."""
-
-    def __init__(self, host: P2PHost, peer: PeerInfo) -> None:
-        self._host = host
-        self._peer = str(peer.peer_id)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._host.peers.reward(self._peer, 0.1)
-        elif isinstance(error, SignatureError):
-            self._host.peers.drop(self._peer, Fault.BAD_SIGNATURE, error.message)
-        elif isinstance(error, ManifestError | ProtocolMismatchError):
-            self._host.peers.drop(self._peer, Fault.BROKE_PROTOCOL, error.message)
-        elif isinstance(error, PeerTimeoutError) and self._peer in self._host.connected():
-            self._host.peers.drop(self._peer, Fault.HUNG, error.message)
+@contextmanager
+def _noted(host: P2PHost, peer: PeerInfo) -> Iterator[None]:
+    """Write into the peer book what a peer does wrong inside the block, or that it did well."""
+    name = str(peer.peer_id)
+    try:
+        with blamed(host, name):
+            yield
+    except ProtocolMismatchError as error:
+        host.peers.drop(name, Fault.BROKE_PROTOCOL, error.message)
+        raise
+    host.peers.reward(name, ANSWER_REWARD)

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.peers import Fault
-from p2pvoice.protocol.errors import ManifestError, PeerTimeoutError, SignatureError
+from p2pvoice.protocol.errors import ManifestError, PeerTimeoutError, RefusedError, SignatureError
+
+
+def fault_of(error: RefusedError) -> Fault:
+    """What a peer has done that sent something refused for this reason."""
+    return Fault.BAD_SIGNATURE if isinstance(error, SignatureError) else Fault.BROKE_PROTOCOL
 
 
 @contextmanager
@@ -16,11 +21,8 @@ def blamed(host: P2PHost, peer: str) -> Iterator[None]:
     """Note a bad signature, a broken protocol, or a silence while connected; all are raised again."""
     try:
         yield
-    except SignatureError as error:
-        host.peers.drop(peer, Fault.BAD_SIGNATURE, error.message)
-        raise
-    except ManifestError as error:
-        host.peers.drop(peer, Fault.BROKE_PROTOCOL, error.message)
+    except (SignatureError, ManifestError) as error:
+        host.peers.drop(peer, fault_of(error), error.message)
         raise
     except PeerTimeoutError as error:
         if peer in host.connected():

@@ -8,7 +8,7 @@ the window of window.py. Nothing is served that the library does not offer. Foll
 import logging
 import time
 from contextlib import ExitStack
-from typing import TypeAlias, TypeVar, cast, get_args
+from typing import TypeAlias, cast, get_args
 
 import trio
 
@@ -16,23 +16,17 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
 from p2pvoice.node.packing import Pace, Packing
 from p2pvoice.node.slots import Slots
+from p2pvoice.node.turns import BUSY, IDLE_TIMEOUT, Turns, next_request
 from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.codec import DELTA, encode_chunk
 from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
-from p2pvoice.protocol.errors import (
-    NotFoundError,
-    P2PVoiceError,
-    PeerTimeoutError,
-    ProtocolMismatchError,
-    RefusedError,
-)
+from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
 from p2pvoice.protocol.ids import Digest
 from p2pvoice.protocol.messages import (
     CATALOG,
     EXCHANGE,
     KNOWN_SIZE,
     PAGE_LIMIT,
-    REQUEST_LIMIT,
     ChunkFrame,
     Fail,
     GetHave,
@@ -50,12 +44,8 @@ from p2pvoice.protocol.messages import (
     SuccessorReply,
     TellRevocation,
     Want,
-    decode_message,
     encode_message,
 )
-
-IDLE_TIMEOUT = 60.0
-"""Seconds a client may keep a stream without asking for anything, while nobody else wants its place."""
 
 CHUNK_TIMEOUT = 60.0
 """Seconds one chunk may take to pass; slower peers (under 17 KiB/s) are cut off."""
@@ -65,9 +55,6 @@ REQUESTS_PER_STREAM = 512
 
 PAGE_RELEASES = 16
 """Releases in one page of a query's answer, at most."""
-
-BUSY = Fail("busy", "too many streams")
-"""What a client hears that finds no free slot."""
 
 NOT_HELD = Fail.of(NotFoundError("not held here"))
 """What a client hears that asks for what is not offered."""
@@ -79,9 +66,6 @@ CatalogRequest: TypeAlias = (
 
 CATALOG_REQUESTS = get_args(CatalogRequest)
 
-
-_Request = TypeVar("_Request", bound=Message)
-
 log = logging.getLogger(__name__)
 
 
@@ -92,7 +76,9 @@ class ExchangeServer:
         self._host = host
         self._library = library
         self._idle = idle
-        self._catalog_slots = Slots()
+        self._catalog = Turns(
+            host, CATALOG_REQUESTS, self._answer, Slots(), count=REQUESTS_PER_STREAM, idle=idle
+        )
         self._exchange_slots = Slots()
         self._packing = Packing()
         self.chunk_bytes = 0
@@ -101,39 +87,11 @@ class ExchangeServer:
 
     def attach(self) -> None:
         """Begin to serve."""
-        self._host.serve(CATALOG, self._catalog)
+        self._host.serve(CATALOG, self._catalog.serve)
         self._host.serve(EXCHANGE, self._exchange)
 
-    async def _catalog(self, channel: Channel) -> None:
-        with self._catalog_slots.hold(channel.peer) as slot:
-            if not slot.free:
-                await channel.send(encode_message(BUSY))
-                return
-            for _ in range(REQUESTS_PER_STREAM):
-                request = cast("CatalogRequest | None", await self._request(channel, *CATALOG_REQUESTS))
-                if request is None:
-                    return
-                slot.worked()
-                answer: Message
-                try:
-                    answer = await self._answer(request)
-                except P2PVoiceError as error:
-                    answer = Fail.of(error)
-                await channel.send(encode_message(answer))
-
-    async def _request(self, channel: Channel, *kinds: type[_Request]) -> _Request | None:
-        """The next request, or ``None`` at the end, after silence, or after one that makes no sense."""
-        try:
-            frame = await channel.receive(REQUEST_LIMIT, stall=self._idle)
-            return None if frame is None else decode_message(frame, *kinds)
-        except PeerTimeoutError:
-            return None
-        except (RefusedError, ProtocolMismatchError) as error:
-            await channel.send(encode_message(Fail.of(error)))
-            return None
-
     async def _answer(
-        self, request: CatalogRequest
+        self, _: str, request: CatalogRequest
     ) -> QueryPage | ReleaseReply | HeadReply | Revocations | SuccessorReply | CollectionReply:
         match request:
             case Query():
@@ -185,7 +143,8 @@ class ExchangeServer:
             with ExitStack() as held:
                 placed = False
                 while True:
-                    request = cast("Want | GetHave | None", await self._request(channel, Want, GetHave))
+                    asked = await next_request(channel, Want, GetHave, idle=self._idle)
+                    request = cast("Want | GetHave | None", asked)
                     if request is None:
                         return
                     if isinstance(request, GetHave):

@@ -14,9 +14,10 @@ from typing import Self, cast
 import trio
 from libp2p.peer.peerinfo import PeerInfo
 
-from p2pvoice.node.exchange import BUSY, CHUNK_TIMEOUT
+from p2pvoice.node.exchange import CHUNK_TIMEOUT
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.ratelimit import Limits
+from p2pvoice.node.turns import BUSY
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import DELTA
 from p2pvoice.protocol.errors import ManifestError, NetworkError, NotFoundError, PeerTimeoutError

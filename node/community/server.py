@@ -6,7 +6,7 @@ is ``busy``. Not for asking (sync.py). Follows specs/community.md, "Syncing", an
 "Messages".
 """
 
-from typing import TypeAlias, cast
+from typing import TypeAlias, get_args
 
 import trio
 
@@ -16,9 +16,8 @@ from p2pvoice.node.community.log import Logs
 from p2pvoice.node.community.neighbours import Neighbours
 from p2pvoice.node.community.sets import Sets
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.peers import Fault
 from p2pvoice.node.slots import Slots
-from p2pvoice.node.wire import Channel
+from p2pvoice.node.turns import IDLE_TIMEOUT, Turns
 from p2pvoice.protocol.chain import latest_common
 from p2pvoice.protocol.conversation import (
     OPERATIONS,
@@ -32,21 +31,9 @@ from p2pvoice.protocol.conversation import (
     TellOperations,
     Told,
 )
-from p2pvoice.protocol.errors import (
-    BusyError,
-    NotFoundError,
-    P2PVoiceError,
-    PeerTimeoutError,
-    ProtocolMismatchError,
-    RefusedError,
-    SignatureError,
-)
-from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
+from p2pvoice.protocol.errors import BusyError, NotFoundError
 from p2pvoice.protocol.operations import VoiceName
 from p2pvoice.protocol.reconcile import answer
-
-IDLE_TIMEOUT = 60.0
-"""Seconds a client may keep a stream without asking for anything."""
 
 REQUESTS_PER_STREAM = 1_024
 """Requests on one stream."""
@@ -68,8 +55,6 @@ QUESTION_COST = 2
 
 Request: TypeAlias = Compare | Reconcile | GetChain | TellOperations
 """What may be asked."""
-
-_REQUESTS = (Compare, Reconcile, GetChain, TellOperations)
 
 
 class OperationsServer:
@@ -94,49 +79,15 @@ class OperationsServer:
         self._intake = intake
         self._neighbours = neighbours
         self._disk = disk
-        self._idle = idle
-        self._slots = Slots()
+        self._turns = Turns(
+            host, get_args(Request), self._answer, Slots(), count=REQUESTS_PER_STREAM, idle=idle, tells=True
+        )
         self._allowance = Allowance(RECORDS_BURST, RECORDS_PER_SECOND, ALLOWANCES, trio.current_time)
         self._of_all = Allowance(4 * RECORDS_BURST, RECORDS_OF_ALL, 1, trio.current_time)
 
     def attach(self) -> None:
         """Begin to serve."""
-        self._host.serve(OPERATIONS, self._serve)
-
-    async def _serve(self, channel: Channel) -> None:
-        with self._slots.hold(channel.peer) as slot:
-            if not slot.free:
-                await channel.send(encode_message(Fail("busy", "too many streams")))
-                return
-            for _ in range(REQUESTS_PER_STREAM):
-                request = await self._request(channel)
-                if request is None:
-                    return
-                slot.worked()
-                try:
-                    said: Differ | Reconciled | ChainReply | Told | Fail = await self._answer(
-                        channel.peer, request
-                    )
-                except RefusedError as error:
-                    # What a peer sends itself, it answers for: an honest one has verified it.
-                    fault = Fault.BAD_SIGNATURE if isinstance(error, SignatureError) else Fault.BROKE_PROTOCOL
-                    self._host.peers.drop(channel.peer, fault, error.message)
-                    await channel.send(encode_message(Fail.of(error)))
-                    return
-                except P2PVoiceError as error:
-                    said = Fail.of(error)
-                await channel.send(encode_message(said))
-
-    async def _request(self, channel: Channel) -> Request | None:
-        """The next request, or None at the end, after silence, or after one that makes no sense."""
-        try:
-            frame = await channel.receive(message_limit(*_REQUESTS), stall=self._idle)
-            return None if frame is None else cast(Request, decode_message(frame, *_REQUESTS))
-        except PeerTimeoutError:
-            return None
-        except (RefusedError, ProtocolMismatchError) as error:
-            await channel.send(encode_message(Fail.of(error)))
-            return None
+        self._host.serve(OPERATIONS, self._turns.serve)
 
     async def _answer(self, peer: str, request: Request) -> Differ | Reconciled | ChainReply | Told:
         match request:

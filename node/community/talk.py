@@ -7,13 +7,13 @@ specs/operations.md, "Messages".
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar, cast
 
 from libp2p.peer.peerinfo import PeerInfo
 
 from p2pvoice.node.blame import blamed
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.wire import STALL_TIMEOUT, Channel
+from p2pvoice.node.turns import ask
+from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.conversation import (
     OPERATIONS,
     ChainReply,
@@ -25,17 +25,9 @@ from p2pvoice.protocol.conversation import (
     TellOperations,
     Told,
 )
-from p2pvoice.protocol.errors import (
-    BusyError,
-    ManifestError,
-    NetworkError,
-    NotFoundError,
-)
-from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
+from p2pvoice.protocol.errors import ManifestError
 from p2pvoice.protocol.operations import Signed, VoiceName
 from p2pvoice.protocol.reconcile import Difference, Pairs, Reconciliation
-
-_Reply = TypeVar("_Reply", Differ, Reconciled, ChainReply, Told)
 
 
 class Talk:
@@ -51,7 +43,7 @@ class Talk:
 
     async def compare(self, voices: Sequence[tuple[VoiceName, bytes]]) -> list[VoiceName]:
         """The voices among these, with the fingerprints of our logs, whose logs differ there."""
-        differ = await self._ask(Compare(tuple(voices)), Differ)
+        differ = await ask(self._channel, Compare(tuple(voices)), Differ)
         if differ.indexes and differ.indexes[-1] >= len(voices):
             raise ManifestError("a voice differs that was not asked about")
         return [voices[index][0] for index in differ.indexes]
@@ -60,7 +52,7 @@ class Talk:
         """The chains of a voice that are not alike here and there."""
         reconciliation = Reconciliation(pairs)
         while reconciliation.question:
-            answer = await self._ask(Reconcile(voice, reconciliation.question), Reconciled)
+            answer = await ask(self._channel, Reconcile(voice, reconciliation.question), Reconciled)
             reconciliation.take(answer.ranges)
         return reconciliation.differences
 
@@ -68,33 +60,17 @@ class Talk:
         self, voice: VoiceName, signer: bytes, points: Sequence[tuple[int, bytes]], limit: int
     ) -> ChainReply:
         """What the peer has of a chain behind the latest of these points."""
-        reply = await self._ask(GetChain(voice, signer, tuple(points), limit), ChainReply)
+        reply = await ask(self._channel, GetChain(voice, signer, tuple(points), limit), ChainReply)
         if len(reply.records) > limit:
             raise ManifestError("more operations came than were asked for")
         return reply
 
     async def tell(self, records: Sequence[bytes]) -> int:
         """Tell the peer of operations; how many were news to it, and stay."""
-        told = await self._ask(TellOperations(tuple(records)), Told)
+        told = await ask(self._channel, TellOperations(tuple(records)), Told)
         if told.kept > len(records):
             raise ManifestError("the peer kept more operations than it was told of")
         return told.kept
-
-    async def _ask(
-        self, request: Compare | Reconcile | GetChain | TellOperations, reply: type[_Reply]
-    ) -> _Reply:
-        await self._channel.send(encode_message(request), within=STALL_TIMEOUT)
-        frame = await self._channel.receive(message_limit(reply, Fail))
-        if frame is None:
-            raise NetworkError(f"peer {self.peer} ended the stream")
-        answer = cast("_Reply | Fail", decode_message(frame, reply, Fail))
-        if not isinstance(answer, Fail):
-            return answer
-        if answer.code == NotFoundError.code:
-            raise NotFoundError("not held there")
-        if answer.code == BusyError.code:
-            raise BusyError(f"peer {self.peer} has no time")
-        raise NetworkError(f"peer {self.peer} refused: {answer.error().message}")
 
 
 @asynccontextmanager

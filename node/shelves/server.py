@@ -6,7 +6,7 @@ specs/shelves.md.
 """
 
 from dataclasses import replace
-from typing import cast, get_args
+from typing import get_args
 
 import trio
 from libp2p.peer.id import ID
@@ -15,19 +15,10 @@ from libp2p.peer.peerstore import PeerStoreError
 from p2pvoice.node.addresses import without_peer
 from p2pvoice.node.community.intake import Allowance
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.peers import Fault
 from p2pvoice.node.shelves.keeping import Keeping
 from p2pvoice.node.slots import Slots
-from p2pvoice.node.wire import Channel
-from p2pvoice.protocol.errors import (
-    BusyError,
-    P2PVoiceError,
-    PeerTimeoutError,
-    ProtocolMismatchError,
-    RefusedError,
-    SignatureError,
-)
-from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
+from p2pvoice.node.turns import IDLE_TIMEOUT, Turns
+from p2pvoice.protocol.errors import BusyError
 from p2pvoice.protocol.shelf_messages import (
     ADDRESS_LENGTH,
     ADDRESSES_LIMIT,
@@ -44,9 +35,6 @@ from p2pvoice.protocol.shelf_messages import (
     Touch,
 )
 from p2pvoice.protocol.shelf_talk import answer
-
-IDLE_TIMEOUT = 60.0
-"""Seconds a client may keep a stream without asking for anything."""
 
 REQUESTS_PER_STREAM = 512
 """Requests on one stream."""
@@ -78,8 +66,6 @@ OPEN_COST = 2
 COMPARE_COST = 8
 """What a question about ranges costs: a set for the asker's arc may have to be sorted for it."""
 
-_REQUESTS = get_args(ShelfRequest)
-
 
 class ShelfServer:
     """Answers streams of shelves, from :meth:`attach` on."""
@@ -87,47 +73,21 @@ class ShelfServer:
     def __init__(self, host: P2PHost, keeping: Keeping, *, idle: float = IDLE_TIMEOUT) -> None:
         self._host = host
         self._keeping = keeping
-        self._idle = idle
-        self._slots = Slots(STREAMS_PER_PEER, STREAMS_TOTAL)
+        self._turns = Turns(
+            host,
+            get_args(ShelfRequest),
+            self._answer,
+            Slots(STREAMS_PER_PEER, STREAMS_TOTAL),
+            count=REQUESTS_PER_STREAM,
+            idle=idle,
+            tells=True,
+        )
         self._allowance = Allowance(BURST, PER_SECOND, ALLOWANCES, trio.current_time)
         self._told = Allowance(TOLD_BURST, TOLD_PER_SECOND, 1, trio.current_time)
 
     def attach(self) -> None:
         """Begin to serve."""
-        self._host.serve(SHELF, self._serve)
-
-    async def _serve(self, channel: Channel) -> None:
-        with self._slots.hold(channel.peer) as slot:
-            if not slot.free:
-                await channel.send(encode_message(Fail("busy", "too many streams")))
-                return
-            for _ in range(REQUESTS_PER_STREAM):
-                request = await self._request(channel)
-                if request is None:
-                    return
-                slot.worked()
-                try:
-                    said: ShelfReply | Fail = await self._answer(channel.peer, request)
-                except RefusedError as error:
-                    # What a peer tells, it answers for: an honest one has verified it.
-                    fault = Fault.BAD_SIGNATURE if isinstance(error, SignatureError) else Fault.BROKE_PROTOCOL
-                    self._host.peers.drop(channel.peer, fault, error.message)
-                    await channel.send(encode_message(Fail.of(error)))
-                    return
-                except P2PVoiceError as error:
-                    said = Fail.of(error)
-                await channel.send(encode_message(said))
-
-    async def _request(self, channel: Channel) -> ShelfRequest | None:
-        """The next request, or None at the end, after silence, or after one that makes no sense."""
-        try:
-            frame = await channel.receive(message_limit(*_REQUESTS), stall=self._idle)
-            return None if frame is None else cast("ShelfRequest", decode_message(frame, *_REQUESTS))
-        except PeerTimeoutError:
-            return None
-        except (RefusedError, ProtocolMismatchError) as error:
-            await channel.send(encode_message(Fail.of(error)))
-            return None
+        self._host.serve(SHELF, self._turns.serve)
 
     async def _answer(self, peer: str, request: ShelfRequest) -> ShelfReply:
         if not self._allowance.spend(peer, _cost(request)):
