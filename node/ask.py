@@ -16,6 +16,16 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.peers import Fault
 from p2pvoice.node.turns import ask
 from p2pvoice.node.wire import Channel
+from p2pvoice.protocol.catalog_messages import (
+    CATALOG,
+    PAGE_ITEMS,
+    GetHead,
+    GetRelease,
+    HeadReply,
+    Query,
+    QueryPage,
+    ReleaseReply,
+)
 from p2pvoice.protocol.collection import SignedCollection, verify_collection
 from p2pvoice.protocol.collection import advance as advance_collection
 from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
@@ -31,17 +41,9 @@ from p2pvoice.protocol.errors import (
 from p2pvoice.protocol.head import Head, advance, verify_head
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release, verify_release
-from p2pvoice.protocol.messages import (
-    CATALOG,
-    PAGE_ITEMS,
-    GetHead,
-    GetRelease,
+from p2pvoice.protocol.recall_messages import (
     GetRevocations,
     GetSuccessor,
-    HeadReply,
-    Query,
-    QueryPage,
-    ReleaseReply,
     Revocations,
     SuccessorReply,
     TellRevocation,
@@ -107,7 +109,7 @@ async def query(
 
     ``tags`` are canonical; ``hear`` gets the revocations that came along; ``go_on`` says after each page
     whether the next one is wanted. ``offered`` leaves out shelves, ``known`` gives what a page need not
-    tell, as :class:`~p2pvoice.protocol.messages.Query` has them. Raises :class:`NetworkError` and
+    tell, as :class:`~p2pvoice.protocol.catalog_messages.Query` has them. Raises :class:`NetworkError` and
     its kin when the peer fails, and :class:`RefusedError` when it lies; either is noted in the peer book.
     """
     count, cursor = 0, ""

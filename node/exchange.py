@@ -18,33 +18,29 @@ from p2pvoice.node.packing import Pace, Packing
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.turns import BUSY, IDLE_TIMEOUT, Turns, next_request
 from p2pvoice.node.wire import Channel
-from p2pvoice.protocol.codec import DELTA, encode_chunk
-from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
-from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
-from p2pvoice.protocol.ids import Digest
-from p2pvoice.protocol.messages import (
+from p2pvoice.protocol.catalog_messages import (
     CATALOG,
-    EXCHANGE,
     KNOWN_SIZE,
     PAGE_LIMIT,
-    ChunkFrame,
-    Fail,
-    GetHave,
     GetHead,
     GetRelease,
-    GetRevocations,
-    GetSuccessor,
-    Have,
     HeadReply,
-    Message,
     Query,
     QueryPage,
     ReleaseReply,
+)
+from p2pvoice.protocol.codec import DELTA, encode_chunk
+from p2pvoice.protocol.collection_messages import CollectionReply, GetCollection
+from p2pvoice.protocol.errors import NotFoundError, P2PVoiceError
+from p2pvoice.protocol.exchange_messages import EXCHANGE, ChunkFrame, GetHave, Have, Want
+from p2pvoice.protocol.ids import Digest
+from p2pvoice.protocol.messages import Fail, Wire, encode_message
+from p2pvoice.protocol.recall_messages import (
+    GetRevocations,
+    GetSuccessor,
     Revocations,
     SuccessorReply,
     TellRevocation,
-    Want,
-    encode_message,
 )
 
 CHUNK_TIMEOUT = 60.0
@@ -163,7 +159,7 @@ class ExchangeServer:
                         self.served_at[request.file] = trio.current_time()
 
     async def _send_have(self, channel: Channel, file: Digest) -> None:
-        answer: Message
+        answer: Wire
         try:
             held = await self._library.get_have(file)
             answer = NOT_HELD if held is None else Have(held.count, held.to_bytes())

@@ -21,18 +21,9 @@ from p2pvoice.node.turns import BUSY
 from p2pvoice.node.wire import STALL_TIMEOUT, Channel
 from p2pvoice.protocol.codec import DELTA
 from p2pvoice.protocol.errors import ManifestError, NetworkError, NotFoundError, PeerTimeoutError
+from p2pvoice.protocol.exchange_messages import CODECS, EXCHANGE, PLAIN_CODECS, ChunkFrame, Want
 from p2pvoice.protocol.ids import Digest
-from p2pvoice.protocol.messages import (
-    CODECS,
-    EXCHANGE,
-    PLAIN_CODECS,
-    ChunkFrame,
-    Fail,
-    Want,
-    decode_message,
-    encode_message,
-    message_limit,
-)
+from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
 
 WANTS_HELD = 64
 """Wants that are kept back until an answer is waited for, at most."""

@@ -39,8 +39,8 @@ from p2pvoice.protocol.errors import (
     ProtocolMismatchError,
     StorageError,
 )
+from p2pvoice.protocol.exchange_messages import BASES_LIMIT
 from p2pvoice.protocol.manifest import FileEntry
-from p2pvoice.protocol.messages import BASES_LIMIT
 
 SEARCH_PAUSES = (0.0, 1.0, 3.0)
 """Seconds before each search for new providers when none is left; an announcement may be on its way."""

@@ -15,16 +15,9 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.wire import STALL_TIMEOUT
 from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.errors import NetworkError, NotFoundError, PeerTimeoutError
+from p2pvoice.protocol.exchange_messages import EXCHANGE, GetHave, Have
 from p2pvoice.protocol.manifest import FileEntry
-from p2pvoice.protocol.messages import (
-    EXCHANGE,
-    Fail,
-    GetHave,
-    Have,
-    decode_message,
-    encode_message,
-    message_limit,
-)
+from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
 
 HAVE_TIMEOUT = 30.0
 """Seconds the answers about all files may take."""

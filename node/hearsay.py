@@ -21,7 +21,7 @@ from p2pvoice.node.tombstone import Kind
 from p2pvoice.protocol.errors import P2PVoiceError, RevokedError
 from p2pvoice.protocol.ids import parse_author_id
 from p2pvoice.protocol.manifest import Release
-from p2pvoice.protocol.messages import REVOCATIONS_ASKED, GetRevocations
+from p2pvoice.protocol.recall_messages import REVOCATIONS_ASKED, GetRevocations
 from p2pvoice.protocol.revocation import Revocation, keys_to_ask, revocation_key, revokes, verify_revocation
 
 #: Seconds between two times the same connected peer is asked, jittered by 20 %.

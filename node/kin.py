@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from p2pvoice.node.parts import Parts
 from p2pvoice.protocol.chunks import Chunk
+from p2pvoice.protocol.exchange_messages import BASES_LIMIT
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import FileEntry, Release
-from p2pvoice.protocol.messages import BASES_LIMIT
 
 #: Smallest file that a delta is asked for, in bytes: below, a round of looking costs more than it saves.
 LEAST_SIZE = 256 * 1024

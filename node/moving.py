@@ -18,8 +18,8 @@ from p2pvoice.node.host import P2PHost
 from p2pvoice.node.links import RELAYED, kind_of_muxed
 from p2pvoice.node.wire import STALL_TIMEOUT
 from p2pvoice.protocol.errors import NetworkError, P2PVoiceError, PeerTimeoutError
+from p2pvoice.protocol.exchange_messages import EXCHANGE
 from p2pvoice.protocol.ids import Digest
-from p2pvoice.protocol.messages import EXCHANGE
 
 CLOSED_SECONDS = 1.0
 """Seconds for the end of a connection to show, when a stream of it ended."""

@@ -23,13 +23,13 @@ from p2pvoice.node.shelves.reading import CURSOR, ShelfReader
 from p2pvoice.node.store import Store
 from p2pvoice.node.successors import Successors
 from p2pvoice.node.tombstone import Kind
+from p2pvoice.protocol.catalog_messages import KNOWN_SIZE
 from p2pvoice.protocol.chunks import Bitmap
 from p2pvoice.protocol.consent_state import consent_state
 from p2pvoice.protocol.errors import CorruptError, StaleError
 from p2pvoice.protocol.head import verify_head
 from p2pvoice.protocol.ids import author_id, parse_release_id
 from p2pvoice.protocol.manifest import FileEntry, Release
-from p2pvoice.protocol.messages import KNOWN_SIZE
 
 log = logging.getLogger("p2pvoice.offer")
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from p2pvoice.node.database import Database
 from p2pvoice.node.recall_tables import HERE, JOIN, KEY, OF, make_room, remember, row_key
 from p2pvoice.node.tombstone import Hit, Kind, Tombstone, binds_files
+from p2pvoice.protocol.catalog_messages import PAGE_REVOCATIONS
 from p2pvoice.protocol.ids import author_id
 from p2pvoice.protocol.manifest import Release, verify_release
-from p2pvoice.protocol.messages import PAGE_REVOCATIONS, PROOFS_BYTES, PROOFS_LIMIT, REVOCATIONS_ASKED
+from p2pvoice.protocol.recall_messages import PROOFS_BYTES, PROOFS_LIMIT, REVOCATIONS_ASKED
 from p2pvoice.protocol.revocation import has_say, is_subject, revokes, subject_key, verify_revocation
 
 #: Releases remembered of one tombstone.

@@ -16,10 +16,10 @@ from p2pvoice.node.ask import Hear, SignedHead, query
 from p2pvoice.node.candidates import Candidates
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.peers import Fault
+from p2pvoice.protocol.catalog_messages import KNOWN_SIZE, Query, QueryPage
 from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.protocol.ids import parse_release_id
 from p2pvoice.protocol.manifest import Release
-from p2pvoice.protocol.messages import KNOWN_SIZE, Query, QueryPage
 
 FIND_PEERS = 16
 """Peers whose answers one search wants, best scores first; more while answers bring something new."""

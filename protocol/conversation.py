@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, TypeAlias
 
+from p2pvoice.protocol.checks import check_blobs, check_bytes, check_slug_in, read_rows
 from p2pvoice.protocol.entries import check_number
-from p2pvoice.protocol.errors import ManifestError, UsageError
+from p2pvoice.protocol.errors import ManifestError
 from p2pvoice.protocol.fields import Fields
-from p2pvoice.protocol.ids import DIGEST_SIZE, PUBLIC_KEY_SIZE, SLUG_LIMIT, Digest, check_slug
+from p2pvoice.protocol.ids import DIGEST_SIZE, PUBLIC_KEY_SIZE, SLUG_LIMIT, Digest
+from p2pvoice.protocol.messages import SLACK
 from p2pvoice.protocol.operations import OPERATION_LIMIT, OWNER_CHAIN_LIMIT, VoiceName
 from p2pvoice.protocol.ranges import RANGES_BYTES, read_ranges, shown_ranges
 from p2pvoice.protocol.reconcile import FINGERPRINT_SIZE, Range, check_ranges
@@ -36,9 +38,6 @@ RECORDS_BYTES = 256 * 1024
 TOLD_LIMIT = 128
 """Operations in one TellOperations."""
 
-_SLACK = 512
-"""Bytes of keys, numbers and lengths around the payload of a message."""
-
 _VOICE_BYTES = PUBLIC_KEY_SIZE + SLUG_LIMIT + 8
 
 
@@ -48,14 +47,14 @@ class Compare:
 
     voices: tuple[tuple[VoiceName, bytes], ...]
     TYPE: ClassVar[str] = "compare"
-    LIMIT: ClassVar[int] = VOICES_COMPARED * (_VOICE_BYTES + FINGERPRINT_SIZE + 8) + _SLACK
+    LIMIT: ClassVar[int] = VOICES_COMPARED * (_VOICE_BYTES + FINGERPRINT_SIZE + 8) + SLACK
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.voices) <= VOICES_COMPARED:
             raise ManifestError(f"1 to {VOICES_COMPARED} voices are compared at once")
         for voice, fingerprint in self.voices:
             _voice(voice)
-            _bytes(fingerprint, FINGERPRINT_SIZE, "a fingerprint")
+            check_bytes(fingerprint, FINGERPRINT_SIZE, "a fingerprint")
         if len({voice for voice, _ in self.voices}) != len(self.voices):
             raise ManifestError("a voice is compared once")
 
@@ -65,7 +64,7 @@ class Compare:
     @classmethod
     def _read(cls, fields: Fields) -> "Compare":
         voices = []
-        for row in _rows(fields, "voices", VOICES_COMPARED, 3):
+        for row in read_rows(fields, "voices", VOICES_COMPARED, 3):
             voices.append((VoiceName(row[0], row[1]), row[2]))
         return cls(tuple(voices))
 
@@ -79,7 +78,7 @@ class Differ:
 
     indexes: tuple[int, ...] = ()
     TYPE: ClassVar[str] = "differ"
-    LIMIT: ClassVar[int] = _SLACK
+    LIMIT: ClassVar[int] = SLACK
 
     def __post_init__(self) -> None:
         if len(self.indexes) > VOICES_COMPARED:
@@ -104,7 +103,7 @@ class Reconcile:
     voice: VoiceName
     ranges: tuple[Range, ...]
     TYPE: ClassVar[str] = "reconcile"
-    LIMIT: ClassVar[int] = RANGES_BYTES + _SLACK
+    LIMIT: ClassVar[int] = RANGES_BYTES + SLACK
 
     def __post_init__(self) -> None:
         _voice(self.voice)
@@ -124,7 +123,7 @@ class Reconciled:
 
     ranges: tuple[Range, ...] = ()
     TYPE: ClassVar[str] = "reconciled"
-    LIMIT: ClassVar[int] = RANGES_BYTES + _SLACK
+    LIMIT: ClassVar[int] = RANGES_BYTES + SLACK
 
     def __post_init__(self) -> None:
         check_ranges(self.ranges)
@@ -150,17 +149,17 @@ class GetChain:
     points: tuple[tuple[int, Digest], ...] = ()
     limit: int = RECORDS_LIMIT
     TYPE: ClassVar[str] = "get-chain"
-    LIMIT: ClassVar[int] = POINTS_LIMIT * (DIGEST_SIZE + 8) + _VOICE_BYTES + PUBLIC_KEY_SIZE + _SLACK
+    LIMIT: ClassVar[int] = POINTS_LIMIT * (DIGEST_SIZE + 8) + _VOICE_BYTES + PUBLIC_KEY_SIZE + SLACK
 
     def __post_init__(self) -> None:
         _voice(self.voice)
-        _bytes(self.signer, PUBLIC_KEY_SIZE, "a signer")
+        check_bytes(self.signer, PUBLIC_KEY_SIZE, "a signer")
         check_number(self.limit, 1, RECORDS_LIMIT, "the number of operations wanted")
         if len(self.points) > POINTS_LIMIT:
             raise ManifestError(f"at most {POINTS_LIMIT} points of a chain are named")
         for seq, digest in self.points:
             check_number(seq, 1, OWNER_CHAIN_LIMIT, "the place of an operation in its chain")
-            _bytes(digest, DIGEST_SIZE, "an operation's id")
+            check_bytes(digest, DIGEST_SIZE, "an operation's id")
         if any(one[0] <= two[0] for one, two in pairwise(self.points)):
             raise ManifestError("the points of a chain are not in order, latest first")
 
@@ -171,7 +170,7 @@ class GetChain:
     @classmethod
     def _read(cls, fields: Fields) -> "GetChain":
         voice, signer = _read_voice(fields), fields.blob("signer", PUBLIC_KEY_SIZE)
-        points = tuple((row[0], row[1]) for row in _rows(fields, "points", POINTS_LIMIT, 2, ()))
+        points = tuple((row[0], row[1]) for row in read_rows(fields, "points", POINTS_LIMIT, 2, ()))
         return cls(voice, signer, points, fields.number("limit", RECORDS_LIMIT))
 
 
@@ -185,7 +184,7 @@ class ChainReply:
     records: tuple[bytes, ...] = ()
     length: int = 0
     TYPE: ClassVar[str] = "chain"
-    LIMIT: ClassVar[int] = RECORDS_BYTES + RECORDS_LIMIT * 5 + _SLACK
+    LIMIT: ClassVar[int] = RECORDS_BYTES + RECORDS_LIMIT * 5 + SLACK
 
     def __post_init__(self) -> None:
         _records(self.records, RECORDS_LIMIT)
@@ -207,7 +206,7 @@ class TellOperations:
 
     records: tuple[bytes, ...]
     TYPE: ClassVar[str] = "tell-operations"
-    LIMIT: ClassVar[int] = RECORDS_BYTES + TOLD_LIMIT * 5 + _SLACK
+    LIMIT: ClassVar[int] = RECORDS_BYTES + TOLD_LIMIT * 5 + SLACK
 
     def __post_init__(self) -> None:
         if not self.records:
@@ -228,7 +227,7 @@ class Told:
 
     kept: int
     TYPE: ClassVar[str] = "told"
-    LIMIT: ClassVar[int] = _SLACK
+    LIMIT: ClassVar[int] = SLACK
 
     def __post_init__(self) -> None:
         check_number(self.kept, 0, TOLD_LIMIT, "the number of operations kept")
@@ -254,32 +253,11 @@ def _read_voice(fields: Fields) -> VoiceName:
 
 
 def _voice(voice: VoiceName) -> None:
-    _bytes(voice.author, PUBLIC_KEY_SIZE, "an author")
-    if not isinstance(voice.slug, str):
-        raise ManifestError("a slug is text")
-    try:
-        check_slug(voice.slug)
-    except UsageError as error:
-        raise ManifestError(error.message) from error
-
-
-def _rows(fields: Fields, key: str, limit: int, width: int, *default: Any) -> list[list[Any]]:
-    rows = fields.items(key, limit, *default)
-    if any(not isinstance(row, list) or len(row) != width for row in rows):
-        raise ManifestError(f"each of the {key} is a list of {width}")
-    return rows
+    check_bytes(voice.author, PUBLIC_KEY_SIZE, "an author")
+    check_slug_in(voice.slug)
 
 
 def _records(records: tuple[bytes, ...], limit: int) -> None:
-    if len(records) > limit:
-        raise ManifestError(f"a message has at most {limit} operations")
-    for record in records:
-        if not isinstance(record, bytes) or not 1 <= len(record) <= OPERATION_LIMIT:
-            raise ManifestError(f"a signed operation has 1 to {OPERATION_LIMIT} bytes")
+    check_blobs(records, limit, OPERATION_LIMIT, "operations")
     if sum(map(len, records)) > RECORDS_BYTES:
         raise ManifestError(f"the operations of a message have at most {RECORDS_BYTES} bytes together")
-
-
-def _bytes(value: object, size: int, what: str) -> None:
-    if not isinstance(value, bytes) or len(value) != size:
-        raise ManifestError(f"{what} has {size} bytes")

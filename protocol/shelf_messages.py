@@ -8,15 +8,26 @@ for deciding what to say (shelf_talk.py). Follows specs/shelves.md, "Messages".
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from p2pvoice.protocol.checks import check_ascii, check_bytes, read_rows
 from p2pvoice.protocol.entries import check_number
 from p2pvoice.protocol.errors import ManifestError
 from p2pvoice.protocol.fields import Fields
-from p2pvoice.protocol.head import HEAD_LIMIT
-from p2pvoice.protocol.manifest import RELEASE_LIMIT
+from p2pvoice.protocol.messages import SLACK
 from p2pvoice.protocol.ranges import RANGES_BYTES, read_ranges, shown_ranges
 from p2pvoice.protocol.reconcile import FINGERPRINT_SIZE, KEY_SIZE, Pair, Range, check_ranges
-from p2pvoice.protocol.revocation import REVOCATION_LIMIT
-from p2pvoice.protocol.shelf import EPOCH_LIMIT, Arc
+from p2pvoice.protocol.shelf import Arc
+from p2pvoice.protocol.shelf_entry import (
+    ENTRIES_BYTES,
+    ENTRIES_LIMIT,
+    REVOCATIONS_BYTES,
+    Entry,
+    check_entries,
+    check_revocations,
+    read_entries,
+    read_revocations,
+    shown_entries,
+    shown_revocations,
+)
 from p2pvoice.protocol.tags import TAG_LENGTH, check_tag
 
 SHELF = "/p2pvoice/shelf/1.0.0"
@@ -27,12 +38,6 @@ TAGS_COMPARED = 16
 
 PAIRS_TOUCHED = 128
 """Pairs in one Touch."""
-
-ENTRIES_LIMIT = 64
-"""Voices in one message."""
-
-ENTRIES_BYTES = 1024 * 1024
-"""Signed bytes of the voices in one message."""
 
 OTHERS_LIMIT = 4
 """Other keepers that an answer names for one tag."""
@@ -46,42 +51,14 @@ ADDRESS_LENGTH = 128
 PEER_LENGTH = 64
 """Characters of a peer id."""
 
-REVOCATIONS_LIMIT = 16
-"""Revocations beside an answer."""
-
 SHELF_LIMIT = 1 << 40
 """What a shelf may claim to hold lies below this."""
-
-_SLACK = 512
-"""Bytes of keys, numbers and lengths around the payload of a message."""
 
 _SHARE_SIZE = 2
 _ARC_SIZE = 2 * KEY_SIZE + _SHARE_SIZE
 _ARC_BYTES = _ARC_SIZE + 8
 _TAG_BYTES = 4 * TAG_LENGTH + 8
-_REVOCATIONS_BYTES = REVOCATIONS_LIMIT * (REVOCATION_LIMIT + 8)
 _OTHERS_BYTES = OTHERS_LIMIT * (PEER_LENGTH + 8 + ADDRESSES_LIMIT * (ADDRESS_LENGTH + 3))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A signed release, the newest signed head known that names it (empty when none is), and its epoch."""
-
-    release: bytes
-    head: bytes = b""
-    epoch: int = 0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.release, bytes) or not 1 <= len(self.release) <= RELEASE_LIMIT:
-            raise ManifestError(f"a release has 1 to {RELEASE_LIMIT} bytes")
-        if not isinstance(self.head, bytes) or len(self.head) > HEAD_LIMIT:
-            raise ManifestError(f"a head has at most {HEAD_LIMIT} bytes")
-        check_number(self.epoch, 0, EPOCH_LIMIT - 1, "the epoch of a voice")
-
-    @property
-    def size(self) -> int:
-        """Signed bytes."""
-        return len(self.release) + len(self.head)
 
 
 @dataclass(frozen=True)
@@ -92,11 +69,11 @@ class Contact:
     addresses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ascii(self.peer, PEER_LENGTH, "a peer id")
+        check_ascii(self.peer, PEER_LENGTH, "a peer id")
         if len(self.addresses) > ADDRESSES_LIMIT:
             raise ManifestError(f"at most {ADDRESSES_LIMIT} addresses of a peer are named")
         for address in self.addresses:
-            _ascii(address, ADDRESS_LENGTH, "an address")
+            check_ascii(address, ADDRESS_LENGTH, "an address")
 
 
 @dataclass(frozen=True)
@@ -109,7 +86,7 @@ class Opening:
 
     def __post_init__(self) -> None:
         _tag(self.tag)
-        _bytes(self.fingerprint, FINGERPRINT_SIZE, "a fingerprint")
+        check_bytes(self.fingerprint, FINGERPRINT_SIZE, "a fingerprint")
 
 
 @dataclass(frozen=True)
@@ -118,7 +95,7 @@ class Open:
 
     shelves: tuple[Opening, ...]
     TYPE: ClassVar[str] = "open-shelves"
-    LIMIT: ClassVar[int] = TAGS_COMPARED * (_TAG_BYTES + _ARC_BYTES + FINGERPRINT_SIZE + 8) + _SLACK
+    LIMIT: ClassVar[int] = TAGS_COMPARED * (_TAG_BYTES + _ARC_BYTES + FINGERPRINT_SIZE + 8) + SLACK
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shelves) <= TAGS_COMPARED:
@@ -131,7 +108,7 @@ class Open:
 
     @classmethod
     def _read(cls, fields: Fields) -> "Open":
-        rows = _rows(fields, "shelves", TAGS_COMPARED, 3)
+        rows = read_rows(fields, "shelves", TAGS_COMPARED, 3)
         return cls(tuple(Opening(row[0], _read_arc(row[1]), row[2]) for row in rows))
 
 
@@ -161,7 +138,7 @@ class Shelves:
 
     shelves: tuple[Opened | None, ...]
     TYPE: ClassVar[str] = "shelves"
-    LIMIT: ClassVar[int] = TAGS_COMPARED * (_ARC_BYTES + 16 + _OTHERS_BYTES) + _SLACK
+    LIMIT: ClassVar[int] = TAGS_COMPARED * (_ARC_BYTES + 16 + _OTHERS_BYTES) + SLACK
 
     def __post_init__(self) -> None:
         if len(self.shelves) > TAGS_COMPARED:
@@ -198,7 +175,7 @@ class CompareShelf:
     arc: Arc
     ranges: tuple[Range, ...]
     TYPE: ClassVar[str] = "compare-shelf"
-    LIMIT: ClassVar[int] = RANGES_BYTES + _TAG_BYTES + _ARC_BYTES + _SLACK
+    LIMIT: ClassVar[int] = RANGES_BYTES + _TAG_BYTES + _ARC_BYTES + SLACK
 
     def __post_init__(self) -> None:
         _tag(self.tag)
@@ -218,7 +195,7 @@ class ComparedShelf:
 
     ranges: tuple[Range, ...] = ()
     TYPE: ClassVar[str] = "compared-shelf"
-    LIMIT: ClassVar[int] = RANGES_BYTES + _SLACK
+    LIMIT: ClassVar[int] = RANGES_BYTES + SLACK
 
     def __post_init__(self) -> None:
         check_ranges(self.ranges)
@@ -238,7 +215,7 @@ class GetEntries:
     tag: str
     keys: tuple[bytes, ...]
     TYPE: ClassVar[str] = "get-entries"
-    LIMIT: ClassVar[int] = _TAG_BYTES + ENTRIES_LIMIT * (KEY_SIZE + 2) + _SLACK
+    LIMIT: ClassVar[int] = _TAG_BYTES + ENTRIES_LIMIT * (KEY_SIZE + 2) + SLACK
 
     def __post_init__(self) -> None:
         _tag(self.tag)
@@ -259,20 +236,20 @@ class Entries:
     entries: tuple[Entry, ...] = ()
     looked: int = 0
     TYPE: ClassVar[str] = "entries"
-    LIMIT: ClassVar[int] = ENTRIES_BYTES + ENTRIES_LIMIT * 16 + _SLACK
+    LIMIT: ClassVar[int] = ENTRIES_BYTES + ENTRIES_LIMIT * 16 + SLACK
 
     def __post_init__(self) -> None:
-        _entries(self.entries)
+        check_entries(self.entries)
         check_number(self.looked, 0, ENTRIES_LIMIT, "the number of keys looked up")
         if len(self.entries) > self.looked:
             raise ManifestError("more voices came than keys were looked up")
 
     def _body(self) -> dict[str, Any]:
-        return {"entries": _shown_entries(self.entries), "looked": self.looked}
+        return {"entries": shown_entries(self.entries), "looked": self.looked}
 
     @classmethod
     def _read(cls, fields: Fields) -> "Entries":
-        return cls(_read_entries(fields), fields.number("looked"))
+        return cls(read_entries(fields), fields.number("looked"))
 
 
 @dataclass(frozen=True)
@@ -285,15 +262,15 @@ class Touch:
     tag: str
     pairs: tuple[Pair, ...]
     TYPE: ClassVar[str] = "touch-shelf"
-    LIMIT: ClassVar[int] = _TAG_BYTES + PAIRS_TOUCHED * 2 * KEY_SIZE + _SLACK
+    LIMIT: ClassVar[int] = _TAG_BYTES + PAIRS_TOUCHED * 2 * KEY_SIZE + SLACK
 
     def __post_init__(self) -> None:
         _tag(self.tag)
         if not 1 <= len(self.pairs) <= PAIRS_TOUCHED:
             raise ManifestError(f"1 to {PAIRS_TOUCHED} pairs are named at once")
         for key, value in self.pairs:
-            _bytes(key, KEY_SIZE, "a key")
-            _bytes(value, KEY_SIZE, "a value")
+            check_bytes(key, KEY_SIZE, "a key")
+            check_bytes(value, KEY_SIZE, "a value")
         if len({key for key, _ in self.pairs}) != len(self.pairs):
             raise ManifestError("a key is named once")
 
@@ -319,7 +296,7 @@ class Wanted:
     indexes: tuple[int, ...] = ()
     revocations: tuple[bytes, ...] = ()
     TYPE: ClassVar[str] = "wanted"
-    LIMIT: ClassVar[int] = PAIRS_TOUCHED * 2 + _REVOCATIONS_BYTES + _SLACK
+    LIMIT: ClassVar[int] = PAIRS_TOUCHED * 2 + REVOCATIONS_BYTES + SLACK
 
     def __post_init__(self) -> None:
         if len(self.indexes) > PAIRS_TOUCHED:
@@ -328,15 +305,15 @@ class Wanted:
             check_number(index, 0, PAIRS_TOUCHED - 1, "the place of a voice that is wanted")
         if sorted(set(self.indexes)) != list(self.indexes):
             raise ManifestError("the places of voices that are wanted are not in order")
-        _revocations(self.revocations)
+        check_revocations(self.revocations)
 
     def _body(self) -> dict[str, Any]:
-        return {"indexes": list(self.indexes)} | _shown_revocations(self.revocations)
+        return {"indexes": list(self.indexes)} | shown_revocations(self.revocations)
 
     @classmethod
     def _read(cls, fields: Fields) -> "Wanted":
         indexes = tuple(fields.items("indexes", PAIRS_TOUCHED))
-        return cls(indexes, fields.blobs("revocations", REVOCATIONS_LIMIT, ()))
+        return cls(indexes, read_revocations(fields))
 
 
 @dataclass(frozen=True)
@@ -346,20 +323,20 @@ class TellEntries:
     tag: str
     entries: tuple[Entry, ...]
     TYPE: ClassVar[str] = "tell-entries"
-    LIMIT: ClassVar[int] = ENTRIES_BYTES + ENTRIES_LIMIT * 16 + _TAG_BYTES + _SLACK
+    LIMIT: ClassVar[int] = ENTRIES_BYTES + ENTRIES_LIMIT * 16 + _TAG_BYTES + SLACK
 
     def __post_init__(self) -> None:
         _tag(self.tag)
         if not self.entries:
             raise ManifestError("nothing is told")
-        _entries(self.entries)
+        check_entries(self.entries)
 
     def _body(self) -> dict[str, Any]:
-        return {"tag": self.tag, "entries": _shown_entries(self.entries)}
+        return {"tag": self.tag, "entries": shown_entries(self.entries)}
 
     @classmethod
     def _read(cls, fields: Fields) -> "TellEntries":
-        return cls(fields.text("tag"), _read_entries(fields))
+        return cls(fields.text("tag"), read_entries(fields))
 
 
 @dataclass(frozen=True)
@@ -369,18 +346,18 @@ class Took:
     kept: int
     revocations: tuple[bytes, ...] = ()
     TYPE: ClassVar[str] = "took"
-    LIMIT: ClassVar[int] = _REVOCATIONS_BYTES + _SLACK
+    LIMIT: ClassVar[int] = REVOCATIONS_BYTES + SLACK
 
     def __post_init__(self) -> None:
         check_number(self.kept, 0, ENTRIES_LIMIT, "the number of voices kept")
-        _revocations(self.revocations)
+        check_revocations(self.revocations)
 
     def _body(self) -> dict[str, Any]:
-        return {"kept": self.kept} | _shown_revocations(self.revocations)
+        return {"kept": self.kept} | shown_revocations(self.revocations)
 
     @classmethod
     def _read(cls, fields: Fields) -> "Took":
-        return cls(fields.number("kept"), fields.blobs("revocations", REVOCATIONS_LIMIT, ()))
+        return cls(fields.number("kept"), read_revocations(fields))
 
 
 ShelfRequest: TypeAlias = Open | CompareShelf | GetEntries | Touch | TellEntries
@@ -406,7 +383,7 @@ def _shown_arc(arc: Arc) -> bytes:
 
 
 def _read_arc(value: object) -> Arc:
-    _bytes(value, _ARC_SIZE, "an arc")
+    check_bytes(value, _ARC_SIZE, "an arc")
     assert isinstance(value, bytes)
     center, reach, share = value[:KEY_SIZE], value[KEY_SIZE : 2 * KEY_SIZE], value[2 * KEY_SIZE :]
     return Arc(int.from_bytes(center), int.from_bytes(reach), int.from_bytes(share))
@@ -418,59 +395,14 @@ def _read_contact(row: object) -> Contact:
     return Contact(row[0], tuple(row[1]))
 
 
-def _shown_entries(entries: tuple[Entry, ...]) -> list[list[Any]]:
-    return [[one.release, one.head, one.epoch] for one in entries]
-
-
-def _read_entries(fields: Fields) -> tuple[Entry, ...]:
-    return tuple(Entry(*row) for row in _rows(fields, "entries", ENTRIES_LIMIT, 3))
-
-
-def _entries(entries: tuple[Entry, ...]) -> None:
-    if len(entries) > ENTRIES_LIMIT:
-        raise ManifestError(f"a message has at most {ENTRIES_LIMIT} voices")
-    if sum(one.size for one in entries) > ENTRIES_BYTES:
-        raise ManifestError(f"the voices of a message have at most {ENTRIES_BYTES} bytes together")
-
-
-def _shown_revocations(records: tuple[bytes, ...]) -> dict[str, Any]:
-    return {"revocations": list(records)} if records else {}
-
-
-def _revocations(records: tuple[bytes, ...]) -> None:
-    if len(records) > REVOCATIONS_LIMIT:
-        raise ManifestError(f"at most {REVOCATIONS_LIMIT} revocations stand beside an answer")
-    for record in records:
-        if not isinstance(record, bytes) or not 1 <= len(record) <= REVOCATION_LIMIT:
-            raise ManifestError(f"a revocation has 1 to {REVOCATION_LIMIT} bytes")
-
-
-def _rows(fields: Fields, key: str, limit: int, width: int) -> list[list[Any]]:
-    rows = fields.items(key, limit)
-    if any(not isinstance(row, list) or len(row) != width for row in rows):
-        raise ManifestError(f"each of the {key} is a list of {width}")
-    return rows
-
-
 def _keys(keys: tuple[bytes, ...], least: int, most: int) -> None:
     if not least <= len(keys) <= most or len(set(keys)) != len(keys):
         raise ManifestError(f"{least} to {most} different keys are named at once")
     for key in keys:
-        _bytes(key, KEY_SIZE, "a key")
+        check_bytes(key, KEY_SIZE, "a key")
 
 
 def _tag(tag: object) -> None:
     if not isinstance(tag, str):
         raise ManifestError("a tag is text")
     check_tag(tag)
-
-
-def _ascii(text: object, limit: int, what: str) -> None:
-    fits = isinstance(text, str) and 1 <= len(text) <= limit and text.isascii() and text.isprintable()
-    if not fits:
-        raise ManifestError(f"{what} has 1 to {limit} printable ASCII characters")
-
-
-def _bytes(value: object, size: int, what: str) -> None:
-    if not isinstance(value, bytes) or len(value) != size:
-        raise ManifestError(f"{what} has {size} bytes")

@@ -15,15 +15,13 @@ from p2pvoice.protocol.errors import ManifestError, NotFoundError
 from p2pvoice.protocol.reconcile import Difference, Pair, Reconciliation
 from p2pvoice.protocol.reconcile import answer as answer_ranges
 from p2pvoice.protocol.shelf import Arc, Card, Shelf, Verdict, epoch_in
+from p2pvoice.protocol.shelf_entry import ENTRIES_LIMIT, REVOCATIONS_LIMIT, Entry
 from p2pvoice.protocol.shelf_keeper import Keeper
 from p2pvoice.protocol.shelf_messages import (
-    ENTRIES_LIMIT,
     PAIRS_TOUCHED,
-    REVOCATIONS_LIMIT,
     ComparedShelf,
     CompareShelf,
     Entries,
-    Entry,
     GetEntries,
     Open,
     Opened,

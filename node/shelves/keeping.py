@@ -14,8 +14,8 @@ import trio
 from p2pvoice.node.shelves.tables import Offered, ShelfTable
 from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.protocol.shelf import Card, same_release
+from p2pvoice.protocol.shelf_entry import Entry
 from p2pvoice.protocol.shelf_keeper import Keeper
-from p2pvoice.protocol.shelf_messages import Entry
 from p2pvoice.protocol.shelf_talk import Check, Read, Step, Store
 
 log = logging.getLogger("p2pvoice.shelves")

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from p2pvoice.node.shelves.keeping import Keeping
-from p2pvoice.protocol.messages import KNOWN_SIZE
+from p2pvoice.protocol.catalog_messages import KNOWN_SIZE
 from p2pvoice.protocol.reconcile import KEY_SIZE
 from p2pvoice.protocol.shelf import Shelf, release_in
-from p2pvoice.protocol.shelf_messages import Entry
+from p2pvoice.protocol.shelf_entry import Entry
 
 CURSOR = "shelf:"
 """What a cursor begins with that leads on within a shelf; no release id does."""

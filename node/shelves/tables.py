@@ -20,7 +20,7 @@ from p2pvoice.protocol.head import verify_head
 from p2pvoice.protocol.ids import parse_author_id
 from p2pvoice.protocol.manifest import Release, verify_release
 from p2pvoice.protocol.shelf import Card, release_in, value_of, voice_key
-from p2pvoice.protocol.shelf_messages import ENTRIES_BYTES, Entry
+from p2pvoice.protocol.shelf_entry import ENTRIES_BYTES, Entry
 from p2pvoice.protocol.shelf_talk import Checked
 
 RELEASE_BYTES = 2 * PLACE_BYTES

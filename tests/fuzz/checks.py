@@ -6,12 +6,11 @@ value where unknown fields are dropped. Anything else is a finding. Follows spec
 """
 
 import contextlib
-import random
 import struct
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import safetensors
 
@@ -25,6 +24,7 @@ from p2pvoice.protocol import (
     conversation,
     delta,
     delta_planes,
+    exchange_messages,
     framing,
     head,
     ids,
@@ -36,10 +36,6 @@ from p2pvoice.protocol import (
     pronunciation,
     reconcile,
     replay,
-    shelf,
-    shelf_keeper,
-    shelf_messages,
-    shelf_talk,
     successor,
     tags,
     tensors,
@@ -51,7 +47,6 @@ from p2pvoice.protocol.errors import (
     ChunkMismatchError,
     CorruptError,
     ManifestError,
-    NotFoundError,
     ProtocolMismatchError,
     RefusedError,
     UsageError,
@@ -265,77 +260,6 @@ def _frames(pieces: list[bytes], limit: int) -> tuple[list[bytes], int | None]:
     return frames, reader.pending
 
 
-#: Every message there is.
-KINDS = get_args(messages.Message)
-
-
-def check_messages(data: bytes) -> None:
-    """A message of any type; unknown keys are dropped, so the value is compared and not its bytes."""
-    try:
-        message = messages.decode_message(data, *KINDS)
-    except (ManifestError, ProtocolMismatchError):
-        return
-    raw = messages.encode_message(message)
-    assert len(raw) <= message.LIMIT
-    assert messages.decode_message(raw, type(message)) == message
-    if isinstance(message, messages.Fail):
-        assert message.error().message.isprintable()
-
-
-#: Every message of the stream of operations.
-SAID = get_args(conversation.Said)
-
-
-def check_conversation(data: bytes) -> None:
-    """A message about operations; unknown keys are dropped, so the value is compared and not its bytes."""
-    try:
-        message = messages.decode_message(data, *SAID)
-    except (ManifestError, ProtocolMismatchError):
-        return
-    raw = messages.encode_message(message)
-    assert len(raw) <= message.LIMIT
-    assert messages.decode_message(raw, type(message)) == message
-
-
-ON_SHELVES = (*get_args(shelf_messages.ShelfRequest), *get_args(shelf_messages.ShelfReply))
-
-
-def check_shelf(data: bytes) -> None:
-    """A message about shelves; what is asked is answered, and leaves a keeper within its bounds."""
-    try:
-        message = messages.decode_message(data, *ON_SHELVES)
-    except (ManifestError, ProtocolMismatchError):
-        return
-    raw = messages.encode_message(message)
-    assert len(raw) <= message.LIMIT
-    assert messages.decode_message(raw, type(message)) == message
-    if not isinstance(message, get_args(shelf_messages.ShelfRequest)):
-        return
-    keeper = shelf_keeper.Keeper("keeper", room=4, chance=random.Random(1))
-    keeper.keep(["language/yue"])
-    for number in range(8):
-        key = ids.digest_of(bytes([number]))
-        value = shelf.value_of(ids.cid_of(key), number, shelf.epoch_of(key, NOW))
-        keeper.put(shelf.Card(key, value, key, ("language/yue",), own=number == 0), NOW)
-    steps, result = shelf_talk.answer(keeper, "stranger", message, NOW), None
-    try:
-        while True:
-            step = steps.send(result)
-            # Nothing of a stranger's is signed here: what is told is refused as a whole.
-            if isinstance(step, shelf_talk.Check):
-                result = shelf_talk.Checked((None,) * len(step.entries))
-            else:
-                assert isinstance(step, shelf_talk.Read)
-                result = [(key, shelf_messages.Entry(b"release")) for key in step.keys]
-    except StopIteration as end:
-        said = end.value
-    except (ManifestError, NotFoundError):
-        return
-    messages.encode_message(said)
-    assert isinstance(said, shelf_messages.REPLY[type(message)])
-    assert len(keeper.cards) <= 5
-
-
 def check_operation(data: bytes) -> None:
     """A signed operation: signed again it is the same; it joins a log or not, and is replayed alone."""
     try:
@@ -489,7 +413,7 @@ def deltas() -> Iterator[bytes]:
 
 def codec_names(data: bytes) -> tuple[str, ...]:
     """Both codecs, and one that nobody knows, named by the data."""
-    return (*messages.CODECS, data[:16].decode("latin-1"))
+    return (*exchange_messages.CODECS, data[:16].decode("latin-1"))
 
 
 def check_tag(data: bytes) -> None:

@@ -22,7 +22,7 @@ from p2pvoice.protocol.manifest import Manifest, Release, decode_manifest, verif
 from p2pvoice.protocol.provenance import Measured, TrainingRecord, read_measured
 from p2pvoice.protocol.revocation import Revocation, verify_revocation
 
-from . import checks, mutate, weights
+from . import checks, messages, mutate, weights
 from .checks import CHUNK, LIMIT, NOW, Check, mapped, signed, text, wire
 from .mutate import Mutator
 
@@ -154,7 +154,7 @@ TARGETS: dict[str, Target] = {
         mutate.edit_signed,
     ),
     "conversation": Target(
-        checks.check_conversation,
+        messages.check_conversation,
         named("bytes question answer", "conversation", "reconcile"),
         mutate.edit_map,
     ),
@@ -171,7 +171,7 @@ TARGETS: dict[str, Target] = {
         wire(decode_manifest, Manifest.payload), vectors("manifest"), mutate.edit_map, quick=500
     ),
     "measured": Target(mapped(read_measured, _written), part("measured"), mutate.edit_map),
-    "messages": Target(checks.check_messages, vectors("messages"), mutate.edit_map),
+    "messages": Target(messages.check_messages, vectors("messages"), mutate.edit_map),
     "operation": Target(checks.check_operation, named("signed", "operation"), mutate.edit_signed),
     "pronunciation": Target(
         checks.check_pronunciation,
@@ -202,7 +202,7 @@ TARGETS: dict[str, Target] = {
         mutate.edit_signed,
     ),
     "safetensors": Target(checks.check_safetensors, vectors("safetensors"), mutate.edit_safetensors),
-    "shelf": Target(checks.check_shelf, named("bytes", "shelf"), mutate.edit_map),
+    "shelf": Target(messages.check_shelf, named("bytes", "shelf"), mutate.edit_map),
     "slug": Target(text(ids.check_slug, str), words("storyteller", "a-1", "-")),
     "slugify": Target(checks.check_slugify, words("说书人", "The Storyteller", "é")),
     "successor": Target(checks.check_successor, vectors("successor"), mutate.edit_signed),

@@ -16,6 +16,7 @@ from p2pvoice.node.exchange import ExchangeServer
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.canonical import decode, encode
+from p2pvoice.protocol.catalog_messages import CATALOG
 from p2pvoice.protocol.collection import (
     COLLECTION_PAYLOAD_LIMIT,
     ITEMS_LIMIT,
@@ -35,7 +36,7 @@ from p2pvoice.protocol.errors import (
     StaleError,
 )
 from p2pvoice.protocol.ids import author_id, release_id
-from p2pvoice.protocol.messages import CATALOG, REQUEST_LIMIT, Fail, encode_message
+from p2pvoice.protocol.messages import REQUEST_LIMIT, Fail, encode_message
 
 Network = Callable[..., Any]
 

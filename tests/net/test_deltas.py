@@ -15,7 +15,8 @@ from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.host import P2PHost
 from p2pvoice.protocol.codec import DELTA
 from p2pvoice.protocol.errors import ManifestError, NoPeersError, StorageError
-from p2pvoice.protocol.messages import EXCHANGE, ChunkFrame, Want, decode_message, encode_message
+from p2pvoice.protocol.exchange_messages import EXCHANGE, ChunkFrame, Want
+from p2pvoice.protocol.messages import decode_message, encode_message
 
 MIB = 1 << 20
 Network = Callable[..., Any]

@@ -15,22 +15,10 @@ from p2pvoice.node.exchange_client import ExchangeClient, PeerBusy
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.slots import STREAMS_PER_PEER, Slots
 from p2pvoice.protocol.canonical import encode
+from p2pvoice.protocol.catalog_messages import CATALOG, GetRelease, Query, QueryPage, ReleaseReply
 from p2pvoice.protocol.errors import ManifestError, NetworkError
-from p2pvoice.protocol.messages import (
-    CATALOG,
-    EXCHANGE,
-    REQUEST_LIMIT,
-    ChunkFrame,
-    Fail,
-    GetHave,
-    GetRelease,
-    Query,
-    QueryPage,
-    ReleaseReply,
-    Want,
-    decode_message,
-    encode_message,
-)
+from p2pvoice.protocol.exchange_messages import EXCHANGE, ChunkFrame, GetHave, Want
+from p2pvoice.protocol.messages import REQUEST_LIMIT, Fail, decode_message, encode_message
 
 MIB = 1 << 20
 Network = Callable[..., Any]

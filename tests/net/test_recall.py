@@ -26,7 +26,7 @@ from p2pvoice.node.records import RecordValidator
 from p2pvoice.protocol.errors import NetworkError, NoPeersError, P2PVoiceError, RefusedError, RevokedError
 from p2pvoice.protocol.head import HEAD_NAMESPACE
 from p2pvoice.protocol.ids import author_id
-from p2pvoice.protocol.messages import GetRevocations
+from p2pvoice.protocol.recall_messages import GetRevocations
 from p2pvoice.protocol.revocation import Revocation, key_of, sign_revocation
 
 Network = Callable[..., Any]

@@ -20,17 +20,9 @@ from p2pvoice.node.peers import Fault
 from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.chunks import CHUNKS_LIMIT, Bitmap
 from p2pvoice.protocol.errors import ManifestError, NetworkError, NotFoundError
+from p2pvoice.protocol.exchange_messages import EXCHANGE, ChunkFrame, GetHave, Have, Want
 from p2pvoice.protocol.framing import encode_frame
-from p2pvoice.protocol.messages import (
-    EXCHANGE,
-    ChunkFrame,
-    Fail,
-    GetHave,
-    Have,
-    Want,
-    decode_message,
-    encode_message,
-)
+from p2pvoice.protocol.messages import Fail, decode_message, encode_message
 
 MIB = 1 << 20
 Network = Callable[..., Any]

@@ -16,7 +16,7 @@ from p2pvoice.node.shelves.tables import RELEASE_BYTES, ShelfTable
 from p2pvoice.protocol.chunks import Chunk
 from p2pvoice.protocol.manifest import FileEntry, sign_manifest
 from p2pvoice.protocol.shelf import Card, epoch_of
-from p2pvoice.protocol.shelf_messages import Entry
+from p2pvoice.protocol.shelf_entry import Entry
 
 from .flooding import Maker
 from .recall_parts import NOW, make_release

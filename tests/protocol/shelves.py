@@ -8,8 +8,9 @@ from typing import Any
 from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.messages import encode_message
 from p2pvoice.protocol.shelf import Card, epoch_of, value_of, voice_key
+from p2pvoice.protocol.shelf_entry import Entry
 from p2pvoice.protocol.shelf_keeper import Keeper
-from p2pvoice.protocol.shelf_messages import Contact, Entry
+from p2pvoice.protocol.shelf_messages import Contact
 from p2pvoice.protocol.shelf_talk import Ask, Check, Checked, Outcome, Read, Store, answer, hint, talk
 
 TAG = "language/yue"

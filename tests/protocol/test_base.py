@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pvoice.protocol import base as b
 from p2pvoice.protocol import manifest as m
 from p2pvoice.protocol.canonical import decode, encode
+from p2pvoice.protocol.catalog_messages import Query
 from p2pvoice.protocol.chunks import CHUNK_LIMIT, Chunk
 from p2pvoice.protocol.consent import LICENSES, NO_VOICE, ConsentDeclaration
 from p2pvoice.protocol.envelope import seal
 from p2pvoice.protocol.errors import ConsentError, ManifestError, PolicyError, UsageError
 from p2pvoice.protocol.ids import digest_of, parse_raw_cid, raw_cid
-from p2pvoice.protocol.messages import Query
 from p2pvoice.protocol.tags import check_tag
 
 NOBODY = ConsentDeclaration(NO_VOICE, False, references_may_travel=False)

@@ -22,9 +22,10 @@ from p2pvoice.protocol.shelf import (
     same_release,
     value_of,
 )
+from p2pvoice.protocol.shelf_entry import Entry
 from p2pvoice.protocol.shelf_keeper import HINT_AGE
 from p2pvoice.protocol.shelf_memory import MEMORY_SECONDS, Memory
-from p2pvoice.protocol.shelf_messages import CompareShelf, Contact, Entry, TellEntries
+from p2pvoice.protocol.shelf_messages import CompareShelf, Contact, TellEntries
 from p2pvoice.protocol.shelf_peers import (
     FAILURES,
     KEEPERS_KNOWN,

@@ -16,8 +16,10 @@ from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.manifest import RELEASE_LIMIT
 from p2pvoice.protocol.revocation import REVOCATION_LIMIT
 from p2pvoice.protocol.shelf import EPOCH_LIMIT, HALF, RING, Arc
+from p2pvoice.protocol.shelf_entry import ENTRIES_BYTES, ENTRIES_LIMIT, REVOCATIONS_LIMIT, Entry
 from p2pvoice.protocol.tags import TAG_LENGTH
 
+from .kinds import KINDS as STREAMS
 from .test_conversation import RANGES, wide
 
 KINDS = (*get_args(s.ShelfRequest), *get_args(s.ShelfReply))
@@ -27,11 +29,11 @@ TAG = "tag/" + "\U00020000" * (TAG_LENGTH - 4)
 ARC = Arc(RING - 1, HALF)
 CONTACT = s.Contact("p" * s.PEER_LENGTH, ("a" * s.ADDRESS_LENGTH,) * s.ADDRESSES_LIMIT)
 OPENED = s.Opened(False, ARC, s.SHELF_LIMIT - 1, (CONTACT,) * s.OTHERS_LIMIT)
-KEYS = tuple(wide(number) for number in range(s.ENTRIES_LIMIT))
-ENTRY = s.Entry(b"r" * (s.ENTRIES_BYTES // s.ENTRIES_LIMIT - 4), b"head", EPOCH_LIMIT - 1)
-LONGER = s.Entry(ENTRY.release + b"r", ENTRY.head)
+KEYS = tuple(wide(number) for number in range(ENTRIES_LIMIT))
+ENTRY = Entry(b"r" * (ENTRIES_BYTES // ENTRIES_LIMIT - 4), b"head", EPOCH_LIMIT - 1)
+LONGER = Entry(ENTRY.release + b"r", ENTRY.head)
 PAIRS = tuple((wide(number), wide(number)) for number in range(s.PAIRS_TOUCHED))
-RECORDS = (b"r" * REVOCATION_LIMIT,) * s.REVOCATIONS_LIMIT
+RECORDS = (b"r" * REVOCATION_LIMIT,) * REVOCATIONS_LIMIT
 
 
 def openings(count: int) -> tuple[s.Opening, ...]:
@@ -43,16 +45,16 @@ LARGEST = [
     s.CompareShelf(TAG, ARC, RANGES),
     s.GetEntries(TAG, KEYS),
     s.Touch(TAG, PAIRS),
-    s.TellEntries(TAG, (ENTRY,) * s.ENTRIES_LIMIT),
+    s.TellEntries(TAG, (ENTRY,) * ENTRIES_LIMIT),
     s.Shelves((OPENED,) * s.TAGS_COMPARED),
     s.ComparedShelf(RANGES),
-    s.Entries((ENTRY,) * s.ENTRIES_LIMIT, s.ENTRIES_LIMIT),
+    s.Entries((ENTRY,) * ENTRIES_LIMIT, ENTRIES_LIMIT),
     s.Wanted(tuple(range(s.PAIRS_TOUCHED)), RECORDS),
-    s.Took(s.ENTRIES_LIMIT, RECORDS),
+    s.Took(ENTRIES_LIMIT, RECORDS),
 ]
 SMALLEST = [
     s.Open(openings(1)), s.CompareShelf("tag/a", Arc(0, 0), ()), s.GetEntries("tag/a", KEYS[:1]),
-    s.Touch("tag/a", PAIRS[:1]), s.TellEntries("tag/a", (s.Entry(b"r"),)), s.Shelves((None,)),
+    s.Touch("tag/a", PAIRS[:1]), s.TellEntries("tag/a", (Entry(b"r"),)), s.Shelves((None,)),
     s.ComparedShelf(), s.Entries(), s.Wanted(), s.Took(0),
 ]  # fmt: skip
 
@@ -60,7 +62,7 @@ SMALLEST = [
 def test_every_kind_is_tested_and_has_a_name_of_its_own() -> None:
     assert [type(one) for one in LARGEST] == [type(one) for one in SMALLEST] == list(KINDS)
     assert [s.REPLY[kind] for kind in get_args(s.ShelfRequest)] == list(get_args(s.ShelfReply))
-    types = [kind.TYPE for kind in (*KINDS, *get_args(m.Message))]
+    types = [kind.TYPE for kind in (*KINDS, *STREAMS)]
     assert len(set(types)) == len(types)
 
 
@@ -79,12 +81,12 @@ def test_unknown_keys_are_ignored(message: s.ShelfRequest | s.ShelfReply) -> Non
 
 
 BEYOND = [
-    lambda: s.Entry(b""),
-    lambda: s.Entry(b"r" * (RELEASE_LIMIT + 1)),
-    lambda: s.Entry(b"r", b"h" * (HEAD_LIMIT + 1)),
-    lambda: s.Entry(b"r", b"", EPOCH_LIMIT),
-    lambda: s.Entry(b"r", b"", -1),
-    lambda: s.Entry(b"r", b"", True),
+    lambda: Entry(b""),
+    lambda: Entry(b"r" * (RELEASE_LIMIT + 1)),
+    lambda: Entry(b"r", b"h" * (HEAD_LIMIT + 1)),
+    lambda: Entry(b"r", b"", EPOCH_LIMIT),
+    lambda: Entry(b"r", b"", -1),
+    lambda: Entry(b"r", b"", True),
     lambda: s.Contact("p" * (s.PEER_LENGTH + 1)),
     lambda: s.Contact(""),
     lambda: s.Contact("п"),
@@ -107,11 +109,11 @@ BEYOND = [
     lambda: s.GetEntries("tag/a", (KEYS[0], KEYS[0])),
     lambda: s.GetEntries("tag/a", (b"short",)),
     lambda: s.Entries((ENTRY,), 0),
-    lambda: s.Entries((), s.ENTRIES_LIMIT + 1),
-    lambda: s.Entries((s.Entry(b"r"),) * (s.ENTRIES_LIMIT + 1), s.ENTRIES_LIMIT),
+    lambda: s.Entries((), ENTRIES_LIMIT + 1),
+    lambda: s.Entries((Entry(b"r"),) * (ENTRIES_LIMIT + 1), ENTRIES_LIMIT),
     lambda: s.TellEntries("tag/a", ()),
-    lambda: s.TellEntries("tag/a", (s.Entry(b"r"),) * (s.ENTRIES_LIMIT + 1)),
-    lambda: s.TellEntries("tag/a", (*(ENTRY,) * (s.ENTRIES_LIMIT - 1), LONGER)),
+    lambda: s.TellEntries("tag/a", (Entry(b"r"),) * (ENTRIES_LIMIT + 1)),
+    lambda: s.TellEntries("tag/a", (*(ENTRY,) * (ENTRIES_LIMIT - 1), LONGER)),
     lambda: s.Touch("tag/a", ()),
     lambda: s.Touch("tag/a", (*PAIRS, (b"k" * 32, b"v" * 32))),
     lambda: s.Touch("tag/a", (PAIRS[0], PAIRS[0])),
@@ -121,7 +123,7 @@ BEYOND = [
     lambda: s.Wanted((1, 1)),
     lambda: s.Wanted((True,)),
     lambda: s.Wanted((), (*RECORDS, b"r")),
-    lambda: s.Took(s.ENTRIES_LIMIT + 1),
+    lambda: s.Took(ENTRIES_LIMIT + 1),
     lambda: s.Took(0, (b"r" * (REVOCATION_LIMIT + 1),)),
     lambda: s.Took(0, (b"",)),
 ]
@@ -144,7 +146,7 @@ SOME = [
     s.Open(openings(2)),
     s.Shelves((OPENED, None)),
     s.CompareShelf("tag/a", ARC, (r.Range(wide(7), FINGERPRINT), r.Range(r.LAST_KEY, pairs=()))),
-    s.Entries((s.Entry(b"r", b"h", 7), s.Entry(b"r")), 5),
+    s.Entries((Entry(b"r", b"h", 7), Entry(b"r")), 5),
     s.Wanted((0, 3), (b"record",)),
 ]
 

@@ -15,7 +15,6 @@ from p2pvoice.protocol import (
     chunks,
     codec,
     collection,
-    collection_messages,
     conversation,
     envelope,
     errors,
@@ -36,32 +35,10 @@ from p2pvoice.protocol import (
     tensors,
 )
 
+from .kinds import KINDS as STREAMS
+
 FOLDER = Path(__file__).parents[2] / "specs" / "vectors"
-KINDS = {
-    kind.TYPE: kind
-    for kind in (
-        messages.Query,
-        messages.QueryPage,
-        messages.GetRelease,
-        messages.ReleaseReply,
-        messages.GetHead,
-        messages.HeadReply,
-        messages.GetRevocations,
-        messages.Revocations,
-        messages.TellRevocation,
-        messages.GetSuccessor,
-        messages.SuccessorReply,
-        collection_messages.GetCollection,
-        collection_messages.CollectionReply,
-        messages.GetHave,
-        messages.Have,
-        messages.Want,
-        messages.ChunkFrame,
-        messages.Fail,
-    )
-}
-
-
+KINDS = {kind.TYPE: kind for kind in STREAMS}
 SAID = {kind.TYPE: kind for kind in get_args(conversation.Said)}
 ON_SHELVES = {
     kind.TYPE: kind for kind in (*get_args(shelf_messages.ShelfRequest), *get_args(shelf_messages.ShelfReply))

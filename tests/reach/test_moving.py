@@ -10,8 +10,9 @@ from p2pvoice.node.moving import MovingClient
 from p2pvoice.node.relay_server import RelayLimits
 from p2pvoice.node.wire import Channel
 from p2pvoice.protocol.errors import NetworkError
+from p2pvoice.protocol.exchange_messages import EXCHANGE, ChunkFrame, Want
 from p2pvoice.protocol.framing import MESSAGE_LIMIT
-from p2pvoice.protocol.messages import EXCHANGE, ChunkFrame, Want, decode_message, encode_message
+from p2pvoice.protocol.messages import decode_message, encode_message
 
 from .test_relay import hosts, link, place, until
 

@@ -14,7 +14,7 @@ from libp2p.peer.id import ID
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.kad import KAD_PROTOCOL
-from p2pvoice.protocol.messages import CATALOG
+from p2pvoice.protocol.catalog_messages import CATALOG
 
 
 @dataclass

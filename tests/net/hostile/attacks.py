@@ -20,8 +20,9 @@ from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.kad import KAD_PROTOCOL
 from p2pvoice.node.wire import STREAM_ERRORS, Channel
+from p2pvoice.protocol.exchange_messages import EXCHANGE, Want
 from p2pvoice.protocol.framing import encode_frame
-from p2pvoice.protocol.messages import EXCHANGE, Want, encode_message
+from p2pvoice.protocol.messages import encode_message
 
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
 NOISE = b"\x07/noise\n"

@@ -15,7 +15,7 @@ from p2pvoice.node.fetch import fetch_files
 from p2pvoice.node.host import P2PHost, open_host
 from p2pvoice.node.identity import generate
 from p2pvoice.node.slots import STREAMS_PER_PEER, STREAMS_TOTAL, Slots
-from p2pvoice.protocol.messages import Want
+from p2pvoice.protocol.exchange_messages import Want
 
 from . import attacks
 from .victim import MIB, Victim

@@ -34,24 +34,21 @@ from p2pvoice.node.schema import open_database
 from p2pvoice.node.seeking import find_releases
 from p2pvoice.node.wire import STREAM_ERRORS, Channel
 from p2pvoice.protocol.canonical import encode
+from p2pvoice.protocol.catalog_messages import (
+    CATALOG,
+    CURSOR_LENGTH,
+    PAGE_ITEMS,
+    PAGE_LIMIT,
+    HeadReply,
+    QueryPage,
+)
 from p2pvoice.protocol.errors import ManifestError, NoPeersError, P2PVoiceError, SignatureError, StaleError
+from p2pvoice.protocol.exchange_messages import EXCHANGE, ChunkFrame, Want
 from p2pvoice.protocol.framing import MESSAGE_LIMIT
 from p2pvoice.protocol.head import HEAD_LIMIT, Head, head_key, release_key, sign_head
 from p2pvoice.protocol.ids import author_id, cid_of
 from p2pvoice.protocol.manifest import RELEASE_LIMIT, Release, sign_manifest
-from p2pvoice.protocol.messages import (
-    CATALOG,
-    CURSOR_LENGTH,
-    EXCHANGE,
-    PAGE_ITEMS,
-    PAGE_LIMIT,
-    ChunkFrame,
-    HeadReply,
-    QueryPage,
-    Want,
-    decode_message,
-    encode_message,
-)
+from p2pvoice.protocol.messages import decode_message, encode_message
 
 from . import attacks
 from .victim import MIB, forget_peak, memory

@@ -28,16 +28,15 @@ from p2pvoice.protocol.ids import cid_of, digest_of
 from p2pvoice.protocol.messages import Fail, decode_message, encode_message, message_limit
 from p2pvoice.protocol.reconcile import LAST_KEY, Range
 from p2pvoice.protocol.shelf import Arc, epoch_of, value_of, voice_key
+from p2pvoice.protocol.shelf_entry import ENTRIES_LIMIT, Entry
 from p2pvoice.protocol.shelf_keeper import PULL_LIMIT
 from p2pvoice.protocol.shelf_messages import (
-    ENTRIES_LIMIT,
     PAIRS_TOUCHED,
     SHELF,
     ComparedShelf,
     CompareShelf,
     Contact,
     Entries,
-    Entry,
     GetEntries,
     Open,
     Opened,
