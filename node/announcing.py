@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from p2pvoice.node.host import P2PHost
-from p2pvoice.node.schedule import Pace, Schedule
+from p2pvoice.node.schedule import Allotment, Schedule
 from p2pvoice.protocol.errors import P2PVoiceError
 from p2pvoice.protocol.head import head_key, release_key, tag_key
 
@@ -36,7 +36,7 @@ class Announcer:
     def __init__(self, host: P2PHost, *, chance: random.Random | None = None) -> None:
         self._host = host
         self._schedule = Schedule(chance)
-        self._pace = Pace()
+        self._pace = Allotment()
         self._items: dict[bytes, _Item] = {}
         self._changed = trio.Event()
         self.announced = 0

@@ -14,7 +14,7 @@ import trio
 
 from p2pvoice.node.host import P2PHost
 from p2pvoice.node.library import Library
-from p2pvoice.node.packing import Pace, Packing
+from p2pvoice.node.packing import Outflow, Packing
 from p2pvoice.node.slots import Slots
 from p2pvoice.node.turns import BUSY, IDLE_TIMEOUT, Turns, next_request
 from p2pvoice.node.wire import Channel
@@ -135,7 +135,7 @@ class ExchangeServer:
             if not slot.free:
                 await channel.send(encode_message(BUSY))
                 return
-            pace = Pace()
+            outflow = Outflow()
             with ExitStack() as held:
                 placed = False
                 while True:
@@ -153,7 +153,7 @@ class ExchangeServer:
                         await channel.send(encode_message(BUSY))
                         return
                     for index in range(request.first, request.first + request.count):
-                        if not await self._send_chunk(channel, request, index, pace):
+                        if not await self._send_chunk(channel, request, index, outflow):
                             break
                         slot.worked()
                         self.served_at[request.file] = trio.current_time()
@@ -168,7 +168,7 @@ class ExchangeServer:
             answer = NOT_HELD
         await channel.send(encode_message(answer))
 
-    async def _send_chunk(self, channel: Channel, want: Want, index: int, pace: Pace) -> bool:
+    async def _send_chunk(self, channel: Channel, want: Want, index: int, outflow: Outflow) -> bool:
         found = await self._delta(want, index)
         if found is not None:
             base, blob = found
@@ -179,12 +179,12 @@ class ExchangeServer:
                 await channel.send(encode_message(NOT_HELD))
                 return False
             codec, blob = "raw", raw
-            if "zstd" in want.codecs and self._packing.worth(want.file, pace.seconds_a_byte):
+            if "zstd" in want.codecs and self._packing.worth(want.file, outflow.seconds_a_byte):
                 codec, blob = await self._pack(want.file, raw)
             frame = ChunkFrame(index, codec, len(blob))
         began = trio.current_time()
         await self._host.limits.send(channel, encode_message(frame), blob, within=CHUNK_TIMEOUT)
-        pace.note(len(blob), trio.current_time() - began)
+        outflow.note(len(blob), trio.current_time() - began)
         self.chunk_bytes += len(blob)
         return True
 

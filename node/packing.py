@@ -57,7 +57,7 @@ class Packing:
             self._files.popitem(last=False)
 
 
-class Pace:
+class Outflow:
     """How fast one stream takes bytes."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """When to announce what: a queue with a pace, retries and republishing. Pure logic, no clock of its own.
 
 Times are seconds of whatever clock the caller uses; chance comes from a ``random.Random`` of the caller's.
-The loop that acts on it is in announcing.py. Follows specs/discovery.md, "Pace".
+The loop that acts on it is in announcing.py. Follows specs/discovery.md, "Allotment".
 """
 
 import random
@@ -27,7 +27,7 @@ QUEUE_LIMIT = 30_000
 """Keys in the schedule: what the pace can republish within 12 hours."""
 
 
-class Pace:
+class Allotment:
     """At most ``count`` events in any ``window`` seconds; the first ones need not wait."""
 
     def __init__(self, count: int = PACE_COUNT, window: float = PACE_WINDOW) -> None:

@@ -9,7 +9,7 @@ from p2pvoice.node.schedule import (
     REPUBLISH_EVERY,
     REPUBLISH_JITTER,
     RETRY_PAUSES,
-    Pace,
+    Allotment,
     Schedule,
 )
 
@@ -17,7 +17,7 @@ A, B = b"a" * 32, b"b" * 32
 
 
 def test_pace_lets_a_few_pass_and_then_spreads_them() -> None:
-    pace, now, sent = Pace(), 0.0, []
+    pace, now, sent = Allotment(), 0.0, []
     for _ in range(40):
         now += pace.delay(now)
         assert pace.delay(now) == 0

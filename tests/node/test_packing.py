@@ -1,6 +1,6 @@
 """Whether a chunk is compressed: as often as it wins time on the stream, and now and then to look again."""
 
-from p2pvoice.node.packing import LOOK_EVERY, Pace, Packing
+from p2pvoice.node.packing import LOOK_EVERY, Outflow, Packing
 
 MIB = 1 << 20
 WEIGHTS, TEXT = b"w" * 32, b"t" * 32
@@ -16,7 +16,7 @@ def packing() -> Packing:
 
 def pace(rate: float) -> float:
     """Seconds a byte of a stream that takes so many bytes a second."""
-    found = Pace()
+    found = Outflow()
     found.note(MIB, MIB / rate)
     assert found.seconds_a_byte is not None
     return found.seconds_a_byte
@@ -49,7 +49,7 @@ def test_the_file_is_looked_at_again_now_and_then() -> None:
 
 
 def test_the_pace_follows_the_stream() -> None:
-    found = Pace()
+    found = Outflow()
     for _ in range(20):
         found.note(MIB, 0.01)
     for _ in range(20):

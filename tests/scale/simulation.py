@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pvoice.node.kad import REFRESH_EVERY
-from p2pvoice.node.schedule import PACE_WINDOW, Pace, Schedule
+from p2pvoice.node.schedule import PACE_WINDOW, Allotment, Schedule
 from p2pvoice.protocol.errors import StaleError
 from p2pvoice.protocol.head import Head, advance
 from p2pvoice.protocol.ids import cid_of, digest_of
@@ -50,7 +50,7 @@ def pace(keys: int, days: float = 1.0) -> dict[str, float]:
     """A node's own schedule over a day, real code on a modelled clock: announcements, and the first round's
     length.
     """
-    schedule, limit, now = Schedule(random.Random(1)), Pace(), 0.0
+    schedule, limit, now = Schedule(random.Random(1)), Allotment(), 0.0
     for number in range(keys):
         schedule.add(digest_of(b"key %d" % number), now)
     done, first, recent, most = 0, 0.0, deque[float](), 0
