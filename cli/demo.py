@@ -19,13 +19,14 @@ from types import FrameType
 from typing import Any
 
 from p2pvoice.cli import daemon
+from p2pvoice.cli.commands.fetch import describe_transfer
 from p2pvoice.cli.commands.inspect import inspect_audio
 from p2pvoice.cli.commands.publish import request as publish_request
 from p2pvoice.cli.commands.speak import request as speak_request
-from p2pvoice.cli.commands.voices import describe_transfer, voice_of
 from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, seconds, short_id, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.voices import voice_of
 from p2pvoice.node.rpc.client import Client, Event
 from p2pvoice.protocol.errors import IntegrityError, NetworkError, NoPeersError, NotFoundError, P2PVoiceError
 

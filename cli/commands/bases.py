@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import byline, describe_transfer, follow
+from p2pvoice.cli.commands.fetch import describe_transfer, follow
 from p2pvoice.cli.output import Output, json_option, printable, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.voices import byline
 from p2pvoice.node.rpc.client import Client, Event
 from p2pvoice.protocol.errors import UsageError
 

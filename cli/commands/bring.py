@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from p2pvoice.cli.commands.voices import follow
+from p2pvoice.cli.commands.fetch import follow
 from p2pvoice.cli.installation import BASES, LATER, Found, Installation, Weights, scan
 from p2pvoice.cli.output import Output, size
 from p2pvoice.cli.progress import Progress

@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from p2pvoice.cli.commands.recall import refuse_revoked
-from p2pvoice.cli.commands.voices import bare_tags
 from p2pvoice.cli.consent import rows as consent_rows
 from p2pvoice.cli.output import Output, date, json_option, printable, seconds, size
 from p2pvoice.cli.report import value_of
+from p2pvoice.cli.voices import bare_tags
 from p2pvoice.node.rpc.client import Client
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import byline, follow, whose
+from p2pvoice.cli.commands.fetch import follow
+from p2pvoice.cli.commands.show import whose
 from p2pvoice.cli.output import Output, date, json_option, printable, short_id, size
+from p2pvoice.cli.voices import byline
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import P2PVoiceError, UsageError, from_dict
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import VOICE
 from p2pvoice.cli.output import Output, date, json_option, printable, short_author, size
 from p2pvoice.cli.said import (
     INDENT,
@@ -19,6 +18,7 @@ from p2pvoice.cli.said import (
     totals_line,
     words,
 )
+from p2pvoice.cli.voices import VOICE
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import UsageError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from p2pvoice.cli.commands.voices import follow
+from p2pvoice.cli.commands.fetch import follow
 from p2pvoice.cli.output import Output, date, json_option, short_author
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import UsageError

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from p2pvoice.cli.commands.voices import VOICE, bare_tags, follow, handle
+from p2pvoice.cli.commands.fetch import follow
 from p2pvoice.cli.files import write_output
 from p2pvoice.cli.output import Output, json_option, short_author, short_id, size
 from p2pvoice.cli.tree import draw
+from p2pvoice.cli.voices import VOICE, bare_tags, handle
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.lineage import read_graph
 from p2pvoice.protocol.lineage_svg import lineage_svg

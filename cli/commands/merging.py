@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
+from p2pvoice.cli.commands.fetch import follow
 from p2pvoice.cli.commands.publish import request, settled
-from p2pvoice.cli.commands.voices import follow
 from p2pvoice.cli.comparison import difference, merge_report, report_table, save_samples
 from p2pvoice.cli.output import Output, json_option, short_id, size
 from p2pvoice.node.rpc.client import Client, Event

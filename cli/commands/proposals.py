@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from p2pvoice.cli.commands.community import everything_option, offline_option, said
+from p2pvoice.cli.commands.fetch import follow
 from p2pvoice.cli.commands.merging import FOLDER, LANGUAGE
-from p2pvoice.cli.commands.voices import VOICE, follow
 from p2pvoice.cli.comparison import difference, report_table, save_samples
 from p2pvoice.cli.output import Output, date, json_option, printable, short_author, short_id, size
 from p2pvoice.cli.said import fold, headline, short_operation, thread, who, words
+from p2pvoice.cli.voices import VOICE
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import NotFoundError, UsageError
 

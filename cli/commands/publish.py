@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from p2pvoice.cli.commands.bring import Given
-from p2pvoice.cli.commands.voices import bare_tags, follow, short_id
-from p2pvoice.cli.output import Output, json_option, size
+from p2pvoice.cli.commands.fetch import follow
+from p2pvoice.cli.output import Output, json_option, short_id, size
 from p2pvoice.cli.progress import Progress
 from p2pvoice.cli.said import short_operation
+from p2pvoice.cli.voices import bare_tags
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.consent import SIGNED_LIMIT
 from p2pvoice.protocol.errors import UsageError

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from p2pvoice.cli.commands.fetch import follow
 from p2pvoice.cli.commands.keys import ask, passphrase_file
-from p2pvoice.cli.commands.voices import follow
 from p2pvoice.cli.output import Output, date, json_option, short_author, short_id
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import PassphraseError, RevokedError, UsageError, from_dict

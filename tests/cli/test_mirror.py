@@ -6,8 +6,9 @@ import pytest
 
 from p2pvoice.cli.commands.limit import rate_line
 from p2pvoice.cli.commands.mirror import called, note
-from p2pvoice.cli.commands.voices import here, holders_line
+from p2pvoice.cli.commands.show import holders_line
 from p2pvoice.cli.daemon import doors
+from p2pvoice.cli.voices import here
 from p2pvoice.node.rpc.client import Client
 from p2pvoice.protocol.errors import UsageError
 

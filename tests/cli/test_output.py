@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from p2pvoice.cli.commands.voices import bare_tags, byline, describe_transfer, voice_table
+from p2pvoice.cli.commands.fetch import describe_transfer
 from p2pvoice.cli.output import Output, printable, seconds, short_author, size
 from p2pvoice.cli.progress import Progress
+from p2pvoice.cli.voices import bare_tags, byline, voice_table
 
 RELEASE = "bafyreiexample0123456789abcdefghijklmnop"
 AUTHOR = "did:key:z6MkfABCDEFGHIJKLMNOP"
