@@ -153,3 +153,13 @@ async def sip(channel: Channel) -> None:
 async def dht_stream(attacker: P2PHost, victim: str) -> Any:
     """A DHT stream; nothing is said on it."""
     return await attacker.host.new_stream(ID.from_string(victim), [TProtocol(KAD_PROTOCOL)])
+
+
+def answering(payload: bytes) -> Callable[[Channel], Awaitable[None]]:
+    """Answers whatever is asked with these bytes."""
+
+    async def answer(channel: Channel) -> None:
+        await channel.receive(4096)
+        await channel.send(payload)
+
+    return answer
