@@ -15,13 +15,13 @@ import trio
 from p2pvoice.node.exchange_client import Answer, ExchangeClient, PeerBusy
 from p2pvoice.node.pacing import WINDOW_CHUNKS, Pace, room, spare
 from p2pvoice.node.work import Job, Work
-from p2pvoice.protocol.chunks import Bitmap
+from p2pvoice.protocol.chunks import CHUNK_LIMIT, Bitmap
 from p2pvoice.protocol.codec import decode_chunk
 from p2pvoice.protocol.errors import NetworkError, NotFoundError, P2PVoiceError
 from p2pvoice.protocol.manifest import FileEntry
 
-BATCH_CHUNKS = 4
-"""Chunks that are verified and synced together when they are there: a sync costs as much as a chunk."""
+BATCH_BYTES = 4 * CHUNK_LIMIT
+"""Bytes that are verified and synced together when they are there: a sync costs as much as a chunk."""
 
 GATHER = 0.02
 """Seconds that a chunk waits for others on their way, to be verified and synced together."""
@@ -301,10 +301,11 @@ class Window:
         async with receive:
             async for first in receive:
                 # What arrived meanwhile, or arrives soon, is verified and synced with it.
-                batch = [first, *_waiting(receive, BATCH_CHUNKS - 1)]
+                batch, size = [first], first[0].chunk.size
                 with trio.move_on_after(GATHER), suppress(trio.EndOfChannel):
-                    while len(batch) < BATCH_CHUNKS and self.asked:
+                    while size < BATCH_BYTES and (self.asked or receive.statistics().current_buffer_used):
                         batch.append(await receive.receive())
+                        size += batch[-1][0].chunk.size
                 await self._settle(batch)
                 for job, *_ in batch:
                     self._arrived.remove(job)
@@ -333,15 +334,6 @@ class Window:
         wrong = next((one.wrong for one in arrived if one.wrong is not None), None)
         if wrong is not None:
             raise wrong
-
-
-def _waiting(
-    receive: "trio.MemoryReceiveChannel[tuple[Job, Answer, float]]", limit: int
-) -> Iterator[tuple[Job, Answer, float]]:
-    """What can be received without waiting."""
-    with suppress(trio.WouldBlock, trio.EndOfChannel):
-        for _ in range(limit):
-            yield receive.receive_nowait()
 
 
 def verified(arrived: Sequence[Arrival]) -> Iterator[tuple[int, bytes]]:

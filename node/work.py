@@ -25,11 +25,7 @@ class Job:
 
     file: FileEntry
     index: int
-
-    @property
-    def chunk(self) -> Chunk:
-        """Its size and digest."""
-        return self.file.chunks[self.index]
+    chunk: Chunk
 
 
 class Holder(Protocol):
@@ -66,7 +62,8 @@ class Work:
 
     def add(self, file: FileEntry, missing: Iterable[int], bases: Sequence[bytes]) -> None:
         """Add the missing chunks of a file."""
-        jobs = [Job(file, index) for index in missing]
+        jobs = [Job(file, index, file.chunks[index]) for index in missing]
+        # From a place drawn by chance and in order, two could go in step and fetch the same.
         self.chance.shuffle(jobs)
         jobs.sort(key=lambda job: job.index != 0)
         self.jobs[file.digest], self.bases[file.digest] = jobs, bases

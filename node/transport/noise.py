@@ -5,6 +5,7 @@ counted in held.py. Follows specs/wire.md, "Noise".
 """
 
 import os
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,9 @@ HANDSHAKE_BUDGET = 10.0
 
 CLOSE_BUDGET = 2.0
 """Seconds for closing the socket."""
+
+NONCE = struct.Struct("<4xQ").pack
+"""The nonce of a message by its number. A connection that moved 2**64 messages does not exist."""
 
 _INBOX: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("inbox")
 """Where a read puts its bytes: one buffer for all sessions of a loop, since none waits while it uses it."""
@@ -227,7 +231,7 @@ class NoiseSession(BaseSession):
             if stop > end:
                 break
             try:
-                message = self._open.decrypt(_nonce(self._opened), view[at + 2 : stop], None)
+                message = self._open.decrypt(NONCE(self._opened), view[at + 2 : stop], None)
             except InvalidTag as error:
                 raise ConnectionClosedError("a message that the peer did not seal") from error
             self._opened += 1
@@ -244,7 +248,7 @@ class NoiseSession(BaseSession):
             for message in messages:
                 size = len(message) + TAG
                 view[at], view[at + 1] = size >> 8, size & 0xFF
-                self._seal.encrypt_into(_nonce(self._sealed), message, None, view[at + 2 : at + 2 + size])
+                self._seal.encrypt_into(NONCE(self._sealed), message, None, view[at + 2 : at + 2 + size])
                 self._sealed += 1
                 at += 2 + size
         return out
@@ -257,11 +261,6 @@ def _inbox() -> memoryview:
         made = memoryview(bytearray(MESSAGE + TAG + 2 + READ_SIZE))
         _INBOX.set(made)
         return made
-
-
-def _nonce(number: int) -> bytes:
-    # A connection that moved 2**64 messages does not exist; to_bytes would raise on it.
-    return b"\0\0\0\0" + number.to_bytes(8, "little")
 
 
 class OurNoise(Transport):

@@ -13,6 +13,9 @@ from .nodes import Daemon, bring, install_encoder, large_gpt, publish
 
 KILLS = 20
 
+UPLOAD = 8 * 1024 * 1024
+"""Bytes a second: a fetch is told of ten times a second, and must not end between two of them."""
+
 
 def _offsets(size: int) -> list[int]:
     """One place in each twentieth of the file; the last one leaves room to be noticed in time."""
@@ -28,6 +31,7 @@ def test_fetch_survives_being_killed_at_twenty_offsets(
     install_encoder(a, encoder)
     bring(a, clip, gpt=large_gpt(tmp_path / "gpt.ckpt", feed=60_000, seed=1, layers=5))
     release = publish(a)["release"]
+    a.client.set_limits(up=UPLOAD)
     files = a.client.show(release)["files"]
     total = sum(file["size"] for file in files)
     b, reached = daemons(), 0

@@ -31,7 +31,7 @@ from p2pvoice.protocol.framing import MESSAGE_LIMIT
 from p2pvoice.protocol.head import HEAD_LIMIT
 from p2pvoice.protocol.ids import cid_of
 from p2pvoice.protocol.manifest import RELEASE_LIMIT, Release, sign_manifest
-from p2pvoice.protocol.messages import encode_message
+from p2pvoice.protocol.messages import Fail, encode_message, message_limit
 
 from . import attacks
 from .attacks import answering
@@ -48,7 +48,7 @@ def large_release(publish: Make, key: Ed25519PrivateKey, slug: str, size: int = 
 
 
 async def test_frames_that_announce_too_much(network: Make, tally: Tally) -> None:
-    sizes = [ask.message_limit(QueryPage, ask.Fail) + 1, MESSAGE_LIMIT + 1, 2**32 - 1]
+    sizes = [message_limit(QueryPage, Fail) + 1, MESSAGE_LIMIT + 1, 2**32 - 1]
     before = forget_peak()
     async with network(2) as (liar, victim):
         for size in sizes:
