@@ -111,11 +111,11 @@ class Pace:
         return self.delivered / self._seconds if self._seconds else 0.0
 
     def window(self, now: float) -> int:
-        """Chunks to have asked of the peer: one, and as many as it delivers in AHEAD seconds."""
+        """Chunks to have asked of the peer: one, and as many as it delivers in AHEAD seconds, rounded."""
         if self.rate is None:
             return FIRST_CHUNKS
         rate = min(self.rate, self.best(now))
-        return min(WINDOW_CHUNKS, 1 + int(rate * AHEAD * self.chunks / self.delivered))
+        return min(WINDOW_CHUNKS, 1 + round(rate * AHEAD * self.chunks / self.delivered))
 
     def _with(self, size: int, passed: float) -> tuple[float, float]:
         # A mean over time whose weights fall by e in MEMORY seconds; both parts begin at nothing, so the

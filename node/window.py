@@ -206,7 +206,10 @@ class Window:
         work = self._work
         while self.misses < MISSES_LIMIT:
             now = trio.current_time()
-            if len(self.asked) + len(self._arrived) >= self.pace.window(now):
+            # What is here and not on disk yet says nothing of the peer; of that there is room for so much.
+            if len(self.asked) >= self.pace.window(now):
+                return False
+            if len(self.asked) + len(self._arrived) >= WINDOW_CHUNKS:
                 return False
             if not client.may_ask():
                 return True

@@ -11,9 +11,9 @@ WINDOW_LIMIT = 4 * 1024 * 1024
 GROWN_LIMIT = 4 * 1024 * 1024
 """Bytes by which all windows of a connection together may grow beyond what they begin with."""
 
-GROWTH_ROUNDS = 2
-"""Round trips within which a whole window must be read for it to grow: then the window is what holds the
-sender up, and not the link or the reader."""
+GROWTH_ROUNDS = 4
+"""Round trips within which a whole window would be read for it to grow. A sender that finds its way doubles
+what it has under way in each round trip, and a window of a few times that never holds it up."""
 
 BULK = 32 * 1024
 """Bytes read from a stream after which it is taken for more than an exchange of short messages."""
@@ -73,12 +73,12 @@ class ReceiveWindow:
         grown = 0
         if self.size < BULK_WINDOW and bulk:
             grown = self._growth.take(BULK_WINDOW - self.size)
-        elif self._round >= self.size:
-            # In the time of one window: what was read is mostly somewhat more than that.
+        else:
+            # In the time of a whole window: what was read is half of one, or somewhat more.
             took = (now - self._since) * self.size / self._round
             if took <= GROWTH_ROUNDS * rtt:
                 grown = self._growth.take(min(self.size, WINDOW_LIMIT - self.size))
-        if grown or self._round >= self.size:
+        if self.size >= BULK_WINDOW or grown:
             self._round, self._since = 0, now
         self.size += grown
         grant += grown
