@@ -99,7 +99,8 @@ def test_a_window_grows_with_the_rate_within_its_bounds(size: int, one: float, o
 
 
 def test_a_window_is_what_comes_in_half_a_second_and_one_more() -> None:
-    for rate, chunks in ((0.017, 1), (0.9, 1), (1.1, 2), (2, 2), (3.1, 3), (20, 11), (30, 16), (31, 16), (1000, 16)):
+    slow = ((0.017, 1), (0.9, 1), (1.1, 2), (2, 2), (3.1, 3))
+    for rate, chunks in (*slow, (20, 11), (30, 16), (31, 16), (1000, 16)):
         pace, now = paced([(MIB, 1 / rate)])
         assert pace.window(now) == chunks, rate
 
