@@ -35,11 +35,16 @@ def test_fetch_survives_being_killed_at_twenty_offsets(
     files = a.client.show(release)["files"]
     total = sum(file["size"] for file in files)
     b, reached = daemons(), 0
-    for offset in _offsets(total):
+    for number, offset in enumerate(_offsets(total)):
         b.start(a)
         assert b.process is not None
         events = b.client.fetch(release)
-        first = next(event for event in events if "have" in event)
+        first = next((event for event in events if "have" in event), None)
+        if first is None:
+            # The last kill came when all was there: it was told of too late.
+            assert number > KILLS // 2
+            assert b.end() == 0
+            break
         # Nothing that was told to be here may be gone: its bit was set after its bytes were synced.
         assert first["have"] >= reached
         reached = first["have"]

@@ -86,9 +86,11 @@ def test_a_voice_is_heard_and_fetched_and_removed_by_keyboard(browser: Browser, 
         tab_to(page, "button", f"Play the preview of {EVENING}")
         page.keyboard.press("Enter")
         expect(page.locator(".hero .player")).to_have_attribute("data-state", "playing")
-        # The next step is the position: the arrows move it.
+        # The next step is the position, once it is there to be reached: the arrows move it.
+        position = page.get_by_role("slider", name=re.compile("Position"))
+        expect(position).to_have_attribute("aria-valuetext", re.compile(r"0:0\d of 0:0[1-9]"))
         page.keyboard.press("Tab")
-        expect(page.get_by_role("slider", name=re.compile("Position"))).to_be_focused()
+        expect(position).to_be_focused()
         page.keyboard.press("End")
         tab_to(page, "button", "Get this voice")
         page.evaluate(LISTEN)
